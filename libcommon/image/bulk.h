@@ -1,0 +1,111 @@
+/* Bulk writing: a new image of known content, in guest order, for convert and restore.
+ *
+ * The copy engine cuts the disk into units, aligned to @granule and at most BULK_UNIT_MAX bytes. For each unit
+ * that is not all zero:
+ *
+ *	encode	any thread, no order	split into clusters, find zero ones, compress
+ *	place	one at a time, ascending guest offsets	give each cluster its host offset; count
+ *	store	any thread, no order	write the encoded bytes where place() put them
+ *
+ * and finish() writes the metadata, once, when all units are stored. What a unit does not cover stays
+ * unallocated. So the output depends on content and options alone, never on the number of threads.
+ */
+#ifndef VMKIT_IMAGE_BULK_H
+#define VMKIT_IMAGE_BULK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libcommon/base/err.h"
+#include "libcommon/image/image.h"
+#include "libcommon/image/protocol.h"
+
+#define BULK_UNIT_MAX (2U << 20)
+
+enum image_option_type { OPTION_BOOL, OPTION_SIZE, OPTION_STRING, OPTION_CHOICE };
+
+/** struct image_option - one -o KEY=VALUE of a format */
+struct image_option {
+	const char *name;
+	enum image_option_type type;
+	const char *help;    /* one line; the default in parentheses */
+	const char *choices; /* OPTION_CHOICE: "zlib|zstd" */
+};
+
+struct image_option_value {
+	const char *name;
+	const char *value; /* as given; checked against the table by the core, parsed by the format */
+};
+
+/** struct bulk_params - what is to be made; borrowed during the whole writing */
+struct bulk_params {
+	uint64_t size; /* virtual size in bytes */
+	const struct image_option_value *options;
+	size_t n_options;
+	bool compress;		  /* -c */
+	enum codec compress_codec; /* CODEC_NONE: the format's own default */
+	int compress_level;	  /* 0: default; INT_MIN..: the codec's scale */
+	const char *backing_name; /* NULL: none; as it shall stand in the header */
+	const char *backing_format;
+	bool target_is_zero;	  /* a new file: unwritten bytes read as zero. false: an existing block device */
+	unsigned threads;	  /* hint for per-thread contexts */
+	const char *target_path;  /* final path: for extra files (data_file, extents) beside it; NULL: stream */
+	bool random_ids;
+};
+
+struct bulk {
+	const struct bulk_ops *ops;
+	const struct bulk_params *params;
+	struct bfile *file; /* borrowed: the target, writable */
+	uint32_t granule;   /* set by begin(): units start and end at multiples of it (the disk's end excepted) */
+	void *priv;
+};
+
+/** struct bulk_unit - guest bytes [off, off + len) in @data; buffers are recycled with the unit */
+struct bulk_unit {
+	uint64_t off;
+	size_t len;
+	uint8_t *data;	  /* len bytes, zero-padded by the engine up to a multiple of the granule */
+	bool zero_known;  /* (reserved for the engine) */
+	/* for the format: */
+	uint8_t *encoded; /* grown with bulk_reserve(); freed by the engine */
+	size_t encoded_len, encoded_room;
+	void *priv;	  /* made by unit_init, freed by unit_free: zstd context, cluster list */
+	/* Move-nothing and kernel-copy path: data is not filled; the bytes are in src at src_off. Only offered
+	 * when ops->can_copy is set and the unit is plain; store() must use bulk_copy_range(). */
+	struct bfile *src;
+	uint64_t src_off;
+};
+
+struct bulk_ops {
+	/* params->options are known to be in the format's table. Writes nothing yet or header space. */
+	int (*begin)(struct bulk *b, struct err *err);
+	int (*unit_init)(struct bulk *b, struct bulk_unit *u, struct err *err); /* may be NULL */
+	void (*unit_free)(struct bulk *b, struct bulk_unit *u);			/* may be NULL */
+	int (*encode)(struct bulk *b, struct bulk_unit *u, struct err *err);	/* may be NULL */
+	int (*place)(struct bulk *b, struct bulk_unit *u, struct err *err);	/* may be NULL */
+	int (*store)(struct bulk *b, struct bulk_unit *u, struct err *err);
+	/* A range that some source layer says reads as zero while the target has a backing file (or is a device
+	 * that is not zero): ascending, between place() calls, never inside a unit. NULL: nothing to do */
+	int (*place_zero)(struct bulk *b, uint64_t off, uint64_t len, struct err *err);
+	int (*finish)(struct bulk *b, struct err *err);
+	void (*abort)(struct bulk *b); /* free priv, remove extra files; after finish() as well */
+	bool can_copy; /* uncompressed: takes units with src */
+	/* Exact size of the file for a disk with these extents, uncompressed: `measure`. @data_at tells whether the
+	 * granule at an index holds data. NULL: size of data */
+	int (*measure)(const struct bulk_params *p, uint64_t data_granules, uint32_t granule,
+		       uint64_t *ret_required, uint64_t *ret_fully_allocated, struct err *err);
+};
+
+/** bulk_reserve() - room for @len encoded bytes; Return: 0 or -1 (no memory) */
+int bulk_reserve(struct bulk_unit *u, size_t len, struct err *err);
+
+/** bulk_copy_range() - reflink, else copy_file_range, else read and write; remembers what is refused */
+int bulk_copy_range(struct bulk *b, struct bfile *src, uint64_t src_off, uint64_t dst_off, uint64_t len,
+		    struct err *err);
+
+/** bulk_option() - the value of option @name, or NULL */
+const char *bulk_option(const struct bulk_params *p, const char *name);
+
+#endif

@@ -1,0 +1,63 @@
+/* The copy engine: convert, restore, compare, digest, measure as one pipeline over extents. */
+#ifndef VMKIT_IMAGE_COPY_ENGINE_H
+#define VMKIT_IMAGE_COPY_ENGINE_H
+
+#include "libcommon/base/progress.h"
+#include "libcommon/image/bulk.h"
+#include "libcommon/image/image.h"
+
+struct copy_opts {
+	unsigned threads; /* 0: all that this process may use */
+	const char *digest; /* algorithm over the virtual content, or NULL */
+	bool force;	    /* replace an existing target */
+	bool no_zero_detect; /* copy data extents as they are */
+	bool no_sync;
+	uint64_t rate_limit; /* bytes a second of data read; 0: none */
+	struct progress *progress;
+	const char *target_format;
+	/* for the new image */
+	struct bulk_params params; /* size 0: the source's size; target_is_zero, target_path, threads: engine's */
+};
+
+struct copy_stats {
+	uint64_t virtual_size;
+	uint64_t data_bytes;	/* guest bytes stored */
+	uint64_t read_bytes;	/* guest bytes read */
+	uint64_t cloned_bytes;	/* moved by reflink */
+	uint64_t target_bytes;	/* allocated size of the target file; 0 for a pipe */
+	char digest[129];	/* lower-case hex; empty when none was asked for */
+};
+
+/**
+ * image_copy() - make a new image at @target with the content of @src
+ * @target: a path, a block device, or "-"
+ *
+ * The file appears under its name only when whole; on failure nothing is left. A target that is the source, or a
+ * layer of its chain, is refused. Return: 0 or -1 (ERR_EXISTS, ERR_NO_SPACE, ERR_CANCELLED, ...).
+ */
+int image_copy(struct image *src, const char *target, const struct copy_opts *opts, struct copy_stats *ret,
+	       struct err *err);
+
+/** image_create() - a new empty image; as image_copy() from nothing; params.size is needed unless a backing file is given */
+int image_create(const char *target, const struct copy_opts *opts, struct err *err);
+
+struct compare_result {
+	bool equal;
+	uint64_t first_difference;  /* byte offset; UINT64_MAX when equal */
+	uint64_t differing_bytes;   /* in 4 KiB blocks' bytes when @all; else 0 */
+	uint64_t size_a, size_b;    /* a longer image equals a shorter one if the rest is zero, unless strict */
+};
+
+/** image_compare() - @all: go on after the first difference and count; Return: 0, or -1 for errors */
+int image_compare(struct image *a, struct image *b, unsigned threads, bool all, bool strict,
+		  struct progress *progress, struct compare_result *ret, struct err *err);
+
+/** image_digest() - digest of the whole virtual content, holes as zeros; streams too */
+int image_digest(struct image *img, const char *algorithm, unsigned threads, struct progress *progress,
+		 char ret_hex[129], struct err *err);
+
+/** image_measure() - how large a target would be; @ret_required for the content, @ret_full when all is written */
+int image_measure(struct image *src, const char *format, const struct bulk_params *params,
+		  uint64_t *ret_required, uint64_t *ret_full, struct err *err);
+
+#endif

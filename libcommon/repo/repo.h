@@ -1,0 +1,143 @@
+/* The backup repository: what vmbackup, vmctl and vmrun see of it. The format is docs/repository-format.md.
+ *
+ * A repository knows no image format: it reads and writes struct image. Handles may be shared by threads. Many
+ * processes may use one repository at once; nothing but init needs a lock that a user could see.
+ */
+#ifndef VMKIT_REPO_REPO_H
+#define VMKIT_REPO_REPO_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libcommon/base/err.h"
+#include "libcommon/base/progress.h"
+#include "libcommon/image/image.h"
+
+struct repo;
+
+struct repo_id {
+	uint8_t bytes[32];
+};
+
+/** struct repo_key_source - where the passphrase comes from: asked only when the repository is encrypted */
+struct repo_key_source {
+	int (*get)(void *ctx, bool confirm, char **ret_passphrase, struct err *err); /* owned by the caller of get */
+	void (*release)(void *ctx, char *passphrase);
+	void *ctx;
+};
+
+struct repo_init_opts {
+	bool encrypt;
+	unsigned compression_level; /* zstd level written into config as the default; 0: 3 */
+	unsigned scrypt_log2n;	    /* 0: 17; tests use less */
+};
+
+/** repo_init() - a new repository at @url (a folder; "s3:" later); ERR_EXISTS when there is one, or the folder is not empty */
+int repo_init(const char *url, const struct repo_init_opts *opts, const struct repo_key_source *key, struct err *err);
+
+/** repo_open() - ERR_NOT_FOUND, ERR_DENIED (wrong passphrase), ERR_UNSUPPORTED (newer format), ERR_CORRUPT */
+int repo_open(struct repo **ret, const char *url, const struct repo_key_source *key, struct err *err);
+void repo_close(struct repo *repo);
+
+struct backup_disk {
+	const char *name;    /* "vda"; valid: [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
+	struct image *image; /* borrowed, open; a stream is allowed */
+	const char *source;  /* path or URI as given, for the manifest and the unchanged-file test; NULL: none */
+};
+
+struct backup_opts {
+	const char *vm; /* machine name, same charset as disks */
+	const struct backup_disk *disks;
+	size_t n_disks;
+	const char *const *tags;
+	size_t n_tags;
+	const char *host;	/* NULL: this host's name */
+	int compression_level;	/* 0: the repository's */
+	unsigned threads;
+	bool no_parent;		/* scan everything, trust no change source */
+	bool dry_run;
+	struct progress *progress;
+	uint64_t rate_limit;
+};
+
+struct backup_stats {
+	struct repo_id snapshot;
+	char name[256];		/* "vm@ID" */
+	uint64_t virtual_bytes, data_bytes, read_bytes, new_bytes /* chunk bytes not there before */,
+		stored_bytes /* of them in packs, compressed */;
+	uint64_t chunks, new_chunks;
+	double seconds;
+};
+
+/** repo_backup() - one snapshot of all disks; durable when it returns 0. Killed at any point, nothing but unreferenced
+ *  packs is left, which the next run adopts */
+int repo_backup(struct repo *repo, const struct backup_opts *opts, struct backup_stats *ret, struct err *err);
+
+struct snapshot_disk {
+	char *name, *source, *format, *change_source; /* "scan", "unchanged file" */
+	uint64_t size, data_bytes, new_bytes, stored_bytes;
+	struct repo_id root; /* of the page tree */
+	unsigned tree_levels;
+};
+
+struct snapshot {
+	struct repo_id id;
+	uint64_t seq;		    /* repository sequence: order that no clock decides */
+	char *vm, *host, *time;	    /* RFC 3339, UTC */
+	char **tags;
+	size_t n_tags;
+	struct snapshot_disk *disks;
+	size_t n_disks;
+	double seconds;
+	bool has_parent;
+	struct repo_id parent;
+};
+
+/** repo_list() - all snapshots in order of seq; @vm NULL: of all machines. Damaged manifests are counted in
+ *  *@ret_damaged and reported by log_warning(). Owned: snapshots_free() */
+int repo_list(struct repo *repo, const char *vm, struct snapshot **ret, size_t *ret_n, size_t *ret_damaged,
+	      struct err *err);
+void snapshots_free(struct snapshot *snaps, size_t n);
+json_t *snapshot_json(const struct snapshot *s); /* owned */
+
+/**
+ * repo_find() - "NAME@WHEN": WHEN is latest (default), an id prefix of at least 4 digits, a date or time (newest
+ * not after it); an id prefix alone is fine. ERR_NOT_FOUND; ERR_USAGE when ambiguous, with the candidates in the hint.
+ * *@ret is owned: snapshots_free(ret, 1)
+ */
+int repo_find(struct repo *repo, const char *spec, struct snapshot **ret, struct err *err);
+
+/** repo_open_disk() - a disk of a snapshot as a read-only image; @repo must outlive it; @disk NULL: the only one,
+ *  ERR_USAGE when there are several */
+int repo_open_disk(struct repo *repo, const struct snapshot *snap, const char *disk, struct image **ret,
+		   struct err *err);
+
+/** repo_register() - make image_open() understand "repo:URL@..." names: "repo:PATH#VM@WHEN:DISK" */
+void repo_register(const struct repo_key_source *key);
+
+struct verify_opts {
+	const char *spec;    /* NULL: everything */
+	bool quick;	     /* objects, structure and pack checksums; else every frame is decompressed, every chunk hashed */
+	unsigned threads;
+	struct progress *progress;
+	void (*report)(void *ctx, const char *sentence); /* one fault: which snapshots, disks and byte ranges */
+	void *ctx;
+};
+
+struct verify_result {
+	uint64_t snapshots, packs, frames, chunks, pages, bytes_read;
+	uint64_t faults;	       /* objects damaged or missing */
+	uint64_t unreferenced_bytes;
+	uint64_t damaged_snapshots;
+};
+
+/** repo_verify() - Return: 0 with faults counted in @ret; -1 when it could not look. What is found bad is remembered, so
+ *  that the next backup of the same data stores it again */
+int repo_verify(struct repo *repo, const struct verify_opts *opts, struct verify_result *ret, struct err *err);
+
+/** repo_info_json() - id, version, encryption, sizes, counts; owned */
+int repo_info_json(struct repo *repo, json_t **ret, struct err *err);
+
+#endif
