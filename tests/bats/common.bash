@@ -7,6 +7,7 @@
 # empty TMPDIR in it ($PWD/.tmp), a HOME of its own, LC_ALL=C, umask 022 and the programs of $VMKIT_BIN (default:
 # build/bin) first in PATH. $ROOT is the project's folder. Assertions of bats-assert and bats-file are loaded.
 
+# shellcheck disable=SC2154 # bats sets status, output and stderr
 bats_require_minimum_version 1.5.0
 bats_load_library bats-support
 bats_load_library bats-assert
@@ -189,7 +190,8 @@ ext4_image() {
 
 # patch_bytes FILE OFFSET HEX - overwrite bytes: patch_bytes a.qcow2 0x14 ffff
 patch_bytes() {
-	printf '%b' "$(sed 's/../\\x&/g' <<<"$3")" | dd of="$1" bs=1 seek="$(($2))" conv=notrunc status=none
+	printf '%b' "$(sed 's/../\\x&/g' <<<"$3")" | # shellcheck disable=SC2001
+		dd of="$1" bs=1 seek="$(($2))" conv=notrunc status=none
 }
 
 # sha256 FILE

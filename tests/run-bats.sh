@@ -1,0 +1,52 @@
+#!/bin/bash
+# tests/run-bats.sh [-j JOBS] [-t TAGS] [BUILD [LOGDIR [FILE...]]] - run bats files against a build's programs, JOBS files
+# (default: the processors) at a time; the last line is "N passed, N failed, N skipped".
+#
+# A test has 120 s (BATS_TEST_TIMEOUT), a file 900 s (BATS_FILE_TIMEOUT). -t hands TAGS to bats --filter-tags: '!slow'.
+set -u
+jobs=$(nproc) tags=
+while getopts j:t: opt; do
+	case $opt in
+	j) jobs=$OPTARG ;;
+	t) tags=$OPTARG ;;
+	*) exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+cd "$(dirname "$0")/.." || exit 1
+build=${1:-build}
+logs=${2:-$build/check}
+files=("${@:3}")
+[ ${#files[@]} -gt 0 ] || files=(tests/bats/*.bats)
+mkdir -p "$logs"
+logs=$(realpath "$logs")
+export VMKIT_BIN=$PWD/$build/bin VMKIT_TOOLS=$PWD/$build/tools
+[[ $build != /* ]] || export VMKIT_BIN=$build/bin VMKIT_TOOLS=$build/tools
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120} logs tags
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/vmkit-bats.XXXXXX") || exit 1
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM
+export TMPDIR=$tmp
+
+# shellcheck disable=SC2016 # expanded by the inner shell
+printf '%s\0' "${files[@]}" | xargs -0 -P "$jobs" -n 1 bash -c '
+	name=$(basename "$1" .bats) log=$logs/bats-$(basename "$1" .bats).tap start=$SECONDS
+	timeout -k 10 "${BATS_FILE_TIMEOUT:-900}" bats --formatter tap --timing ${tags:+--filter-tags "$tags"} "$1" \
+		>"$log" 2>&1 </dev/null
+	rc=$?
+	counts=$(awk -v rc=$rc -f tests/tap.awk "$log")
+	# Every test of a file may be filtered away.
+	[ "$rc" -ne 0 ] || ! grep -qx "1\.\.0" "$log" || counts="0 0 0"
+	echo "$counts" >"$TMPDIR/$name.counts"
+	read -r p f s <<<"$counts"
+	if [ "$f" -gt 0 ]; then
+		printf "FAIL %s (%s of %s; status %s): %s\n" "$name" "$f" $((p + f)) "$rc" "$log"
+		grep -A 12 "^not ok" "$log" | head -60 | sed "s/^/     /"
+		grep -q "^not ok" "$log" || tail -n 15 "$log" | sed "s/^/     /"
+	else
+		printf "ok   %-28s %3d tests %4d s%s\n" "$name" "$p" $((SECONDS - start)) "${s/#0/}" |
+			sed -E "s/ s([1-9][0-9]*)$/ s, \1 skipped/"
+	fi
+' _
+awk '{ p += $1; f += $2; s += $3; n++ }
+	END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit !(n && p && !f) }' "$tmp"/*.counts
