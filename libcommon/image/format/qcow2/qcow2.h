@@ -89,6 +89,32 @@ struct qcow2_header {
 	uint64_t luks_offset, luks_len;
 };
 
+/** enum qcow2_cluster_kind - what a cluster descriptor (the first 8 bytes of an L2 entry) says */
+enum qcow2_cluster_kind {
+	QCOW2_UNALLOCATED,
+	QCOW2_ZERO_PLAIN,
+	QCOW2_ZERO_ALLOC, /* reads as zero; a host cluster is kept for it */
+	QCOW2_NORMAL,	  /* with extended L2 the bitmap says which subclusters count */
+	QCOW2_COMPRESSED,
+};
+
+/** struct qcow2_cluster - a decoded cluster descriptor */
+struct qcow2_cluster {
+	enum qcow2_cluster_kind kind;
+	uint64_t host_off; /* ZERO_ALLOC, NORMAL: of the cluster; COMPRESSED: first byte */
+	uint64_t host_len; /* COMPRESSED: up to the end of the last sector named */
+};
+
+/** struct qcow2_snapshot - one entry of the snapshot table */
+struct qcow2_snapshot {
+	uint64_t l1_offset;
+	uint32_t l1_entries;
+	char *id, *name; /* owned */
+	uint32_t date_sec, date_nsec;
+	uint64_t vm_clock_nsec, vm_state_size;
+	uint64_t disk_size; /* of the active state when the entry has none */
+};
+
 /** struct qcow2 - img->priv */
 struct qcow2 {
 	struct qcow2_header h;
@@ -115,6 +141,24 @@ void qcow2_header_release(struct qcow2_header *h);
  *  @buf has cluster-size bytes and is zeroed; ERR_USAGE when it does not fit */
 int qcow2_header_write(const struct qcow2_header *h, uint8_t *buf, size_t len, struct err *err);
 
+/** qcow2_header_store_features() - write the three feature words of @h into the file's header, no flush */
+int qcow2_header_store_features(struct bfile *file, const struct qcow2_header *h, struct err *err);
+
+/** qcow2_l1_needed() - L1 entries that a disk of @size bytes needs */
+uint64_t qcow2_l1_needed(uint64_t size, uint32_t cluster_bits, bool extended_l2);
+
+/** qcow2_external_data() - guest data lie in another file (which info and check do not open) */
+static inline bool qcow2_external_data(const struct qcow2 *q)
+{
+	return q->h.incompatible & QCOW2_INCOMPAT_DATA_FILE;
+}
+
+/** qcow2_decode() - split a cluster descriptor; no bounds are checked; reserved bits are ignored */
+void qcow2_decode(const struct qcow2 *q, uint64_t entry, struct qcow2_cluster *ret);
+
+/** qcow2_encode_compressed() - a descriptor for @len bytes at @off; false when the offset does not fit */
+bool qcow2_encode_compressed(uint32_t cluster_bits, uint64_t off, uint64_t len, uint64_t *ret_entry);
+
 /** qcow2_open_writer() - for IMAGE_RDWR: load what allocation needs, clear autoclear bits that we do not keep */
 int qcow2_open_writer(struct image *img, struct err *err);
 void qcow2_close_writer(struct image *img);
@@ -131,6 +175,11 @@ int qcow2_check(struct image *img, unsigned flags, void (*report)(void *, const 
 
 /** qcow2_snapshot_select() - point q->l1_* and img->size at the internal snapshot @name (name or id) */
 int qcow2_snapshot_select(struct image *img, const char *name, struct err *err);
+/** qcow2_snapshots_load() - the whole table, bounded; *@ret is owned: qcow2_snapshots_free();
+ *  *@ret_bytes: length of the table in the file; may be NULL */
+int qcow2_snapshots_load(struct bfile *file, const struct qcow2_header *h, struct qcow2_snapshot **ret,
+			 uint32_t *ret_n, uint64_t *ret_bytes, struct err *err);
+void qcow2_snapshots_free(struct qcow2_snapshot *s, uint32_t n);
 /** qcow2_snapshots_json() / qcow2_bitmaps_json() - arrays for info, bounded; owned */
 int qcow2_snapshots_json(struct image *img, json_t **ret, struct err *err);
 int qcow2_bitmaps_json(struct image *img, json_t **ret, struct err *err);
