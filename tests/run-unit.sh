@@ -6,7 +6,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 build=${1:-build}
 logs=${2:-$build/check}
-[ $# -gt 2 ] && shift 2 || set --
+if [ $# -gt 2 ]; then shift 2; else set --; fi
 mkdir -p "$logs"
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/vmkit-unit.XXXXXX") || exit 1
 trap 'rm -rf "$tmp"' EXIT
@@ -30,7 +30,7 @@ for source; do
 	pass=$((pass + p)) fail=$((fail + f)) skip=$((skip + s))
 	if [ "$f" -gt 0 ]; then
 		echo "FAIL $name ($f of $((p + f)); status $rc): $log"
-		grep -A 8 '^not ok' "$log" | head -40 | sed 's/^/     /'
+		grep -A 8 '^not ok [0-9]* -' "$log" | head -40 | sed 's/^/     /'
 		[ $rc -lt 2 ] || tail -n 15 "$log" | sed 's/^/     /'
 	fi
 done
