@@ -175,6 +175,28 @@ int qcow2_check(struct image *img, unsigned flags, void (*report)(void *, const 
 
 /** qcow2_snapshot_select() - point q->l1_* and img->size at the internal snapshot @name (name or id) */
 int qcow2_snapshot_select(struct image *img, const char *name, struct err *err);
+/* For info: strings of the image as valid JSON; seconds since the epoch as RFC 3339. Owned; NULL: no memory */
+json_t *qcow2_json_string(const char *s);
+json_t *qcow2_json_time(uint32_t sec, uint32_t nsec);
+
+#define QCOW2_BITMAP_IN_USE (1U << 0)
+#define QCOW2_BITMAP_AUTO   (1U << 1)
+
+/** struct qcow2_bitmap - one entry of the bitmap directory */
+struct qcow2_bitmap {
+	uint64_t table_offset;
+	uint32_t table_entries;
+	uint32_t flags;
+	uint8_t type, granularity_bits;
+	uint32_t extra_len;
+	const char *name; /* borrowed during the call */
+};
+
+/** qcow2_bitmaps_walk() - call @fn for each bitmap; it says 0: go on, 1: enough, -1 */
+typedef int qcow2_bitmap_fn(void *ctx, const struct qcow2_bitmap *b, struct err *err);
+int qcow2_bitmaps_walk(struct bfile *file, const struct qcow2_header *h, qcow2_bitmap_fn *fn, void *ctx,
+		       struct err *err);
+
 /** qcow2_snapshots_load() - the whole table, bounded; *@ret is owned: qcow2_snapshots_free();
  *  *@ret_bytes: length of the table in the file; may be NULL */
 int qcow2_snapshots_load(struct bfile *file, const struct qcow2_header *h, struct qcow2_snapshot **ret,
