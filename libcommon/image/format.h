@@ -13,10 +13,11 @@
 #include "libcommon/image/protocol.h"
 
 struct image_format {
-	const char *name;	      /* "qcow2" */
-	const char *const *suffixes;  /* NULL-terminated, without the dot: target format by file name */
-	const char *description;      /* one line for --help and README */
-	bool can_name_files;	      /* its header may name backing or data files */
+	const char *name; /* "qcow2" */
+	const char *const
+		*suffixes;	 /* NULL-terminated, without the dot: target format by file name */
+	const char *description; /* one line for --help and README */
+	bool can_name_files;	 /* its header may name backing or data files */
 
 	/* 0: not mine; else how sure, 100 = magic and version fit. @head has up to IMAGE_PROBE_LEN bytes, @tail
 	 * the last up to 512; size of the file, 0 if unknown. NULL: never probed. */
@@ -30,28 +31,32 @@ struct image_format {
 
 	/* The extent at @off of this layer alone; kind EXTENT_UNALLOCATED hands over to the backing file.
 	 * Fills off, len, kind, codec, file, host_off, host_len; core fills depth and layer. Any thread. */
-	int (*map)(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err);
+	int (*map)(struct image *img, uint64_t off, uint64_t max, struct extent *ret,
+		   struct err *err);
 
-	/* For extents with CODEC_OPAQUE or a codec that core should not decode. NULL: core's decoder. */
-	int (*read_encoded)(struct image *img, const struct extent *e, void *buf, uint64_t off, size_t len,
-			    struct err *err);
+	/* For extents with CODEC_OPAQUE, which core cannot decode. NULL: the driver has none. */
+	int (*read_encoded)(struct image *img, const struct extent *e, void *buf, uint64_t off,
+			    size_t len, struct err *err);
 
 	/* Random writes; NULL: ERR_UNSUPPORTED */
 	int (*write)(struct image *img, const void *buf, uint64_t off, size_t len, struct err *err);
 	int (*write_zeroes)(struct image *img, uint64_t off, uint64_t len, bool may_unmap,
-			    struct err *err);	 /* NULL: core writes zero bytes */
-	int (*discard)(struct image *img, uint64_t off, uint64_t len, struct err *err); /* NULL: nothing */
-	int (*flush)(struct image *img, struct err *err);				/* NULL: file flush */
+			    struct err *err); /* NULL: core writes zero bytes */
+	int (*discard)(struct image *img, uint64_t off, uint64_t len,
+		       struct err *err);		  /* NULL: nothing */
+	int (*flush)(struct image *img, struct err *err); /* NULL: file flush */
 	int (*resize)(struct image *img, uint64_t size, struct err *err);
 
 	/* Add cluster_size, snapshots, format_specific... to core's object. NULL: nothing to add */
 	int (*info)(struct image *img, json_t *obj, struct err *err);
-	int (*check)(struct image *img, unsigned flags, void (*report)(void *, const char *), void *ctx,
-		     struct image_check_result *ret, struct err *err); /* NULL: ERR_UNSUPPORTED */
+	int (*check)(struct image *img, unsigned flags, void (*report)(void *, const char *),
+		     void *ctx, struct image_check_result *ret,
+		     struct err *err); /* NULL: ERR_UNSUPPORTED */
 
 	/* New images: see bulk.h. NULL: read only format */
 	const struct bulk_ops *bulk;
-	const struct image_option *create_options; /* -o KEY=VALUE, for parsing, help and completion */
+	const struct image_option
+		*create_options; /* -o KEY=VALUE, for parsing, help and completion */
 };
 
 #define IMAGE_PROBE_LEN 65536
@@ -65,13 +70,16 @@ struct image {
 	/* ---- set by the driver's open() */
 	uint64_t size;
 	void *priv;
-	uint32_t cluster_size;	/* 0: none; granularity for info, plans and bulk units */
-	char *backing_name;	/* owned by core after open; as the header has it */
-	char *backing_format;	/* owned by core; NULL: not named */
+	uint32_t cluster_size; /* 0: none; granularity for info, plans and bulk units */
+	char *backing_name;    /* owned by core after open; as the header has it */
+	char *backing_format;  /* owned by core; NULL: not named */
 	/* ---- core's own */
 	struct image *backing;
-	struct codec_cache *codec_cache; /* decoded compression units, shared by all readers; may be NULL */
-	bool stream;
+	struct codec_cache
+		*codec_cache; /* decoded compression units, shared by all readers; may be NULL */
+	bool stream;	      /* priv is stream.c's; there is no file */
+	bool guessed;	      /* a backing file whose format nobody stated: may not name files */
+	char *path;	      /* resolved where a chain led here, else as given; NULL: no folder */
 };
 
 /** image_formats - the static table, NULL-terminated (format/table.c) */
@@ -88,7 +96,7 @@ const struct image_format *image_format_of_suffix(const char *path);
  * @name: from the image: relative to the folder of @img; confined as open.c says
  * Return: 0 with an owned bfile, or -1: ERR_DENIED with a hint about --allow-backing, ERR_NOT_FOUND, ...
  */
-int image_open_named(struct image *img, const struct image_open_opts *opts, const char *name, bool writable,
-		     struct bfile **ret, struct err *err);
+int image_open_named(struct image *img, const struct image_open_opts *opts, const char *name,
+		     bool writable, struct bfile **ret, struct err *err);
 
 #endif

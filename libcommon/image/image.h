@@ -26,22 +26,33 @@ struct image;
 struct bfile;
 
 enum image_open_flags {
-	IMAGE_RDWR = 1 << 0,	   /* random writes wanted; else nothing is ever written, not even a lock file */
+	IMAGE_RDWR =
+		1
+		<< 0, /* random writes wanted; else nothing is ever written, not even a lock file */
 	IMAGE_NO_BACKING = 1 << 1, /* this layer only: what it does not hold reads as zero */
-	IMAGE_SHARED = 1 << 2,	   /* read although another process may write (-U); no consistent state promised */
-	IMAGE_NO_LOCK = 1 << 3,	   /* take no lock, ask for none: for files that no other process can see */
-	IMAGE_CHECK = 1 << 4,	   /* for check and repair: dirty or corrupt marks do not refuse the open */
-	IMAGE_INFO = 1 << 5,	   /* headers only: no data file, no backing file, no table is read beyond them */
+	IMAGE_SHARED =
+		1
+		<< 2, /* read although another process may write (-U); no consistent state promised */
+	IMAGE_NO_LOCK =
+		1 << 3, /* take no lock, ask for none: for files that no other process can see */
+	IMAGE_CHECK =
+		1 << 4, /* for check and repair: dirty or corrupt marks do not refuse the open */
+	IMAGE_INFO =
+		1
+		<< 5, /* headers only: no data file, no backing file, no table is read beyond them */
 };
 
 /** struct image_open_opts - how to open; zeroed means: probe, read only, follow the chain */
 struct image_open_opts {
-	const char *format;   /* NULL: probe. Never guessed inside a chain: a backing file whose format the
-				 overlay does not name is probed, but only to a format that cannot name files
-				 itself is raw refused with a hint */
-	unsigned flags;	      /* enum image_open_flags */
-	const char *snapshot; /* internal snapshot to read instead of the present state: name or id; NULL */
-	const char *const *allow_dirs; /* folders below which chains may lead; borrowed; may be NULL */
+	const char *
+		format; /* NULL: probe; raw when nothing else fits. Inside a chain raw is never guessed,
+				 and a guessed layer may not name files itself (a guest may have written
+				 that header into a raw disk): ERR_UNSUPPORTED with a hint */
+	unsigned flags; /* enum image_open_flags */
+	const char *
+		snapshot; /* internal snapshot to read instead of the present state: name or id; NULL */
+	const char *const
+		*allow_dirs; /* folders below which chains may lead; borrowed; may be NULL */
 	size_t n_allow_dirs;
 };
 
@@ -58,6 +69,13 @@ struct image_open_opts {
 int image_open(struct image **ret_image, const char *name, const struct image_open_opts *opts,
 	       struct err *err);
 
+/**
+ * image_open_bfile() - as image_open(), for what is open already: fuzz targets, tests, spooled streams
+ * @file: consumed, on failure too; a name inside the image may only lead below allow_dirs
+ */
+int image_open_bfile(struct image **ret_image, struct bfile *file,
+		     const struct image_open_opts *opts, struct err *err);
+
 /** image_close() - NULL is fine. Written data is only safe after image_flush() said 0. */
 void image_close(struct image *img);
 
@@ -68,7 +86,8 @@ uint64_t image_size(const struct image *img);
 const char *image_name(const struct image *img);	/* as given to open; borrowed */
 const char *image_format_name(const struct image *img); /* "qcow2"; static */
 struct image *image_backing(const struct image *img);	/* next layer or NULL; borrowed */
-bool image_is_stream(const struct image *img); /* may only be read once, in order: image_read_stream() */
+bool image_is_stream(
+	const struct image *img); /* may only be read once, in order: image_read_stream() */
 
 /** image_read() - read exactly [off, off + len); beyond the size is ERR_USAGE; Return: 0 or -1 */
 int image_read(struct image *img, void *buf, uint64_t off, size_t len, struct err *err);
@@ -85,10 +104,10 @@ enum extent_kind {
 
 enum codec {
 	CODEC_NONE = 0,
-	CODEC_DEFLATE,	/* raw deflate, window up to 4 KiB: qcow2 zlib */
-	CODEC_ZLIB,	/* RFC 1950: VMDK streamOptimized */
-	CODEC_ZSTD,	/* one frame */
-	CODEC_OPAQUE,	/* only the format can decode it (encrypted): image_read() */
+	CODEC_DEFLATE, /* raw deflate, window up to 4 KiB: qcow2 zlib */
+	CODEC_ZLIB,    /* RFC 1950: VMDK streamOptimized */
+	CODEC_ZSTD,    /* one frame */
+	CODEC_OPAQUE,  /* only the format can decode it (encrypted): image_read() */
 };
 
 /**
@@ -100,12 +119,12 @@ enum codec {
 struct extent {
 	uint64_t off, len;
 	enum extent_kind kind;
-	unsigned depth;	      /* 0: this image, 1: its backing file, ...; of the layer that answers */
+	unsigned depth; /* 0: this image, 1: its backing file, ...; of the layer that answers */
 	enum codec codec;
-	struct bfile *file;   /* borrowed, lives as long as the image; NULL: no plain place */
+	struct bfile *file; /* borrowed, lives as long as the image; NULL: no plain place */
 	uint64_t host_off;
-	uint64_t host_len;    /* stored bytes of a compressed extent (may be rounded up to sectors) */
-	struct image *layer;  /* whose extent it is; borrowed */
+	uint64_t host_len; /* stored bytes of a compressed extent (may be rounded up to sectors) */
+	struct image *layer; /* whose extent it is; borrowed */
 };
 
 /**
@@ -117,11 +136,13 @@ struct extent {
  * @host_off and @host_len still describe the whole unit and len < unit size.
  * Return: 0 with @ret->len in [1, max], or -1.
  */
-int image_extent(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err);
+int image_extent(struct image *img, uint64_t off, uint64_t max, struct extent *ret,
+		 struct err *err);
 
 /* Random writes: crash-safe metadata order; data are on the disk after image_flush(). Beyond the size: ERR_USAGE */
 int image_write(struct image *img, const void *buf, uint64_t off, size_t len, struct err *err);
-int image_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap, struct err *err);
+int image_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap,
+		       struct err *err);
 int image_discard(struct image *img, uint64_t off, uint64_t len, struct err *err);
 int image_flush(struct image *img, struct err *err);
 
@@ -143,7 +164,7 @@ enum image_check_flags {
 
 struct image_check_result {
 	uint64_t corruptions, leaks, corruptions_fixed, leaks_fixed;
-	uint64_t image_end;	/* highest byte in use of the file */
+	uint64_t image_end; /* highest byte in use of the file */
 	uint64_t total_clusters, allocated_clusters, compressed_clusters, fragmented_clusters;
 };
 
@@ -157,7 +178,7 @@ int image_check(struct image *img, unsigned flags, void (*report)(void *ctx, con
 
 /** image_register_opener() - names that begin with @scheme ("repo:", "nbd://") go to @open; at start only */
 void image_register_opener(const char *scheme,
-			   int (*open)(struct image **, const char *, const struct image_open_opts *,
-				       struct err *));
+			   int (*open)(struct image **, const char *,
+				       const struct image_open_opts *, struct err *));
 
 #endif

@@ -25,17 +25,19 @@ struct bfile_ops {
 	/* *ret_len bytes from off on are data (true) or a hole (false) */
 	int (*map)(struct bfile *f, uint64_t off, uint64_t max, bool *ret_data, uint64_t *ret_len,
 		   struct err *err);
+	/* A hint that [off, off + len) is not needed: frees the blocks where that leaves zeros. NULL: nothing */
+	int (*discard)(struct bfile *f, uint64_t off, uint64_t len, struct err *err);
 	void (*close)(struct bfile *f);
 };
 
 struct bfile {
 	const struct bfile_ops *ops;
-	char *name;	/* for messages; owned */
-	int fd;		/* the plain descriptor, or -1; for copy_file_range and reflinks */
-	uint64_t size;	/* kept true by pwrite beyond the end and truncate; read with bfile_size() */
+	char *name;    /* for messages; owned */
+	int fd;	       /* the plain descriptor, or -1; for copy_file_range and reflinks */
+	uint64_t size; /* kept true by pwrite beyond the end and truncate; read with bfile_size() */
 	bool writable;
 	bool is_blockdev;
-	unsigned can; /* file.c: which ways of zeroing the file system has not refused yet */
+	unsigned can; /* file.c, blockdev.c: ways of zeroing not refused yet; atomic */
 	void *priv;
 };
 
@@ -43,14 +45,14 @@ enum bfile_open_flags {
 	BFILE_RDWR = 1,
 	BFILE_LOCK_SHARED = 2, /* read lock: nobody may write meanwhile (QEMU-compatible) */
 	BFILE_LOCK_WRITE = 4,  /* write lock */
-	BFILE_DIRECT = 8,
 	BFILE_FOLLOWED = 16,   /* named by an image: regular files only */
 };
 
 /** bfile_open() - a path: regular file or block device; ERR_BUSY names the lock that is held */
 int bfile_open(struct bfile **ret, const char *path, unsigned flags, struct err *err);
 
-/** bfile_of_fd() - around an open descriptor, owned by the bfile from now on */
+/** bfile_of_fd() - around an open descriptor of a regular file or block device, owned by the bfile from now
+ *  on, on failure too */
 int bfile_of_fd(struct bfile **ret, int fd, const char *name, bool writable, struct err *err);
 
 /** bfile_of_memory() - @data is borrowed and must outlive it; read only */
@@ -70,6 +72,13 @@ int bfile_pwrite(struct bfile *f, const void *buf, size_t len, uint64_t off, str
 int bfile_flush(struct bfile *f, struct err *err);
 int bfile_truncate(struct bfile *f, uint64_t size, struct err *err);
 int bfile_zero(struct bfile *f, uint64_t off, uint64_t len, bool unmap, struct err *err);
+/** bfile_discard() - free the blocks of [off, off + len) if that costs no writing; else nothing */
+int bfile_discard(struct bfile *f, uint64_t off, uint64_t len, struct err *err);
+
+/** bfile_allocated() - bytes of storage in use (st_blocks); the size where that is unknown */
+uint64_t bfile_allocated(const struct bfile *f);
+
+/** bfile_map() - *ret_len bytes in [1, max] from @off on are data or a hole; @off is below the size */
 int bfile_map(struct bfile *f, uint64_t off, uint64_t max, bool *ret_data, uint64_t *ret_len,
 	      struct err *err);
 
