@@ -89,7 +89,7 @@ endif
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
-.PHONY: all lib unit fuzzers tools man completions lint check test fuzz bench cov-report install \
+.PHONY: all lib unit fuzzers tools man completions lint format check test fuzz bench cov-report install \
 	install-strip uninstall clean help FORCE
 all: $(BINARIES)		## the programs (the default)
 lib: $(LIBRARY)			## libcommon alone
@@ -99,11 +99,12 @@ tools: $(TOOLS)			## small programs the tests use
 man: $(MAN_PAGES)		## man pages into $(BUILD)/man, from the option tables
 
 # A change of compiler or flags rebuilds; an unchanged line leaves the stamp's time alone.
-FLAGS_LINE = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL)
+# Three lines, which tests/lint reads too: compiler, flags, linker flags.
+quote = '$(subst ','\'',$(1))'
+FLAGS_TEXT = printf '%s\n' $(call quote,$(CC)) $(call quote,$(CPPFLAGS_ALL) $(CFLAGS_ALL)) $(call quote,$(LDFLAGS_ALL))
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' $(call quote,$(FLAGS_LINE)) | cmp -s - $@ || printf '%s\n' $(call quote,$(FLAGS_LINE)) >$@
-quote = '$(subst ','\'',$(1))'
+	@$(FLAGS_TEXT) | cmp -s - $@ || $(FLAGS_TEXT) >$@
 
 # The archive is made anew when the list of its members changes: a deleted source leaves no object behind.
 $(BUILD)/objects: FORCE
@@ -149,7 +150,7 @@ $(BUILD)/man/%.1: $(BUILD)/bin/%
 	$(Q)$< __man >$@.new && mv $@.new $@
 
 completions: $(BINARIES)	## completions/ anew, from the option tables; commit what changes
-	$(Q)for p in $(PROGRAMS); do scripts/completions.sh $(BUILD)/bin completions $$p || exit 1; done
+	$(Q)mkdir -p completions; for p in $(PROGRAMS); do scripts/completions.sh $(BUILD)/bin completions $$p || exit 1; done
 
 test: all unit fuzzers tools	## unit tests and bats with this build, two files at a time
 	$(Q)tests/run-unit.sh $(BUILD) && tests/run-bats.sh $(BUILD)
@@ -159,6 +160,9 @@ check:				## everything: ./check
 
 lint: all			## tests/lint: layers, formats, options, styles, clang-tidy, cppcheck, shellcheck
 	$(Q)tests/lint/run.sh $(BUILD)
+
+format:				## every source as clang-format leaves it
+	$(Q)find libcommon cmd tests bench -name '*.[ch]' | xargs clang-format -i
 
 fuzz:				## each fuzz target for FUZZ_SECONDS seconds, with clang
 	$(Q)$(MAKE) --no-print-directory FUZZ=1 BUILD=build-fuzz fuzzers

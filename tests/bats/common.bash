@@ -190,8 +190,9 @@ ext4_image() {
 
 # patch_bytes FILE OFFSET HEX - overwrite bytes: patch_bytes a.qcow2 0x14 ffff
 patch_bytes() {
-	printf '%b' "$(sed 's/../\\x&/g' <<<"$3")" | # shellcheck disable=SC2001
-		dd of="$1" bs=1 seek="$(($2))" conv=notrunc status=none
+	local hex
+	hex=$(sed 's/../\\x&/g' <<<"$3")
+	printf '%b' "$hex" | dd of="$1" bs=1 seek="$(($2))" conv=notrunc status=none
 }
 
 # sha256 FILE
