@@ -95,16 +95,32 @@ struct program {
 /**
  * cli_main() - parse, install signal handlers, run the verb, print its error, give the exit status
  *
- * A verb returns 0, or -1 with @err; ERR_DIFFERS with an empty message ends with status 3 and prints nothing more.
+ * A verb returns 0, or -1 with @err. An empty message prints nothing more: ERR_DIFFERS then just ends with status 3,
+ * ERR_CORRUPT (check and verify that printed their faults) with 8.
  * Standard output is flushed and closed with its errors checked: a full disk behind a pipe is never status 0.
  */
 int cli_main(const struct program *program, int argc, char **argv);
 
-/** cli_print_json() - @value (consumed) as one document, or one line with --json=lines; Return: 0 or -1 */
+/** cli_print_json() - @value (consumed; NULL: out of memory) as one document; with --json=lines as one line, an
+ *  array as one line an element; Return: 0 or -1 */
 int cli_print_json(struct cli *cli, json_t *value, struct err *err);
 
 /** cli_is_terminal() - is @fd a terminal (or said to be one by the hidden --debug-stderr-is-tty) */
 bool cli_is_terminal(int fd);
+
+/** cli_use_color() - a terminal, no NO_COLOR, not TERM=dumb */
+bool cli_use_color(int fd);
+
+/** cli_printable() - a copy of @text (owned: free) with control characters and what is not UTF-8 as \xNN: for names
+ *  out of images, which could drive the terminal; NULL without memory. Errors and tables are treated so already */
+char *cli_printable(const char *text);
+
+/** cli_json_string() - as json_string(), but bytes that are not UTF-8 become U+FFFD: for file names */
+json_t *cli_json_string(const char *text);
+
+/** cli_config() - a setting of /etc/vmkit.conf or ~/.config/vmkit.conf; borrowed; NULL when there is none. Read by
+ *  cli_main() when a table has options with .env, which get their settings by themselves */
+const char *cli_config(const char *key);
 
 /** cli_refuse_terminal() - ERR_USAGE when standard output is a terminal and binary data would go there */
 int cli_refuse_terminal(struct err *err);
@@ -119,8 +135,9 @@ void table_free(struct table *t);
 /** cli_suggest() - the candidate nearest to @word by edit distance, or NULL when none is near; borrowed */
 const char *cli_suggest(const char *word, const char *const *candidates, size_t n);
 
-/** cli_password() - passphrase from VMKIT_PASSWORD_FILE, VMKIT_PASSWORD_COMMAND, @file (overrides), or the terminal;
- *  *@ret is owned: cleansed and freed by cli_password_free(). ERR_DENIED when there is none. @confirm: ask twice */
+/** cli_password() - passphrase from @file (overrides), VMKIT_PASSWORD_FILE, VMKIT_PASSWORD_COMMAND, the settings
+ *  password_file and password_command, or the terminal; one newline at the end is no part of it. *@ret is owned:
+ *  cleansed and freed by cli_password_free(). ERR_DENIED when there is none. @confirm: ask twice */
 int cli_password(const char *file, const char *prompt, bool confirm, char **ret, struct err *err);
 void cli_password_free(char *password);
 

@@ -1,0 +1,16 @@
+/* The verbs of vmimg, one file each; main.c names them in its table. */
+#ifndef VMKIT_VMIMG_H
+#define VMKIT_VMIMG_H
+
+#include "libcommon/cli/cli.h"
+
+extern const struct verb verb_check;
+extern const struct verb verb_compare;
+extern const struct verb verb_convert;
+extern const struct verb verb_create;
+extern const struct verb verb_digest;
+extern const struct verb verb_info;
+extern const struct verb verb_map;
+extern const struct verb verb_measure;
+
+#endif

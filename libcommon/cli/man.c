@@ -1,0 +1,199 @@
+/* The manual page of a program, from the tables that drive its options: man(7) source on standard output. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "libcommon/cli/internal.h"
+
+/* Text of a paragraph: what roff would take for itself is escaped. */
+static void text(FILE *out, const char *s)
+{
+	bool line_start = true;
+
+	for (; *s; s++) {
+		if (line_start && (*s == '.' || *s == '\''))
+			(void)fputs("\\&", out);
+		if (*s == '\\')
+			(void)fputs("\\e", out);
+		else if (*s == '-')
+			(void)fputs("\\-", out);
+		else if (s[0] == '\n' && s[1] == '\n') {
+			(void)fputs("\n.PP", out);
+			continue;
+		} else
+			(void)fputc(*s, out);
+		line_start = *s == '\n';
+	}
+}
+
+static void paragraph(FILE *out, const char *macro, const char *s)
+{
+	(void)fprintf(out, "%s\n", macro);
+	text(out, s);
+	(void)fputc('\n', out);
+}
+
+/* "-f, --format FORMAT" with the names in bold and the value in italics. */
+static void option_head(FILE *out, const struct opt *o)
+{
+	const char *arg = o->arg ? o->arg : o->choices ? o->choices : "VALUE";
+
+	(void)fputs(".TP\n", out);
+	if (o->letter)
+		(void)fprintf(out, "\\fB\\-%c\\fR, ", o->letter);
+	(void)fputs("\\fB\\-\\-", out);
+	text(out, o->name);
+	(void)fputs("\\fR", out);
+	if (o->type != OPT_FLAG && o->type != OPT_COUNT) {
+		(void)fputs(o->type == OPT_OPTIONAL ? "[=\\fI" : " \\fI", out);
+		text(out, arg);
+		(void)fputs(o->type == OPT_OPTIONAL ? "\\fR]" : "\\fR", out);
+	}
+	(void)fputc('\n', out);
+}
+
+static void options(FILE *out, const struct opt *table)
+{
+	for (const struct opt *o = table; o && o->name; o++) {
+		if (o->hidden)
+			continue;
+		option_head(out, o);
+		text(out, o->help);
+		if (o->env) {
+			(void)fputs("; default: $", out);
+			text(out, o->env);
+		}
+		(void)fputs(".\n", out);
+	}
+}
+
+static void statuses(FILE *out, const char *list)
+{
+	const char *pos = list;
+	char buf[256];
+
+	while (help_next_status(&pos, buf, sizeof(buf))) {
+		size_t n = strcspn(buf, " ");
+
+		(void)fprintf(out, ".TP\n\\fB%.*s\\fR\n", (int)n, buf);
+		text(out, buf[n] ? buf + n + 1 : "");
+		(void)fputc('\n', out);
+	}
+}
+
+static void examples(FILE *out, const char *const *list)
+{
+	(void)fputs(".PP\n.RS 4\n.nf\n", out);
+	for (size_t i = 0; list && list[i]; i++) {
+		text(out, list[i]);
+		(void)fputc('\n', out);
+	}
+	(void)fputs(".fi\n.RE\n", out);
+}
+
+static void verb(FILE *out, const struct program *p, const struct verb *v)
+{
+	(void)fputs(".SS ", out);
+	text(out, v->name);
+	(void)fprintf(out, "\n.B %s ", p->name);
+	text(out, v->name);
+	(void)fputc('\n', out);
+	text(out, v->usage);
+	(void)fputc('\n', out);
+	paragraph(out, ".PP", v->summary);
+	if (v->details)
+		paragraph(out, ".PP", v->details);
+	options(out, v->options);
+	(void)fputs(".PP\nExit status:\n", out);
+	statuses(out, v->statuses);
+	(void)fputs(".PP\nExamples:\n", out);
+	examples(out, v->examples);
+}
+
+/* Reproducible: the date is SOURCE_DATE_EPOCH's or none. */
+static void head(FILE *out, const struct program *p)
+{
+	const char *epoch = getenv("SOURCE_DATE_EPOCH");
+	char date[32] = "";
+	struct tm tm;
+
+	if (epoch && *epoch) {
+		time_t t = (time_t)strtoll(epoch, NULL, 10);
+
+		if (gmtime_r(&t, &tm))
+			(void)strftime(date, sizeof(date), "%Y-%m-%d", &tm);
+	}
+	(void)fputs(".TH ", out);
+	for (const char *s = p->name; *s; s++)
+		(void)fputc(*s >= 'a' && *s <= 'z' ? *s - 'a' + 'A' : *s, out);
+	(void)fprintf(out, " 1 \"%s\" \"vmkit %s\" \"vmkit\"\n.SH NAME\n%s \\- ", date,
+		      VMKIT_VERSION, p->name);
+	text(out, p->summary);
+	(void)fprintf(out,
+		      "\n.SH SYNOPSIS\n.B %s\n\\fIVERB\\fR [\\fIOPTIONS\\fR] \\fIARGUMENTS\\fR\n",
+		      p->name);
+	(void)fprintf(out,
+		      ".PP\n\\fB%s\\fR \\fIVERB\\fR \\fB\\-\\-help\\fR\n.SH DESCRIPTION\n"
+		      "Options and arguments come in any order; \\fB\\-\\-\\fR ends options. "
+		      "\\fB\\-\\fR is standard input "
+		      "or output.\nSizes are written 4096, 512M, 10G; multiples are binary.\n",
+		      p->name);
+}
+
+static void environment(FILE *out, const struct opt *table, bool *heading)
+{
+	for (const struct opt *o = table; o && o->name; o++) {
+		if (!o->env)
+			continue;
+		if (!*heading)
+			(void)fputs(".SH ENVIRONMENT\n", out);
+		*heading = true;
+		(void)fprintf(out, ".TP\n.B %s\nDefault of \\fB\\-\\-", o->env);
+		text(out, o->name);
+		(void)fputs("\\fR.\n", out);
+	}
+}
+
+static void tail(FILE *out, const struct program *p)
+{
+	bool heading = false;
+
+	(void)fputs(".SH EXIT STATUS\n", out);
+	statuses(out, help_statuses);
+	environment(out, p->options, &heading);
+	for (size_t i = 0; p->verbs[i]; i++)
+		if (!p->verbs[i]->hidden)
+			environment(out, p->verbs[i]->options, &heading);
+	if (heading)
+		(void)fputs(".SH FILES\n.TP\n.I /etc/vmkit.conf\n.TQ\n.I ~/.config/vmkit.conf\n"
+			    "Lines of the form \\fIkey = value\\fR: defaults of the options that "
+			    "the environment can give "
+			    "too,\nwith \\fB_\\fR for \\fB\\-\\fR in their names. What follows a "
+			    "line [PROGRAM] holds for that "
+			    "program only.\nThe command line beats the environment, the "
+			    "environment beats these files.\n",
+			    out);
+	(void)fputs(".SH SEE ALSO\n", out);
+	(void)fputs("\\fBvmimg\\fR(1), \\fBvmbackup\\fR(1), \\fBqemu\\-img\\fR(1)\n", out);
+}
+
+int man_page(const struct program *p, FILE *out)
+{
+	struct common c = {0};
+
+	head(out, p);
+	(void)fputs(".SH VERBS\n", out);
+	for (size_t i = 0; p->verbs[i]; i++)
+		if (!p->verbs[i]->hidden)
+			verb(out, p, p->verbs[i]);
+	if (p->options) {
+		(void)fputs(".SH OPTIONS OF EVERY VERB\n", out);
+		options(out, p->options);
+	}
+	(void)fputs(".SH COMMON OPTIONS\n\\fB\\-\\-json\\fR and \\fB\\-\\-progress\\fR where they "
+		    "make sense.\n",
+		    out);
+	options(out, common_options(&c, true, true));
+	tail(out, p);
+	return 0;
+}
