@@ -13,11 +13,11 @@
 #include "libcommon/image/protocol.h"
 
 struct image_format {
-	const char *name; /* "qcow2" */
-	const char *const
-		*suffixes;	 /* NULL-terminated, without the dot: target format by file name */
+	const char *name;	 /* "qcow2" */
 	const char *description; /* one line for --help and README */
 	bool can_name_files;	 /* its header may name backing or data files */
+	/* NULL-terminated, without the dot: target format by file name */
+	const char *const *suffixes;
 
 	/* 0: not mine; else how sure, 100 = magic and version fit. @head has up to IMAGE_PROBE_LEN bytes, @tail
 	 * the last up to 512; size of the file, 0 if unknown. NULL: never probed. */
@@ -40,23 +40,26 @@ struct image_format {
 
 	/* Random writes; NULL: ERR_UNSUPPORTED */
 	int (*write)(struct image *img, const void *buf, uint64_t off, size_t len, struct err *err);
+	/* NULL: core writes zero bytes */
 	int (*write_zeroes)(struct image *img, uint64_t off, uint64_t len, bool may_unmap,
-			    struct err *err); /* NULL: core writes zero bytes */
-	int (*discard)(struct image *img, uint64_t off, uint64_t len,
-		       struct err *err);		  /* NULL: nothing */
-	int (*flush)(struct image *img, struct err *err); /* NULL: file flush */
+			    struct err *err);
+	/* NULL: nothing is done */
+	int (*discard)(struct image *img, uint64_t off, uint64_t len, struct err *err);
+	/* NULL: the file is flushed */
+	int (*flush)(struct image *img, struct err *err);
+	/* Sets img->size */
 	int (*resize)(struct image *img, uint64_t size, struct err *err);
 
 	/* Add cluster_size, snapshots, format_specific... to core's object. NULL: nothing to add */
 	int (*info)(struct image *img, json_t *obj, struct err *err);
+	/* NULL: ERR_UNSUPPORTED */
 	int (*check)(struct image *img, unsigned flags, void (*report)(void *, const char *),
-		     void *ctx, struct image_check_result *ret,
-		     struct err *err); /* NULL: ERR_UNSUPPORTED */
+		     void *ctx, struct image_check_result *ret, struct err *err);
 
 	/* New images: see bulk.h. NULL: read only format */
 	const struct bulk_ops *bulk;
-	const struct image_option
-		*create_options; /* -o KEY=VALUE, for parsing, help and completion */
+	/* -o KEY=VALUE, for parsing, help and completion; ends with a NULL name */
+	const struct image_option *create_options;
 };
 
 #define IMAGE_PROBE_LEN 65536
@@ -75,11 +78,11 @@ struct image {
 	char *backing_format;  /* owned by core; NULL: not named */
 	/* ---- core's own */
 	struct image *backing;
-	struct codec_cache
-		*codec_cache; /* decoded compression units, shared by all readers; may be NULL */
-	bool stream;	      /* priv is stream.c's; there is no file */
-	bool guessed;	      /* a backing file whose format nobody stated: may not name files */
-	char *path;	      /* resolved where a chain led here, else as given; NULL: no folder */
+	/* Decoded compression units, shared by all readers; may be NULL */
+	struct codec_cache *codec_cache;
+	bool stream;  /* priv is stream.c's; there is no file */
+	bool guessed; /* a backing file whose format nobody stated: may not name files */
+	char *path;   /* resolved where a chain led here, else as given; NULL: no folder */
 };
 
 /** image_formats - the static table, NULL-terminated (format/table.c) */

@@ -26,33 +26,31 @@ struct image;
 struct bfile;
 
 enum image_open_flags {
-	IMAGE_RDWR =
-		1
-		<< 0, /* random writes wanted; else nothing is ever written, not even a lock file */
-	IMAGE_NO_BACKING = 1 << 1, /* this layer only: what it does not hold reads as zero */
-	IMAGE_SHARED =
-		1
-		<< 2, /* read although another process may write (-U); no consistent state promised */
-	IMAGE_NO_LOCK =
-		1 << 3, /* take no lock, ask for none: for files that no other process can see */
-	IMAGE_CHECK =
-		1 << 4, /* for check and repair: dirty or corrupt marks do not refuse the open */
-	IMAGE_INFO =
-		1
-		<< 5, /* headers only: no data file, no backing file, no table is read beyond them */
+	/* Random writes wanted; else nothing is ever written, not even a lock file */
+	IMAGE_RDWR = 1 << 0,
+	/* This layer only: what it does not hold reads as zero */
+	IMAGE_NO_BACKING = 1 << 1,
+	/* Read although another process may write (-U); no consistent state promised */
+	IMAGE_SHARED = 1 << 2,
+	/* Take no lock, ask for none: for files that no other process can see */
+	IMAGE_NO_LOCK = 1 << 3,
+	/* For check and repair: dirty or corrupt marks do not refuse the open; no backing file */
+	IMAGE_CHECK = 1 << 4,
+	/* Headers only: no data file, no backing file, no table is read beyond them */
+	IMAGE_INFO = 1 << 5,
 };
 
 /** struct image_open_opts - how to open; zeroed means: probe, read only, follow the chain */
 struct image_open_opts {
-	const char *
-		format; /* NULL: probe; raw when nothing else fits. Inside a chain raw is never guessed,
-				 and a guessed layer may not name files itself (a guest may have written
-				 that header into a raw disk): ERR_UNSUPPORTED with a hint */
+	/* NULL: probe; raw when nothing else fits. Inside a chain raw is never guessed, and a guessed
+	 * layer may not name files itself (a guest may have written that header into a raw disk):
+	 * ERR_UNSUPPORTED with a hint */
+	const char *format;
 	unsigned flags; /* enum image_open_flags */
-	const char *
-		snapshot; /* internal snapshot to read instead of the present state: name or id; NULL */
-	const char *const
-		*allow_dirs; /* folders below which chains may lead; borrowed; may be NULL */
+	/* Internal snapshot to read instead of the present state: name or id; NULL */
+	const char *snapshot;
+	/* Folders below which chains may lead; borrowed; may be NULL */
+	const char *const *allow_dirs;
 	size_t n_allow_dirs;
 };
 
@@ -86,8 +84,9 @@ uint64_t image_size(const struct image *img);
 const char *image_name(const struct image *img);	/* as given to open; borrowed */
 const char *image_format_name(const struct image *img); /* "qcow2"; static */
 struct image *image_backing(const struct image *img);	/* next layer or NULL; borrowed */
-bool image_is_stream(
-	const struct image *img); /* may only be read once, in order: image_read_stream() */
+
+/** image_is_stream() - may only be read once, in order: image_read_stream() */
+bool image_is_stream(const struct image *img);
 
 /** image_read() - read exactly [off, off + len); beyond the size is ERR_USAGE; Return: 0 or -1 */
 int image_read(struct image *img, void *buf, uint64_t off, size_t len, struct err *err);
