@@ -35,7 +35,8 @@ struct image_option {
 
 struct image_option_value {
 	const char *name;
-	const char *value; /* as given; checked against the table by the core, parsed by the format */
+	const char
+		*value; /* as given; checked against the table by the core, parsed by the format */
 };
 
 /** struct bulk_params - what is to be made; borrowed during the whole writing */
@@ -43,14 +44,15 @@ struct bulk_params {
 	uint64_t size; /* virtual size in bytes */
 	const struct image_option_value *options;
 	size_t n_options;
-	bool compress;		  /* -c */
+	bool compress;		   /* -c */
 	enum codec compress_codec; /* CODEC_NONE: the format's own default */
-	int compress_level;	  /* 0: default; INT_MIN..: the codec's scale */
-	const char *backing_name; /* NULL: none; as it shall stand in the header */
+	int compress_level;	   /* 0: default; INT_MIN..: the codec's scale */
+	const char *backing_name;  /* NULL: none; as it shall stand in the header */
 	const char *backing_format;
-	bool target_is_zero;	  /* a new file: unwritten bytes read as zero. false: an existing block device */
-	unsigned threads;	  /* hint for per-thread contexts */
-	const char *target_path;  /* final path: for extra files (data_file, extents) beside it; NULL: stream */
+	bool target_is_zero; /* a new file: unwritten bytes read as zero. false: an existing block device */
+	unsigned threads; /* hint for per-thread contexts */
+	const char *
+		target_path; /* final path: for extra files (data_file, extents) beside it; NULL: stream */
 	bool random_ids;
 };
 
@@ -58,20 +60,24 @@ struct bulk {
 	const struct bulk_ops *ops;
 	const struct bulk_params *params;
 	struct bfile *file; /* borrowed: the target, writable */
-	uint32_t granule;   /* set by begin(): units start and end at multiples of it (the disk's end excepted) */
+	uint32_t
+		granule; /* set by begin(): units start and end at multiples of it (the disk's end excepted) */
 	void *priv;
+	/* bulk_copy_range()'s own, any thread: */
+	_Atomic unsigned copy_refused; /* ways the file system refused */
+	_Atomic uint64_t cloned_bytes; /* moved by reflink */
 };
 
 /** struct bulk_unit - guest bytes [off, off + len) in @data; buffers are recycled with the unit */
 struct bulk_unit {
 	uint64_t off;
 	size_t len;
-	uint8_t *data;	  /* len bytes, zero-padded by the engine up to a multiple of the granule */
-	bool zero_known;  /* (reserved for the engine) */
+	uint8_t *data;	 /* len bytes, zero-padded by the engine up to a multiple of the granule */
+	bool zero_known; /* (reserved for the engine) */
 	/* for the format: */
 	uint8_t *encoded; /* grown with bulk_reserve(); freed by the engine */
 	size_t encoded_len, encoded_room;
-	void *priv;	  /* made by unit_init, freed by unit_free: zstd context, cluster list */
+	void *priv; /* made by unit_init, freed by unit_free: zstd context, cluster list */
 	/* Move-nothing and kernel-copy path: data is not filled; the bytes are in src at src_off. Only offered
 	 * when ops->can_copy is set and the unit is plain; store() must use bulk_copy_range(). */
 	struct bfile *src;
@@ -91,7 +97,7 @@ struct bulk_ops {
 	int (*place_zero)(struct bulk *b, uint64_t off, uint64_t len, struct err *err);
 	int (*finish)(struct bulk *b, struct err *err);
 	void (*abort)(struct bulk *b); /* free priv, remove extra files; after finish() as well */
-	bool can_copy; /* uncompressed: takes units with src */
+	bool can_copy;		       /* uncompressed: takes units with src */
 	/* Exact size of the file for a disk with these extents, uncompressed: `measure`. @data_at tells whether the
 	 * granule at an index holds data. NULL: size of data */
 	int (*measure)(const struct bulk_params *p, uint64_t data_granules, uint32_t granule,
@@ -102,8 +108,13 @@ struct bulk_ops {
 int bulk_reserve(struct bulk_unit *u, size_t len, struct err *err);
 
 /** bulk_copy_range() - reflink, else copy_file_range, else read and write; remembers what is refused */
-int bulk_copy_range(struct bulk *b, struct bfile *src, uint64_t src_off, uint64_t dst_off, uint64_t len,
-		    struct err *err);
+int bulk_copy_range(struct bulk *b, struct bfile *src, uint64_t src_off, uint64_t dst_off,
+		    uint64_t len, struct err *err);
+
+/** bulk_check_options() - every option is in @format's table with a value of its type, none twice; ERR_USAGE */
+struct image_format;
+int bulk_check_options(const struct image_format *format, const struct bulk_params *p,
+		       struct err *err);
 
 /** bulk_option() - the value of option @name, or NULL */
 const char *bulk_option(const struct bulk_params *p, const char *name);

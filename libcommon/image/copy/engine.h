@@ -7,25 +7,30 @@
 #include "libcommon/image/image.h"
 
 struct copy_opts {
-	unsigned threads; /* 0: all that this process may use */
+	unsigned threads;   /* 0: all that this process may use */
 	const char *digest; /* algorithm over the virtual content, or NULL */
 	bool force;	    /* replace an existing target */
-	bool no_zero_detect; /* copy data extents as they are */
 	bool no_sync;
+	bool verify; /* read the target back and compare before it gets its name; not for "-" of raw */
 	uint64_t rate_limit; /* bytes a second of data read; 0: none */
 	struct progress *progress;
-	const char *target_format;
+	const char *target_format; /* NULL: by the target's suffix; raw for "-" and block devices */
+	const char *const
+		*allow_dirs; /* folders outside of the target's where params.backing_name may lie */
+	size_t n_allow_dirs;
 	/* for the new image */
-	struct bulk_params params; /* size 0: the source's size; target_is_zero, target_path, threads: engine's */
+	struct bulk_params
+		params; /* size 0: the source's size; target_is_zero, target_path, threads: engine's */
 };
 
 struct copy_stats {
 	uint64_t virtual_size;
-	uint64_t data_bytes;	/* guest bytes stored */
-	uint64_t read_bytes;	/* guest bytes read */
-	uint64_t cloned_bytes;	/* moved by reflink */
-	uint64_t target_bytes;	/* allocated size of the target file; 0 for a pipe */
-	char digest[129];	/* lower-case hex; empty when none was asked for */
+	uint64_t data_bytes;   /* guest bytes stored */
+	uint64_t read_bytes;   /* guest bytes read */
+	uint64_t cloned_bytes; /* moved by reflink */
+	uint64_t target_bytes; /* allocated size of the target file; 0 for a pipe */
+	uint64_t file_size;    /* the target file's length; 0 for a pipe */
+	char digest[129];      /* lower-case hex; empty when none was asked for */
 };
 
 /**
@@ -33,19 +38,22 @@ struct copy_stats {
  * @target: a path, a block device, or "-"
  *
  * The file appears under its name only when whole; on failure nothing is left. A target that is the source, or a
- * layer of its chain, is refused. Return: 0 or -1 (ERR_EXISTS, ERR_NO_SPACE, ERR_CANCELLED, ...).
+ * layer of its chain, is refused. With params.backing_name only what differs from the backing file is stored:
+ * extents that lie at the same place of the same file are not even read. A stream is spooled to TMPDIR when
+ * the target cannot be written without knowing the size. Return: 0 or -1 (ERR_EXISTS, ERR_NO_SPACE, ERR_CANCELLED, ...).
  */
-int image_copy(struct image *src, const char *target, const struct copy_opts *opts, struct copy_stats *ret,
-	       struct err *err);
+int image_copy(struct image *src, const char *target, const struct copy_opts *opts,
+	       struct copy_stats *ret, struct err *err);
 
 /** image_create() - a new empty image; as image_copy() from nothing; params.size is needed unless a backing file is given */
 int image_create(const char *target, const struct copy_opts *opts, struct err *err);
 
 struct compare_result {
 	bool equal;
-	uint64_t first_difference;  /* byte offset; UINT64_MAX when equal */
-	uint64_t differing_bytes;   /* in 4 KiB blocks' bytes when @all; else 0 */
-	uint64_t size_a, size_b;    /* a longer image equals a shorter one if the rest is zero, unless strict */
+	uint64_t first_difference; /* byte offset; UINT64_MAX when equal */
+	uint64_t differing_bytes;  /* in 4 KiB blocks' bytes when @all; else 0 */
+	uint64_t size_a,
+		size_b; /* a longer image equals a shorter one if the rest is zero, unless strict */
 };
 
 /** image_compare() - @all: go on after the first difference and count; Return: 0, or -1 for errors */
@@ -53,11 +61,17 @@ int image_compare(struct image *a, struct image *b, unsigned threads, bool all, 
 		  struct progress *progress, struct compare_result *ret, struct err *err);
 
 /** image_digest() - digest of the whole virtual content, holes as zeros; streams too */
-int image_digest(struct image *img, const char *algorithm, unsigned threads, struct progress *progress,
-		 char ret_hex[129], struct err *err);
+int image_digest(struct image *img, const char *algorithm, unsigned threads,
+		 struct progress *progress, char ret_hex[129], struct err *err);
 
-/** image_measure() - how large a target would be; @ret_required for the content, @ret_full when all is written */
+/**
+ * image_measure() - how large an uncompressed target would be
+ * @src: NULL: an empty image of params->size bytes
+ * @scan: read the data and leave out clusters that are all zero, as image_copy() does: then *@ret_required is
+ *	exactly the size that it makes; without it the extents alone are counted, an upper bound
+ * @ret_required: for the content; @ret_full: when every byte of the disk has been written
+ */
 int image_measure(struct image *src, const char *format, const struct bulk_params *params,
-		  uint64_t *ret_required, uint64_t *ret_full, struct err *err);
+		  bool scan, uint64_t *ret_required, uint64_t *ret_full, struct err *err);
 
 #endif

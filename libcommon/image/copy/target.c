@@ -1,0 +1,322 @@
+/* The target: what is under its name, what must not be overwritten, how it becomes whole. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "libcommon/base/checked.h"
+#include "libcommon/base/io.h"
+#include "libcommon/image/copy/parts.h"
+
+/* Write-back is asked for this often, so that fsync at the end finds little left to do. */
+enum { WRITEBACK_BYTES = 32 << 20 };
+
+int target_format(const struct image_format **ret, const char *name, const char *target,
+		  struct err *err)
+{
+	struct stat st;
+
+	if (!name && (strcmp(target, "-") == 0 || (stat(target, &st) == 0 && S_ISBLK(st.st_mode))))
+		name = "raw";
+	if (name) {
+		if (image_format_find(ret, name, err) < 0)
+			return -1;
+	} else {
+		*ret = image_format_of_suffix(target);
+		if (!*ret) {
+			err_set(err, ERR_USAGE, "the suffix does not tell a format");
+			err_hint(err, "-O FORMAT names one, for example -O raw");
+			return err_object(err, target);
+		}
+	}
+	if (!(*ret)->bulk)
+		return err_set(err, ERR_UNSUPPORTED, "format %s can only be read", (*ret)->name);
+	return 0;
+}
+
+/* No layer of @img may be the file that @t replaces or writes to. */
+static int refuse_layers(const struct target *t, struct image *img, const char *what,
+			 struct err *err)
+{
+	for (struct image *layer = img; layer && t->has_id; layer = image_backing(layer)) {
+		struct stat st;
+
+		if (!layer->file || layer->file->fd < 0 || fstat(layer->file->fd, &st) < 0 ||
+		    !same_inode(&st, &t->id))
+			continue;
+		err_set(err, ERR_USAGE, "is %s%s itself", layer == img ? "" : "a layer of ", what);
+		return err_object(err, t->name);
+	}
+	return 0;
+}
+
+/* Does the file system share blocks between the two? Tried with the first block. */
+static bool probe_clone(struct image *src, int fd)
+{
+	struct stat a, b;
+
+	if (!src || !src->file || src->file->fd < 0 || fstat(src->file->fd, &a) < 0 ||
+	    fstat(fd, &b) < 0 || a.st_dev != b.st_dev || !S_ISREG(a.st_mode))
+		return false;
+
+	struct file_clone_range range = {.src_fd = src->file->fd, .src_length = ZERO_BLOCK};
+	bool can = ioctl(fd, FICLONERANGE, &range) == 0;
+
+	return can && ftruncate(fd, 0) == 0;
+}
+
+static int open_file(struct target *t, struct image *src, struct err *err)
+{
+	unsigned flags =
+		(t->opts->force ? OUTFILE_FORCE : 0) | (t->opts->no_sync ? OUTFILE_NO_SYNC : 0);
+	struct err busy = ERR_INIT;
+	int fd;
+
+	/* A file that will be replaced must not be somebody's running disk. */
+	if (t->opts->force && t->has_id && S_ISREG(t->id.st_mode) &&
+	    bfile_open(&t->old, t->name, BFILE_RDWR | BFILE_LOCK_WRITE, &busy) < 0) {
+		t->old = NULL;
+		if (busy.code == ERR_BUSY) {
+			if (err)
+				*err = busy;
+			return -1;
+		}
+	}
+	if (outfile_open(&t->of, t->name, flags, err) < 0)
+		return -1;
+	fd = fcntl(outfile_fd(t->of), F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(err, "cannot duplicate a descriptor");
+	t->can_clone = probe_clone(src, fd);
+	return bfile_of_fd(&t->file, fd, t->name, true, err);
+}
+
+static int open_device(struct target *t, struct err *err)
+{
+	if (!t->opts->force) {
+		err_set(err, ERR_EXISTS, "is a block device and would be overwritten");
+		err_hint(err, "--force writes to it");
+		return err_object(err, t->name);
+	}
+	if (bfile_open(&t->file, t->name, BFILE_RDWR | BFILE_LOCK_WRITE, err) < 0)
+		return -1;
+	t->params.target_is_zero = false;
+	return 0;
+}
+
+/* Before a device's first byte is lost. */
+static int check_room(struct target *t, struct image *src, struct err *err)
+{
+	uint64_t required = t->params.size, full, room = bfile_size(t->file);
+
+	if (t->format->bulk->measure && !t->params.compress &&
+	    image_measure(src, t->format->name, &t->params, false, &required, &full, err) < 0)
+		return -1;
+	if (required <= room)
+		return 0;
+	err_set(err, ERR_NO_SPACE, "has %" PRIu64 " bytes, %" PRIu64 " are needed", room, required);
+	return err_object(err, t->name);
+}
+
+static int open_spool(struct target *t, struct image *src, struct err *err)
+{
+	int fd;
+
+	if (spool_open(&fd, err) < 0)
+		return -1;
+	t->can_clone = probe_clone(src, fd);
+	return bfile_of_fd(&t->file, fd, "standard output", true, err);
+}
+
+static int choose(struct target *t, struct image *src, struct err *err)
+{
+	if (strcmp(t->name, "-") == 0) {
+		t->has_id = fstat(STDOUT_FILENO, &t->id) == 0 && !S_ISFIFO(t->id.st_mode);
+		t->params.target_path = NULL;
+		/* Only raw content is already in the order of a stream. */
+		t->kind = strcmp(t->format->name, "raw") == 0 ? TARGET_STREAM : TARGET_SPOOL;
+	} else {
+		t->has_id = stat(t->name, &t->id) == 0;
+		t->kind = t->has_id && S_ISBLK(t->id.st_mode) ? TARGET_DEVICE : TARGET_FILE;
+	}
+	if (refuse_layers(t, src, "the source", err) < 0 ||
+	    refuse_layers(t, t->base, "the backing file", err) < 0)
+		return -1;
+	switch (t->kind) {
+	case TARGET_FILE:
+		return open_file(t, src, err);
+	case TARGET_DEVICE:
+		return open_device(t, err) < 0 ? -1 : check_room(t, src, err);
+	case TARGET_SPOOL:
+		return open_spool(t, src, err);
+	case TARGET_STREAM:
+		if (t->params.backing_name || t->params.compress || t->params.n_options)
+			return err_set(err, ERR_USAGE,
+				       "a raw stream has no backing file, compression or options");
+		stream_begin(t);
+	}
+	return 0;
+}
+
+int target_open(struct target *t, struct image *src, const char *name, const struct copy_opts *opts,
+		uint64_t size, struct err *err)
+{
+	*t = (struct target){.name = name, .opts = opts, .params = opts->params};
+	t->params.threads = opts->threads;
+	t->params.target_is_zero = true;
+	t->params.target_path = name;
+	t->params.size = size;
+	if (target_format(&t->format, opts->target_format, name, err) < 0 ||
+	    bulk_check_options(t->format, &t->params, err) < 0)
+		return -1;
+	if (t->params.backing_name && base_open(&t->base, name, opts, &t->params, err) < 0)
+		return -1;
+	if (t->params.size == 0 && t->base && !src)
+		t->params.size = image_size(t->base);
+	if (choose(t, src, err) < 0) {
+		target_close(t);
+		return -1;
+	}
+	if (t->kind == TARGET_STREAM)
+		return 0;
+	t->bulk.ops = t->format->bulk;
+	t->bulk.params = &t->params;
+	t->bulk.file = t->file;
+	t->begun = true;
+	if (t->bulk.ops->begin(&t->bulk, err) < 0) {
+		err_object(err, name);
+		target_close(t);
+		return -1;
+	}
+	if (!is_pow2(t->bulk.granule) || t->bulk.granule > BULK_UNIT_MAX) {
+		target_close(t);
+		return err_set(err, ERR_UNSUPPORTED, "units of %" PRIu32 " bytes", t->bulk.granule);
+	}
+	return 0;
+}
+
+/* Does the target hold what @src holds? By its name, or by its descriptor while it has none. */
+static int verify(const struct target *t, bool by_name, struct image *src, struct err *err)
+{
+	const struct image_open_opts opts = {.format = t->format->name,
+					     .flags = IMAGE_NO_LOCK,
+					     .allow_dirs = t->opts->allow_dirs,
+					     .n_allow_dirs = t->opts->n_allow_dirs};
+	struct compare_result result;
+	struct bfile *file;
+	struct image *img;
+	int rc, fd;
+
+	if (by_name) {
+		rc = image_open(&img, t->name, &opts, err);
+	} else {
+		fd = fcntl(t->file->fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			return err_sys(err, "cannot duplicate a descriptor");
+		rc = bfile_of_fd(&file, fd, t->name, false, err);
+		if (rc == 0)
+			rc = image_open_bfile(&img, file, &opts, err);
+	}
+	if (rc < 0)
+		return err_prefix(err, "verifying the target");
+	rc = image_compare(src, img, t->opts->threads, false, false, t->opts->progress, &result,
+			   err);
+	image_close(img);
+	if (rc == 0 && !result.equal) {
+		err_set(err, ERR_CORRUPT,
+			"what was written differs from the source at offset %" PRIu64,
+			result.first_difference);
+		rc = err_object(err, t->name);
+	}
+	return rc;
+}
+
+/* An image that names others is only found whole beside them. */
+static bool names_others(const struct target *t)
+{
+	return t->params.backing_name || bulk_option(&t->params, "data_file");
+}
+
+static int finish_file(struct target *t, bool verify_by_name, struct image *src, struct err *err)
+{
+	int rc = outfile_commit(t->of, err);
+
+	t->of = NULL;
+	if (rc == 0 && verify_by_name) {
+		rc = verify(t, true, src, err);
+		if (rc < 0)
+			(void)unlink(t->name); /* it was made by us a moment ago */
+	}
+	return rc;
+}
+
+static int finish_bulk(struct target *t, struct image *src, struct err *err)
+{
+	bool check = t->opts->verify && src;
+	bool by_name =
+		check && t->kind != TARGET_SPOOL && (names_others(t) || t->kind == TARGET_DEVICE);
+
+	if (t->bulk.ops->finish && t->bulk.ops->finish(&t->bulk, err) < 0)
+		return err_object(err, t->name);
+	if (check && !by_name && verify(t, false, src, err) < 0)
+		return -1;
+	switch (t->kind) {
+	case TARGET_FILE:
+		return finish_file(t, by_name, src, err);
+	case TARGET_DEVICE:
+		if (!t->opts->no_sync && bfile_flush(t->file, err) < 0)
+			return err_object(err, t->name);
+		return by_name ? verify(t, true, src, err) : 0;
+	case TARGET_SPOOL:
+		return spool_send(t->file->fd, bfile_size(t->file), err);
+	case TARGET_STREAM:
+		break;
+	}
+	return 0;
+}
+
+int target_finish(struct target *t, struct image *src, struct copy_stats *stats, struct err *err)
+{
+	struct stat st;
+
+	if (t->kind == TARGET_STREAM)
+		return stream_end(t, t->params.size, err) < 0 ? err_object(err, "standard output")
+							      : 0;
+	if (finish_bulk(t, src, err) < 0)
+		return -1;
+	stats->cloned_bytes = atomic_load(&t->bulk.cloned_bytes);
+	if (t->kind == TARGET_FILE && fstat(t->file->fd, &st) == 0) {
+		stats->target_bytes = (uint64_t)st.st_blocks * 512;
+		stats->file_size = (uint64_t)st.st_size;
+	}
+	return 0;
+}
+
+void target_close(struct target *t)
+{
+	if (t->begun && t->bulk.ops->abort)
+		t->bulk.ops->abort(&t->bulk);
+	if (t->file)
+		bfile_close(t->file);
+	outfile_discard(t->of);
+	if (t->old)
+		bfile_close(t->old);
+	image_close(t->base);
+	*t = (struct target){0};
+}
+
+void target_stored(struct target *t, uint64_t len)
+{
+	if (t->opts->no_sync || (t->kind != TARGET_FILE && t->kind != TARGET_DEVICE))
+		return;
+
+	uint64_t before = atomic_fetch_add_explicit(&t->unsynced, len, memory_order_relaxed);
+
+	/* Only a hint: what it cannot do fsync does. */
+	if (before / WRITEBACK_BYTES != (before + len) / WRITEBACK_BYTES)
+		(void)sync_file_range(t->file->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}

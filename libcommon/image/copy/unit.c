@@ -1,0 +1,248 @@
+/* A unit of work: its memory, reading its runs, cutting them into bulk units. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/base/checked.h"
+#include "libcommon/base/iszero.h"
+#include "libcommon/image/copy/parts.h"
+
+int unit_init(struct unit *u, size_t buf_size, bool with_base, struct err *err)
+{
+	/* Page aligned for direct I/O; mapped when touched. */
+	u->buf = aligned_alloc(ZERO_BLOCK, buf_size);
+	if (with_base)
+		u->base_buf = aligned_alloc(ZERO_BLOCK, buf_size);
+	if (!u->buf || (with_base && !u->base_buf))
+		return err_nomem(err);
+	u->buf_size = buf_size;
+	return 0;
+}
+
+void unit_release(struct unit *u, struct bulk *b)
+{
+	for (unsigned i = 0; i < u->bulk_made; i++) {
+		if (b && b->ops->unit_free)
+			b->ops->unit_free(b, u->bulk[i]);
+		free(u->bulk[i]->encoded);
+		free(u->bulk[i]);
+	}
+	free(u->bulk);
+	free(u->runs);
+	free(u->parts);
+	free(u->buf);
+	free(u->base_buf);
+}
+
+/* @items with room for one more than @n. */
+static void *grow(void *items, unsigned n, unsigned *room, size_t size, struct err *err)
+{
+	if (n < *room)
+		return items;
+
+	unsigned more = *room ? 2 * *room : 16;
+	void *p = reallocarray(items, more, size);
+
+	if (!p) {
+		err_nomem(err);
+		return NULL;
+	}
+	*room = more;
+	return p;
+}
+
+struct run *unit_add_run(struct unit *u, struct err *err)
+{
+	struct run *runs = grow(u->runs, u->n_runs, &u->runs_room, sizeof(*runs), err);
+
+	if (!runs)
+		return NULL;
+	u->runs = runs;
+	runs[u->n_runs] = (struct run){.first_part = u->n_parts};
+	return &runs[u->n_runs++];
+}
+
+int unit_add_part(struct unit *u, struct run *r, const struct part *part, struct err *err)
+{
+	struct part *last = r->n_parts ? &u->parts[u->n_parts - 1] : NULL;
+
+	/* Compressed clusters come one by one: neighbours are one read. */
+	if (last && last->off + last->len == part->off && last->file == part->file &&
+	    (!part->file || last->host_off + last->len == part->host_off)) {
+		last->len += part->len;
+		return 0;
+	}
+
+	struct part *parts = grow(u->parts, u->n_parts, &u->parts_room, sizeof(*parts), err);
+
+	if (!parts)
+		return -1;
+	u->parts = parts;
+	parts[u->n_parts++] = *part;
+	r->n_parts++;
+	return 0;
+}
+
+int part_read(struct image *img, const struct part *part, void *buf, struct err *err)
+{
+	int rc = part->file ? bfile_pread(part->file, buf, part->len, part->host_off, err)
+			    : image_read(img, buf, part->off, part->len, err);
+
+	return rc < 0 ? err_object(err, image_name(img)) : 0;
+}
+
+/* Bytes of the buffer that run @i has: a whole number of granules. */
+static size_t run_room(const struct unit *u, unsigned i)
+{
+	size_t end = u->bytes;
+
+	for (unsigned j = i + 1; j < u->n_runs; j++)
+		if (u->runs[j].kind == RUN_DATA) {
+			end = u->runs[j].buf_off;
+			break;
+		}
+	return end - u->runs[i].buf_off;
+}
+
+int unit_read(struct unit *u, struct image *src, struct err *err)
+{
+	uint64_t total = 0;
+
+	for (unsigned i = 0; i < u->n_runs; i++) {
+		const struct run *r = &u->runs[i];
+		uint8_t *at = u->buf + r->buf_off;
+		uint64_t done = r->off;
+
+		if (r->kind != RUN_DATA)
+			continue;
+		for (unsigned j = 0; j < r->n_parts; j++) {
+			const struct part *part = &u->parts[r->first_part + j];
+
+			memset(at + (done - r->off), 0, (size_t)(part->off - done));
+			if (part_read(src, part, at + (part->off - r->off), err) < 0)
+				return -1;
+			done = part->off + part->len;
+			total += part->len;
+		}
+
+		/* The last granule of the disk may be a part of one. */
+		memset(at + (done - r->off), 0, run_room(u, i) - (size_t)(done - r->off));
+	}
+	u->read_bytes = total;
+	return 0;
+}
+
+/* The next bulk unit of @u, fresh but with the buffers it had. */
+static struct bulk_unit *next_bulk(struct unit *u, struct bulk *b, struct err *err)
+{
+	if (u->n_bulk == u->bulk_made) {
+		struct bulk_unit **list =
+			grow(u->bulk, u->bulk_made, &u->bulk_room, sizeof(*list), err);
+
+		if (!list)
+			return NULL;
+		u->bulk = list;
+		list[u->bulk_made] = calloc(1, sizeof(**list));
+		if (!list[u->bulk_made]) {
+			err_nomem(err);
+			return NULL;
+		}
+		u->bulk_made++;
+		if (b->ops->unit_init && b->ops->unit_init(b, list[u->bulk_made - 1], err) < 0)
+			return NULL;
+	}
+
+	struct bulk_unit *bu = u->bulk[u->n_bulk++];
+
+	bu->zero_known = false;
+	bu->encoded_len = 0;
+	bu->data = NULL;
+	bu->src = NULL;
+	bu->src_off = 0;
+	return bu;
+}
+
+static int emit_data(struct unit *u, struct bulk *b, const struct run *r, uint64_t from,
+		     uint64_t to, struct err *err)
+{
+	struct bulk_unit *bu = next_bulk(u, b, err);
+
+	if (!bu)
+		return -1;
+	bu->off = r->off + from;
+	bu->len = (size_t)(min_u64(to, r->len) - from);
+	bu->data = u->buf + r->buf_off + from;
+	return 0;
+}
+
+static int emit_clone(struct unit *u, struct bulk *b, const struct run *r, struct err *err)
+{
+	struct bulk_unit *bu = next_bulk(u, b, err);
+
+	if (!bu)
+		return -1;
+	bu->off = r->off;
+	bu->len = (size_t)r->len;
+	bu->src = u->parts[r->first_part].file;
+	bu->src_off = u->parts[r->first_part].host_off;
+	return 0;
+}
+
+/* Only granules that differ from the base, each row of them a bulk unit. */
+static int cut_against_base(struct unit *u, struct target *t, const struct run *r, struct err *err)
+{
+	struct bulk *b = &t->bulk;
+	const uint8_t *data = u->buf + r->buf_off;
+	uint8_t *base = u->base_buf;
+	uint64_t size = image_size(t->base);
+	uint64_t have = r->off < size ? min_u64(r->len, size - r->off) : 0;
+	uint64_t end = round_up(r->len, b->granule), from = 0;
+	bool differs = false;
+
+	if (have && image_read(t->base, base, r->off, (size_t)have, err) < 0)
+		return err_object(err, image_name(t->base));
+	memset(base + have, 0, (size_t)(end - have));
+	for (uint64_t at = 0; at <= end; at += b->granule) {
+		bool now = at < end && memcmp(data + at, base + at, b->granule) != 0;
+
+		if (now && !differs)
+			from = at;
+		if (differs && !now && emit_data(u, b, r, from, at, err) < 0)
+			return -1;
+		differs = now;
+	}
+	return 0;
+}
+
+/* Zero granules at both ends go; those between are the format's to find: it looks at each anyway. */
+static int cut_zeros(struct unit *u, struct bulk *b, const struct run *r, struct err *err)
+{
+	const uint8_t *data = u->buf + r->buf_off;
+	uint64_t from = 0, to = round_up(r->len, b->granule);
+
+	while (from < to && is_zero(data + from, b->granule))
+		from += b->granule;
+	while (to > from && is_zero(data + to - b->granule, b->granule))
+		to -= b->granule;
+	return from < to ? emit_data(u, b, r, from, to, err) : 0;
+}
+
+int unit_cut(struct unit *u, struct target *t, struct err *err)
+{
+	u->n_bulk = 0;
+	for (unsigned i = 0; i < u->n_runs; i++) {
+		const struct run *r = &u->runs[i];
+		int rc = 0;
+
+		if (r->kind == RUN_CLONE)
+			rc = emit_clone(u, &t->bulk, r, err);
+		else if (r->kind == RUN_DATA && t->base)
+			rc = cut_against_base(u, t, r, err);
+		else if (r->kind == RUN_DATA && !t->params.target_is_zero)
+			rc = emit_data(u, &t->bulk, r, 0, r->len, err);
+		else if (r->kind == RUN_DATA)
+			rc = cut_zeros(u, &t->bulk, r, err);
+		if (rc < 0)
+			return -1;
+	}
+	return 0;
+}
