@@ -35,8 +35,7 @@ struct image_option {
 
 struct image_option_value {
 	const char *name;
-	const char
-		*value; /* as given; checked against the table by the core, parsed by the format */
+	const char *value; /* as given; checked against the table by core, parsed by the format */
 };
 
 /** struct bulk_params - what is to be made; borrowed during the whole writing */
@@ -49,10 +48,11 @@ struct bulk_params {
 	int compress_level;	   /* 0: default; INT_MIN..: the codec's scale */
 	const char *backing_name;  /* NULL: none; as it shall stand in the header */
 	const char *backing_format;
-	bool target_is_zero; /* a new file: unwritten bytes read as zero. false: an existing block device */
+	/* A new file: unwritten bytes read as zero. false: an existing block device */
+	bool target_is_zero;
 	unsigned threads; /* hint for per-thread contexts */
-	const char *
-		target_path; /* final path: for extra files (data_file, extents) beside it; NULL: stream */
+	/* Final path: for extra files (data_file, extents) beside it; NULL: stream */
+	const char *target_path;
 	bool random_ids;
 };
 
@@ -60,8 +60,8 @@ struct bulk {
 	const struct bulk_ops *ops;
 	const struct bulk_params *params;
 	struct bfile *file; /* borrowed: the target, writable */
-	uint32_t
-		granule; /* set by begin(): units start and end at multiples of it (the disk's end excepted) */
+	/* Set by begin(): units start and end at multiples of it (the disk's end excepted) */
+	uint32_t granule;
 	void *priv;
 	/* bulk_copy_range()'s own, any thread: */
 	_Atomic unsigned copy_refused; /* ways the file system refused */

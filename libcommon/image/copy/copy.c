@@ -251,12 +251,11 @@ static int run(struct copy *c, struct copy_stats *stats, struct err *err)
 	return target_finish(&c->target, c->src, stats, err);
 }
 
-/* @c->src is final: a spool file has taken the place of a stream that must be known before. */
-static int copy_from(struct copy *c, const char *target, struct copy_stats *stats, struct err *err)
+/* Open the target for @c->src, which is final: a spool file has taken the place of a stream if needed. */
+static int open_target(struct copy *c, const char *target, struct err *err)
 {
 	uint64_t size = image_is_stream(c->src) ? 0 : image_size(c->src);
 	uint64_t want = c->opts->params.size;
-	int rc;
 
 	if (want && want < size)
 		return err_set(err, ERR_USAGE,
@@ -264,9 +263,16 @@ static int copy_from(struct copy *c, const char *target, struct copy_stats *stat
 			       size, want);
 	if (want > size && (image_is_stream(c->src) || c->opts->params.backing_name))
 		return err_set(err, ERR_USAGE, "the size of this target is that of the source");
+	return target_open(&c->target, c->src, target, c->opts, max_u64(want, size), err);
+}
+
+static int copy_from(struct copy *c, const char *target, struct copy_stats *stats, struct err *err)
+{
+	int rc;
+
 	if (c->opts->digest && digest_new(&c->digest, c->opts->digest, err) < 0)
 		return -1;
-	if (target_open(&c->target, c->src, target, c->opts, max_u64(want, size), err) < 0) {
+	if (open_target(c, target, err) < 0) {
 		digest_free(c->digest);
 		return -1;
 	}
@@ -278,6 +284,21 @@ static int copy_from(struct copy *c, const char *target, struct copy_stats *stat
 	target_close(&c->target);
 	digest_free(c->digest);
 	return rc;
+}
+
+int image_copy_check(struct image *src, const char *target, const struct copy_opts *opts,
+		     const char **ret_format, struct err *err)
+{
+	struct copy c = {.src = src, .opts = opts};
+
+	if (opts->digest && digest_new(&c.digest, opts->digest, err) < 0)
+		return -1;
+	digest_free(c.digest);
+	if (open_target(&c, target, err) < 0) /* nothing is written before the first unit */
+		return -1;
+	*ret_format = c.target.format->name;
+	target_close(&c.target);
+	return 0;
 }
 
 /* Can @target take a disk whose size is known at its end only? */

@@ -11,16 +11,16 @@ struct copy_opts {
 	const char *digest; /* algorithm over the virtual content, or NULL */
 	bool force;	    /* replace an existing target */
 	bool no_sync;
-	bool verify; /* read the target back and compare before it gets its name; not for "-" of raw */
+	/* Read the target back and compare before it gets its name; not for "-" of raw */
+	bool verify;
 	uint64_t rate_limit; /* bytes a second of data read; 0: none */
 	struct progress *progress;
 	const char *target_format; /* NULL: by the target's suffix; raw for "-" and block devices */
-	const char *const
-		*allow_dirs; /* folders outside of the target's where params.backing_name may lie */
+	/* Folders outside of the target's where params.backing_name may lie */
+	const char *const *allow_dirs;
 	size_t n_allow_dirs;
-	/* for the new image */
-	struct bulk_params
-		params; /* size 0: the source's size; target_is_zero, target_path, threads: engine's */
+	/* For the new image. size 0: the source's size; target_is_zero, target_path, threads: the engine's */
+	struct bulk_params params;
 };
 
 struct copy_stats {
@@ -45,6 +45,13 @@ struct copy_stats {
 int image_copy(struct image *src, const char *target, const struct copy_opts *opts,
 	       struct copy_stats *ret, struct err *err);
 
+/**
+ * image_copy_check() - for --dry-run: whether image_copy() would refuse; writes nothing
+ * @ret_format: name of the target's format, static
+ */
+int image_copy_check(struct image *src, const char *target, const struct copy_opts *opts,
+		     const char **ret_format, struct err *err);
+
 /** image_create() - a new empty image; as image_copy() from nothing; params.size is needed unless a backing file is given */
 int image_create(const char *target, const struct copy_opts *opts, struct err *err);
 
@@ -52,8 +59,8 @@ struct compare_result {
 	bool equal;
 	uint64_t first_difference; /* byte offset; UINT64_MAX when equal */
 	uint64_t differing_bytes;  /* in 4 KiB blocks' bytes when @all; else 0 */
-	uint64_t size_a,
-		size_b; /* a longer image equals a shorter one if the rest is zero, unless strict */
+	/* A longer image equals a shorter one if the rest is zero, unless strict */
+	uint64_t size_a, size_b;
 };
 
 /** image_compare() - @all: go on after the first difference and count; Return: 0, or -1 for errors */
