@@ -1,0 +1,198 @@
+#!/bin/bash
+# bench/run.sh [-n RUNS] [-r ROW-REGEX] [-d DIR] [-g DATA] [-s DISK] [BUILD] - paired measurements against other programs
+#
+# Makes a disk of DISK (8G) with an ext4 file system that holds DATA (1600M) of this machine's own files, below DIR (default
+# /var/tmp), and runs each row's two commands in turn RUNS (5) times after one unmeasured run of each, caches warm. Rows on
+# tmpfs use /dev/shm. Result: bench/results/DATE-HOST.json and, from it, bench/RESULTS.md. What is needed: about eight times DATA
+# in DIR, four times DATA in /dev/shm, and scripts/deps.sh bench.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+runs=5 regex=. base=/var/tmp data_size=1600M disk_size=8G
+while getopts n:r:d:g:s: opt; do
+	case $opt in
+	n) runs=$OPTARG ;;
+	r) regex=$OPTARG ;;
+	d) base=$OPTARG ;;
+	g) data_size=$OPTARG ;;
+	s) disk_size=$OPTARG ;;
+	*) exit 2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+build=$(realpath "${1:-build}")
+export PATH=$build/bin:$PATH:/usr/sbin:/sbin LC_ALL=C
+unset "${!VMKIT_@}" "${!BORG_@}"
+die() {
+	echo "bench: $*" >&2
+	exit 1
+}
+for c in vmimg vmbackup qemu-img zstd borg mke2fs python3; do
+	command -v $c >/dev/null || die "$c is missing: make, scripts/deps.sh bench"
+done
+
+work=$(mktemp -d "$base/vmkit-bench.XXXXXX") || exit 1
+shm=
+trap 'rm -rf "$work" "${shm:-$work}"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+measure=$work/measure
+${CC:-cc} -O2 -o "$measure" bench/measure.c || exit 1
+export TMPDIR=$work HOME=$work BORG_PASSPHRASE=bench BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes
+cd "$work" || exit 1
+
+# ---- the disk
+
+bytes=$(numfmt --from=iec "${data_size^^}") || die "-g $data_size: no size"
+echo "making a $disk_size disk with $data_size of files ..."
+mkdir files
+find /usr /opt /etc /var/lib -xdev -type f -readable -size -256M -printf '%s %p\0' 2>/dev/null | sort -z -t' ' -k2 -u |
+	awk -v RS='\0' -v ORS='\0' -v max="$bytes" '{ sum += $1; if (sum > max) exit; sub(/^[0-9]+ /, ""); print }' >list
+tar -C / --null -T list -cf - --ignore-failed-read 2>/dev/null | tar -C files -xf -
+truncate -s "$disk_size" disk.raw
+mke2fs -q -t ext4 -F -d files disk.raw || die "mke2fs failed"
+rm -rf files list
+# The data alone, holes left out: what a compressor has to read.
+python3 - <<'END' || exit 1
+import os
+src = os.open("disk.raw", os.O_RDONLY)
+dst = os.open("data.bin", os.O_WRONLY | os.O_CREAT, 0o644)
+size = os.fstat(src).st_size
+at = 0
+while at < size:
+    try:
+        at = os.lseek(src, at, os.SEEK_DATA)
+    except OSError:
+        break
+    end = os.lseek(src, at, os.SEEK_HOLE)
+    while at < end:
+        block = os.pread(src, min(1 << 20, end - at), at)
+        os.write(dst, block)
+        at += len(block)
+END
+data=$(stat -c %s data.bin)
+qemu-img convert -f raw -O qcow2 disk.raw disk.qcow2 || exit 1
+free=$(($(df --output=avail -B 1 /dev/shm 2>/dev/null | tail -n 1)))
+if [ "$free" -gt $((data * 4)) ]; then
+	shm=$(mktemp -d /dev/shm/vmkit-bench.XXXXXX)
+	cp --sparse=always disk.raw disk.qcow2 "$shm/"
+else
+	echo "bench: /dev/shm has too little room: no rows on tmpfs"
+fi
+sync
+
+# ---- rows
+
+rows=$work/rows.jsonl
+: >"$rows"
+median_ms() { cut -d' ' -f1 "$1" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] / 1000 }'; }
+# on_disk PATH - bytes it takes, or null
+on_disk() { if [ -e "$1" ]; then du -s -B 1 "$1" | cut -f1; else echo null; fi; }
+
+# row ID TITLE TARGET-RATIO OUTPUT OURS THEIRS - OURS and THEIRS are shell commands that make OUTPUT (removed before each
+# run; - for none). TARGET-RATIO: what ours / theirs should not exceed, or -. $before is run, unmeasured, ahead of each.
+before=
+row() {
+	local id=$1 title=$2 target=$3 output=$4 n=$runs i who command size_ours=null size_theirs=null
+	[[ $id =~ $regex ]] || return 0
+	rm -f ours.times theirs.times
+	[[ $id != info* ]] || n=$((runs * 10))
+	for ((i = 0; i <= n; i++)); do
+		for who in ours theirs; do
+			[ "$output" = - ] || rm -rf "$output"
+			[ -z "$before" ] || eval "$before" >log 2>&1 || die "$id: $(tail -n 3 log)"
+			sync
+			command=$5
+			[ $who = ours ] || command=$6
+			"$measure" $who.times sh -c "exec $command" >log 2>&1 || die "$id, $who: $command: $(tail -n 5 log)"
+			[ $i -gt 0 ] || : >$who.times
+			[ "$output" = - ] || eval "size_$who=$(on_disk "$output")"
+		done
+	done
+	[ "$output" = - ] || rm -rf "$output"
+	printf '  %-34s %9.1f ms  %9.1f ms\n' "$id" "$(median_ms ours.times)" "$(median_ms theirs.times)"
+	python3 - "$id" "$title" "$target" "$size_ours" "$size_theirs" "$5" "$6" >>"$rows" <<-'END'
+		import json, os, sys
+		def times(name):
+		    keys = ["wall_us", "user_us", "sys_us", "max_rss_kib"]
+		    return [dict(zip(keys, map(int, line.split()))) for line in open(name)]
+		a = sys.argv
+		clean = lambda s: s.replace(os.environ["TMPDIR"], "DIR")
+		print(json.dumps({"id": a[1], "title": a[2], "target": None if a[3] == "-" else float(a[3]),
+		    "ours": {"command": clean(a[6]), "bytes": json.loads(a[4]), "runs": times("ours.times")},
+		    "theirs": {"command": clean(a[7]), "bytes": json.loads(a[5]), "runs": times("theirs.times")}}))
+	END
+}
+
+echo "  row                                       ours         theirs"
+row info-qcow2 "info of a qcow2 image" - - "vmimg info disk.qcow2" "qemu-img info disk.qcow2"
+for where in tmpfs disk disk-synced; do
+	dir=$work sync=' --no-sync' after=
+	if [ $where = tmpfs ]; then
+		[ -n "$shm" ] || continue
+		dir=$shm
+	elif [ $where = disk-synced ]; then
+		sync='' after=' && sync -f'
+	fi
+	q() { if [ -n "$after" ]; then echo "sh -c '$1$after $2'"; else echo "$1"; fi; }
+	row raw-qcow2-$where "raw to qcow2, $where" 1.0 "$dir/out" \
+		"vmimg convert$sync -f raw -O qcow2 $dir/disk.raw $dir/out" \
+		"$(q "qemu-img convert -W -f raw -O qcow2 $dir/disk.raw $dir/out" "$dir/out")"
+	row qcow2-raw-$where "qcow2 to raw, $where" 1.0 "$dir/out" \
+		"vmimg convert$sync -f qcow2 -O raw $dir/disk.qcow2 $dir/out" \
+		"$(q "qemu-img convert -W -f qcow2 -O raw $dir/disk.qcow2 $dir/out" "$dir/out")"
+done
+where=disk dir=$work
+[ -z "$shm" ] || where=tmpfs dir=$shm
+row raw-qcow2-zstd "raw to qcow2 with zstd, $where" 0.667 "$dir/out" \
+	"vmimg convert --no-sync -f raw -O qcow2 -c zstd $dir/disk.raw $dir/out" \
+	"qemu-img convert -W -m 16 -c -o compression_type=zstd -f raw -O qcow2 $dir/disk.raw $dir/out"
+if [[ qcow2-zstd-raw =~ $regex ]]; then
+	qemu-img convert -W -m 16 -c -o compression_type=zstd -f raw -O qcow2 "$dir/disk.raw" "$dir/zstd.qcow2"
+	row qcow2-zstd-raw "qcow2 with zstd to raw, $where" - "$dir/out" \
+		"vmimg convert --no-sync -f qcow2 -O raw $dir/zstd.qcow2 $dir/out" \
+		"qemu-img convert -W -m 16 -f qcow2 -O raw $dir/zstd.qcow2 $dir/out"
+	rm -f "$dir/zstd.qcow2"
+fi
+row compare "compare raw with qcow2" - - "vmimg compare disk.raw disk.qcow2" "qemu-img compare disk.raw disk.qcow2"
+row check "check of a qcow2 image" - - "vmimg check disk.qcow2" "qemu-img check disk.qcow2"
+[ -z "$shm" ] || rm -rf "$shm"
+
+echo bench >password
+export VMKIT_PASSWORD_FILE=$work/password VMKIT_REPOSITORY=$work/repository
+before='rm -rf repository && vmbackup init'
+row backup-first "first backup, encrypted, zstd 3; against zstd -T0 -3 of the data" 1.2 - \
+	"vmbackup backup --vm bench disk=disk.raw" "sh -c 'zstd -T0 -3 -q -f data.bin -o out.zst && sync out.zst'"
+rm -f out.zst
+before=
+for chunks in 4194304 65536; do
+	[[ backup-unchanged-$chunks =~ $regex || restore-$chunks =~ $regex || backup-first-borg-$chunks =~ $regex ]] || continue
+	borg="borg create --sparse --files-cache disabled --compression zstd,3 --chunker-params fixed,$chunks"
+	before='rm -rf repository borg && vmbackup init && borg init -e repokey-blake2 borg'
+	row backup-first-borg-$chunks "first backup; against borg, fixed chunks of $chunks" - - \
+		"vmbackup backup --vm bench disk=disk.raw" "$borg borg::first disk.raw"
+	rm -rf repository borg
+	vmbackup init >log 2>&1 && vmbackup backup --vm bench disk=disk.raw >>log 2>&1 || die "$(tail -n 3 log)"
+	{ borg init -e repokey-blake2 borg && $borg borg::first disk.raw; } >log 2>&1 || die "$(tail -n 3 log)"
+	before='borg delete borg::again || true'
+	row backup-unchanged-$chunks "unchanged backup by scan; against borg, fixed chunks of $chunks" 0.333 - \
+		"vmbackup backup $SCAN --vm bench disk=disk.raw" "$borg borg::again disk.raw"
+	before='rm -rf there; mkdir there'
+	row restore-$chunks "restore to raw; against borg extract --sparse, fixed chunks of $chunks" 0.5 there \
+		"vmbackup restore bench@latest there/disk.raw" "sh -c 'cd there && borg extract --sparse ../borg::first disk.raw'"
+	before=
+	rm -rf repository borg there
+done
+
+# ---- the result
+
+stamp=$(date -u +%Y-%m-%d)
+result=$root/bench/results/$stamp-$(hostname -s).json
+for ((i = 2; ; i++)); do
+	[ -e "$result" ] || break
+	result=$root/bench/results/$stamp-$(hostname -s)-$i.json
+done
+mkdir -p "$root/bench/results"
+export runs data disk_size base
+cd "$root" && python3 bench/render.py --collect "$rows" "$result" && python3 bench/render.py "$result" >bench/RESULTS.md &&
+	echo "wrote ${result#"$root"/} and bench/RESULTS.md"
