@@ -145,7 +145,7 @@ done
 where=disk dir=$work
 [ -z "$shm" ] || where=tmpfs dir=$shm
 row raw-qcow2-zstd "raw to qcow2 with zstd, $where" 0.667 "$dir/out" \
-	"vmimg convert --no-sync -f raw -O qcow2 -c zstd $dir/disk.raw $dir/out" \
+	"vmimg convert --no-sync -f raw -O qcow2 -czstd $dir/disk.raw $dir/out" \
 	"qemu-img convert -W -m 16 -c -o compression_type=zstd -f raw -O qcow2 $dir/disk.raw $dir/out"
 if [[ qcow2-zstd-raw =~ $regex ]]; then
 	qemu-img convert -W -m 16 -c -o compression_type=zstd -f raw -O qcow2 "$dir/disk.raw" "$dir/zstd.qcow2"
@@ -176,7 +176,7 @@ for chunks in 4194304 65536; do
 	{ borg init -e repokey-blake2 borg && $borg borg::first disk.raw; } >log 2>&1 || die "$(tail -n 3 log)"
 	before='borg delete borg::again || true'
 	row backup-unchanged-$chunks "unchanged backup by scan; against borg, fixed chunks of $chunks" 0.333 - \
-		"vmbackup backup $SCAN --vm bench disk=disk.raw" "$borg borg::again disk.raw"
+		"vmbackup backup --full-scan --vm bench disk=disk.raw" "$borg borg::again disk.raw"
 	before='rm -rf there; mkdir there'
 	row restore-$chunks "restore to raw; against borg extract --sparse, fixed chunks of $chunks" 0.5 there \
 		"vmbackup restore bench@latest there/disk.raw" "sh -c 'cd there && borg extract --sparse ../borg::first disk.raw'"
