@@ -152,7 +152,7 @@ static int open_layer(struct image *img, const char *format, const struct image_
 				"state the format in the image above it: qemu-img rebase -u -F %s",
 				img->format->name);
 	}
-	if (img->format->open && img->cluster_size >= 512 && img->cluster_size <= CODEC_UNIT_MAX &&
+	if (img->cluster_size >= 512 && img->cluster_size <= CODEC_UNIT_MAX &&
 	    is_pow2(img->cluster_size) && !(img->flags & IMAGE_INFO))
 		return codec_cache_new(&img->codec_cache, img->cluster_size, err);
 	return 0;
