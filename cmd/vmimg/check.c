@@ -45,26 +45,25 @@ static void report(void *ctx, const char *sentence)
 		(void)printf("%s\n", text ? text : "?");
 }
 
-static uint64_t remaining(uint64_t found, uint64_t fixed)
+/* The counts are of what is left after a repair. */
+static bool is_clean(const struct image_check_result *r)
 {
-	return found > fixed ? found - fixed : 0;
+	return r->corruptions == 0 && r->leaks == 0;
 }
 
 static json_t *result_json(const struct image *img, const struct image_check_result *r,
 			   json_t *faults)
 {
-	return json_pack(
-		"{s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "name",
-		cli_json_string(image_name(img)), "format", image_format_name(img), "clean",
-		(int)(remaining(r->corruptions, r->corruptions_fixed) == 0 &&
-		      remaining(r->leaks, r->leaks_fixed) == 0),
-		"corruptions", (json_int_t)r->corruptions, "corruptions_fixed",
-		(json_int_t)r->corruptions_fixed, "leaks", (json_int_t)r->leaks, "leaks_fixed",
-		(json_int_t)r->leaks_fixed, "image_end", (json_int_t)r->image_end, "total_clusters",
-		(json_int_t)r->total_clusters, "allocated_clusters",
-		(json_int_t)r->allocated_clusters, "compressed_clusters",
-		(json_int_t)r->compressed_clusters, "fragmented_clusters",
-		(json_int_t)r->fragmented_clusters, "faults", faults);
+	return json_pack("{s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}",
+			 "name", cli_json_string(image_name(img)), "format", image_format_name(img),
+			 "clean", (int)is_clean(r), "corruptions", (json_int_t)r->corruptions,
+			 "corruptions_fixed", (json_int_t)r->corruptions_fixed, "leaks",
+			 (json_int_t)r->leaks, "leaks_fixed", (json_int_t)r->leaks_fixed,
+			 "image_end", (json_int_t)r->image_end, "total_clusters",
+			 (json_int_t)r->total_clusters, "allocated_clusters",
+			 (json_int_t)r->allocated_clusters, "compressed_clusters",
+			 (json_int_t)r->compressed_clusters, "fragmented_clusters",
+			 (json_int_t)r->fragmented_clusters, "faults", faults);
 }
 
 static unsigned percent(uint64_t part, uint64_t whole)
@@ -72,11 +71,11 @@ static unsigned percent(uint64_t part, uint64_t whole)
 	return whole ? (unsigned)((double)part * 100 / (double)whole + 0.5) : 0;
 }
 
-static void count_line(const char *what, uint64_t found, uint64_t fixed)
+static void count_line(const char *what, uint64_t left, uint64_t fixed)
 {
-	if (!found)
+	if (!left && !fixed)
 		return;
-	(void)printf("%" PRIu64 " %s%s found", found, what, found == 1 ? "" : "s");
+	(void)printf("%" PRIu64 " %s%s found", left + fixed, what, left + fixed == 1 ? "" : "s");
 	if (fixed)
 		(void)printf(", %" PRIu64 " mended", fixed);
 	(void)putchar('\n');
@@ -86,7 +85,7 @@ static void print_summary(const struct image_check_result *r)
 {
 	char size[SIZE_TEXT_MAX];
 
-	if (!r->corruptions && !r->leaks)
+	if (is_clean(r) && !r->corruptions_fixed && !r->leaks_fixed)
 		(void)printf("no faults found\n");
 	count_line("corruption", r->corruptions, r->corruptions_fixed);
 	count_line("leaked cluster", r->leaks, r->leaks_fixed);
@@ -115,7 +114,7 @@ static int check(struct cli *cli, struct image *img, json_t *list, struct err *e
 		return -1;
 	if (!cli->json && !cli->quiet)
 		print_summary(&r);
-	if (remaining(r.corruptions, r.corruptions_fixed) || remaining(r.leaks, r.leaks_fixed))
+	if (!is_clean(&r))
 		return err_set(err, ERR_CORRUPT, "%s", ""); /* all is said: status 8 alone */
 	return 0;
 }

@@ -52,7 +52,7 @@ static void size_line(const json_t *obj, const char *key, const char *label, boo
 	if (exact)
 		(void)snprintf(text, sizeof(text), "%s (%lld bytes)", size,
 			       (long long)json_integer_value(v));
-	line(label, exact ? text : size);
+	line(label, exact && json_integer_value(v) >= 1024 ? text : size);
 }
 
 /* "dirty, lazy refcounts": the true flags of format_specific, in its order. */

@@ -30,12 +30,33 @@ static void versions(FILE *out)
 	(void)fprintf(out, "zstd %s\n", ZSTD_versionString());
 }
 
+static void man(FILE *out)
+{
+	(void)fputs(".SH FORMATS\n"
+		    "A format is probed unless it is named; a new image gets that of its name's "
+		    "suffix.\n",
+		    out);
+	for (size_t i = 0; image_formats[i]; i++) {
+		const struct image_option *o = image_formats[i]->create_options;
+
+		(void)fprintf(out, ".TP\n.B %s\n%s.", image_formats[i]->name,
+			      image_formats[i]->description);
+		if (o && o->name)
+			(void)fputs(" Options of a new image:", out);
+		for (; o && o->name; o++)
+			(void)fprintf(out, "\n.br\n\\fB%s\\fR=\\fI%s\\fR: %s", o->name,
+				      o->choices ? o->choices : "VALUE", o->help);
+		(void)fputc('\n', out);
+	}
+}
+
 static const struct program program = {
 	.name = "vmimg",
 	.summary = "virtual disk images: convert, inspect, check, compare",
 	.verbs = verbs,
 	.complete = complete,
 	.versions = versions,
+	.man = man,
 };
 
 int main(int argc, char **argv)

@@ -90,6 +90,7 @@ struct program {
 	const struct opt *options; /* for every verb, and before the verb too: -r REPO; may be NULL */
 	void (*complete)(enum complete_kind kind, const char *prefix, FILE *out); /* dynamic words; may be NULL */
 	void (*versions)(FILE *out); /* library versions for --version -v; may be NULL */
+	void (*man)(FILE *out); /* sections of its own in the man page, man(7) source; may be NULL */
 };
 
 /**

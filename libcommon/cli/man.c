@@ -81,13 +81,17 @@ static void statuses(FILE *out, const char *list)
 	}
 }
 
+static void example(FILE *out, const char *s)
+{
+	text(out, s);
+	(void)fputc('\n', out);
+}
+
 static void examples(FILE *out, const char *const *list)
 {
 	(void)fputs(".PP\n.RS 4\n.nf\n", out);
-	for (size_t i = 0; list && list[i]; i++) {
-		text(out, list[i]);
-		(void)fputc('\n', out);
-	}
+	for (size_t i = 0; list && list[i]; i++)
+		example(out, list[i]);
 	(void)fputs(".fi\n.RE\n", out);
 }
 
@@ -173,6 +177,11 @@ static void tail(FILE *out, const struct program *p)
 			    "program only.\nThe command line beats the environment, the "
 			    "environment beats these files.\n",
 			    out);
+	(void)fputs(".SH EXAMPLES\n.nf\n", out);
+	for (size_t i = 0; p->verbs[i]; i++)
+		if (!p->verbs[i]->hidden && p->verbs[i]->examples && p->verbs[i]->examples[0])
+			example(out, p->verbs[i]->examples[0]);
+	(void)fputs(".fi\n", out);
 	(void)fputs(".SH SEE ALSO\n", out);
 	(void)fputs("\\fBvmimg\\fR(1), \\fBvmbackup\\fR(1), \\fBqemu\\-img\\fR(1)\n", out);
 }
@@ -194,6 +203,8 @@ int man_page(const struct program *p, FILE *out)
 		    "make sense.\n",
 		    out);
 	options(out, common_options(&c, true, true));
+	if (p->man)
+		p->man(out);
 	tail(out, p);
 	return 0;
 }
