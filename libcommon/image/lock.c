@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -50,8 +49,13 @@ static bool descriptor_has_lock(const char *pid, const char *fd)
 static bool process_has_lock(const char *pid, const struct stat *wanted, int own_fd)
 {
 	char path[64];
-	bool own = atoi(pid) == getpid(), found = false;
+	char own_pid[16], own_fd_name[16];
+	bool own, found = false;
 	struct dirent *e;
+
+	(void)snprintf(own_pid, sizeof(own_pid), "%d", (int)getpid());
+	(void)snprintf(own_fd_name, sizeof(own_fd_name), "%d", own_fd);
+	own = strcmp(pid, own_pid) == 0;
 
 	(void)snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
 
@@ -60,7 +64,8 @@ static bool process_has_lock(const char *pid, const struct stat *wanted, int own
 	while (d && !found && (e = readdir(d))) {
 		struct stat st;
 
-		if ((own && atoi(e->d_name) == own_fd) || fstatat(dirfd(d), e->d_name, &st, 0) < 0)
+		if ((own && strcmp(e->d_name, own_fd_name) == 0) ||
+		    fstatat(dirfd(d), e->d_name, &st, 0) < 0)
 			continue;
 		found = st.st_dev == wanted->st_dev && st.st_ino == wanted->st_ino &&
 			descriptor_has_lock(pid, e->d_name);

@@ -200,7 +200,8 @@ denied() { # denied [ARG...] - status 12, and not a byte of the secret
 	overlay "$PWD/dir/base.raw" raw
 	run_split "$imgio" -r - 'read 0 1' <dir/o.qcow2
 	assert_status 12
-	cat dir/o.qcow2 | "$imgio" -r -a dir - 'read 0 1 98'
+	"$imgio" -r -a dir - 'read 0 1 98' <dir/o.qcow2
+	"$imgio" -r -a dir - 'read 0 1 98' < <(cat dir/o.qcow2)
 }
 
 @test "terminal controls of a name in a header are not printed" {
