@@ -23,7 +23,8 @@ struct repo_id {
 
 /** struct repo_key_source - where the passphrase comes from: asked only when the repository is encrypted */
 struct repo_key_source {
-	int (*get)(void *ctx, bool confirm, char **ret_passphrase, struct err *err); /* owned by the caller of get */
+	int (*get)(void *ctx, bool confirm, char **ret_passphrase,
+		   struct err *err); /* owned by the caller of get */
 	void (*release)(void *ctx, char *passphrase);
 	void *ctx;
 };
@@ -35,16 +36,19 @@ struct repo_init_opts {
 };
 
 /** repo_init() - a new repository at @url (a folder; "s3:" later); ERR_EXISTS when there is one, or the folder is not empty */
-int repo_init(const char *url, const struct repo_init_opts *opts, const struct repo_key_source *key, struct err *err);
+int repo_init(const char *url, const struct repo_init_opts *opts, const struct repo_key_source *key,
+	      struct err *err);
 
 /** repo_open() - ERR_NOT_FOUND, ERR_DENIED (wrong passphrase), ERR_UNSUPPORTED (newer format), ERR_CORRUPT */
-int repo_open(struct repo **ret, const char *url, const struct repo_key_source *key, struct err *err);
+int repo_open(struct repo **ret, const char *url, const struct repo_key_source *key,
+	      struct err *err);
 void repo_close(struct repo *repo);
 
 struct backup_disk {
 	const char *name;    /* "vda"; valid: [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
 	struct image *image; /* borrowed, open; a stream is allowed */
-	const char *source;  /* path or URI as given, for the manifest and the unchanged-file test; NULL: none */
+	const char *
+		source; /* path or URI as given, for the manifest and the unchanged-file test; NULL: none */
 };
 
 struct backup_opts {
@@ -53,10 +57,10 @@ struct backup_opts {
 	size_t n_disks;
 	const char *const *tags;
 	size_t n_tags;
-	const char *host;	/* NULL: this host's name */
-	int compression_level;	/* 0: the repository's */
+	const char *host;      /* NULL: this host's name */
+	int compression_level; /* 0: the repository's */
 	unsigned threads;
-	bool no_parent;		/* scan everything, trust no change source */
+	bool no_parent; /* scan everything, trust no change source */
 	bool dry_run;
 	struct progress *progress;
 	uint64_t rate_limit;
@@ -64,8 +68,9 @@ struct backup_opts {
 
 struct backup_stats {
 	struct repo_id snapshot;
-	char name[256];		/* "vm@ID" */
-	uint64_t virtual_bytes, data_bytes, read_bytes, new_bytes /* chunk bytes not there before */,
+	char name[256]; /* "vm@ID" */
+	uint64_t virtual_bytes, data_bytes, read_bytes,
+		new_bytes /* chunk bytes not there before */,
 		stored_bytes /* of them in packs, compressed */;
 	uint64_t chunks, new_chunks;
 	double seconds;
@@ -73,19 +78,30 @@ struct backup_stats {
 
 /** repo_backup() - one snapshot of all disks; durable when it returns 0. Killed at any point, nothing but unreferenced
  *  packs is left, which the next run adopts */
-int repo_backup(struct repo *repo, const struct backup_opts *opts, struct backup_stats *ret, struct err *err);
+int repo_backup(struct repo *repo, const struct backup_opts *opts, struct backup_stats *ret,
+		struct err *err);
+
+/** struct snapshot_file - a file that a disk was read from, as it was then: the unchanged-file test */
+struct snapshot_file {
+	char *path; /* for people; the test uses the numbers */
+	uint64_t dev, ino, size;
+	int64_t mtime_ns, ctime_ns;
+};
 
 struct snapshot_disk {
 	char *name, *source, *format, *change_source; /* "scan", "unchanged file" */
 	uint64_t size, data_bytes, new_bytes, stored_bytes;
 	struct repo_id root; /* of the page tree */
 	unsigned tree_levels;
+	struct snapshot_file *files; /* every layer of the chain; none: not to be trusted later */
+	size_t n_files;
 };
 
 struct snapshot {
 	struct repo_id id;
-	uint64_t seq;		    /* repository sequence: order that no clock decides */
-	char *vm, *host, *time;	    /* RFC 3339, UTC */
+	uint64_t seq;		/* repository sequence: order that no clock decides */
+	char *vm, *host, *time; /* RFC 3339, UTC: when the backup began */
+	char *tool;		/* "vmkit 0.1.0" */
 	char **tags;
 	size_t n_tags;
 	struct snapshot_disk *disks;
@@ -97,8 +113,8 @@ struct snapshot {
 
 /** repo_list() - all snapshots in order of seq; @vm NULL: of all machines. Damaged manifests are counted in
  *  *@ret_damaged and reported by log_warning(). Owned: snapshots_free() */
-int repo_list(struct repo *repo, const char *vm, struct snapshot **ret, size_t *ret_n, size_t *ret_damaged,
-	      struct err *err);
+int repo_list(struct repo *repo, const char *vm, struct snapshot **ret, size_t *ret_n,
+	      size_t *ret_damaged, struct err *err);
 void snapshots_free(struct snapshot *snaps, size_t n);
 json_t *snapshot_json(const struct snapshot *s); /* owned */
 
@@ -109,33 +125,46 @@ json_t *snapshot_json(const struct snapshot *s); /* owned */
  */
 int repo_find(struct repo *repo, const char *spec, struct snapshot **ret, struct err *err);
 
+/** repo_find_disk() - "NAME@WHEN[:DISK]"; as repo_find(), with *@ret_disk an owned string or NULL */
+int repo_find_disk(struct repo *repo, const char *spec, struct snapshot **ret, char **ret_disk,
+		   struct err *err);
+
+/** repo_name_valid() - machine and disk names: [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
+bool repo_name_valid(const char *name);
+
+/** snapshot_short_id() - the first 8 digits; @ret has room for 9 */
+const char *snapshot_short_id(const struct repo_id *id, char ret[9]);
+
 /** repo_open_disk() - a disk of a snapshot as a read-only image; @repo must outlive it; @disk NULL: the only one,
  *  ERR_USAGE when there are several */
-int repo_open_disk(struct repo *repo, const struct snapshot *snap, const char *disk, struct image **ret,
-		   struct err *err);
+int repo_open_disk(struct repo *repo, const struct snapshot *snap, const char *disk,
+		   struct image **ret, struct err *err);
 
 /** repo_register() - make image_open() understand "repo:URL@..." names: "repo:PATH#VM@WHEN:DISK" */
 void repo_register(const struct repo_key_source *key);
 
 struct verify_opts {
-	const char *spec;    /* NULL: everything */
-	bool quick;	     /* objects, structure and pack checksums; else every frame is decompressed, every chunk hashed */
+	const char *spec; /* NULL: everything */
+	bool quick; /* objects, structure and pack checksums; else every frame is decompressed, every chunk hashed */
 	unsigned threads;
 	struct progress *progress;
-	void (*report)(void *ctx, const char *sentence); /* one fault: which snapshots, disks and byte ranges */
+	void (*report)(
+		void *ctx,
+		const char *sentence); /* one fault: which snapshots, disks and byte ranges */
 	void *ctx;
 };
 
 struct verify_result {
 	uint64_t snapshots, packs, frames, chunks, pages, bytes_read;
-	uint64_t faults;	       /* objects damaged or missing */
+	uint64_t faults; /* objects damaged or missing */
 	uint64_t unreferenced_bytes;
 	uint64_t damaged_snapshots;
 };
 
 /** repo_verify() - Return: 0 with faults counted in @ret; -1 when it could not look. What is found bad is remembered, so
  *  that the next backup of the same data stores it again */
-int repo_verify(struct repo *repo, const struct verify_opts *opts, struct verify_result *ret, struct err *err);
+int repo_verify(struct repo *repo, const struct verify_opts *opts, struct verify_result *ret,
+		struct err *err);
 
 /** repo_info_json() - id, version, encryption, sizes, counts; owned */
 int repo_info_json(struct repo *repo, json_t **ret, struct err *err);

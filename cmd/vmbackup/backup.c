@@ -1,0 +1,245 @@
+/* vmbackup backup: one snapshot of a machine's disks. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/vmbackup/vmbackup.h"
+#include "libcommon/base/cleanup.h"
+#include "libcommon/base/digest.h"
+#include "libcommon/base/size.h"
+
+static struct {
+	const char *vm, *format;
+	struct opt_list tags, allow;
+	unsigned level, threads;
+	bool shared, full_scan, dry_run;
+	uint64_t rate_limit;
+} o;
+
+static const struct opt options[] = {
+	{.name = "vm",
+	 .type = OPT_STRING,
+	 .value = &o.vm,
+	 .arg = "NAME",
+	 .help = "the machine's name; needed"},
+	{.letter = 't',
+	 .name = "tag",
+	 .type = OPT_LIST,
+	 .value = &o.tags,
+	 .arg = "TAG",
+	 .help = "mark the snapshot with this; more than once for several"},
+	{.letter = 'f',
+	 .name = "format",
+	 .type = OPT_STRING,
+	 .value = &o.format,
+	 .arg = "FORMAT",
+	 .help = "format of the images (default: probed)",
+	 .complete = COMPLETE_FORMAT},
+	{.letter = 'U',
+	 .name = "force-share",
+	 .type = OPT_FLAG,
+	 .value = &o.shared,
+	 .help = "read images that are in use: no consistent state is promised"},
+	{.name = "allow-backing",
+	 .type = OPT_LIST,
+	 .value = &o.allow,
+	 .arg = "DIR",
+	 .help = "backing files may lie below this folder too",
+	 .complete = COMPLETE_DIR},
+	{.name = "level",
+	 .type = OPT_UINT,
+	 .value = &o.level,
+	 .arg = "N",
+	 .help = "zstd level (default: the repository's)",
+	 .min = 1,
+	 .max = 22},
+	{.name = "full-scan",
+	 .type = OPT_FLAG,
+	 .value = &o.full_scan,
+	 .help = "read everything, whatever says that nothing changed"},
+	{.name = "threads",
+	 .type = OPT_UINT,
+	 .value = &o.threads,
+	 .arg = "N",
+	 .help = "work with so many threads (default: all processors)",
+	 .min = 1,
+	 .max = 256},
+	{.name = "rate-limit",
+	 .type = OPT_SIZE,
+	 .value = &o.rate_limit,
+	 .arg = "SIZE",
+	 .help = "read at most this much a second"},
+	{.letter = 'n',
+	 .name = "dry-run",
+	 .type = OPT_FLAG,
+	 .value = &o.dry_run,
+	 .help = "read and compare, but store nothing; with --json says what would be new"},
+	OPT_END,
+};
+
+static const char *const examples[] = {
+	"vmbackup -r /backup/vms backup --vm web /var/lib/libvirt/images/web.qcow2",
+	"vmbackup -r /backup/vms backup --vm db --tag weekly root=db.qcow2 data=/dev/vg/db",
+	"pg_dump_disk | vmbackup -r /backup/vms backup --vm db -",
+	NULL,
+};
+
+/* "DISK=IMAGE": a name and "=" in front; an image whose path has one is written ./a=b. */
+static const char *split_argument(const char *arg, size_t i, char name[65])
+{
+	const char *eq = strchr(arg, '=');
+
+	if (eq && eq > arg && eq - arg <= 64) {
+		(void)snprintf(name, 65, "%.*s", (int)(eq - arg), arg);
+		if (repo_name_valid(name))
+			return eq + 1;
+	}
+	if (i < 26)
+		(void)snprintf(name, 65, "vd%c", (char)('a' + i));
+	else
+		(void)snprintf(name, 65, "vd%c%c", (char)('a' + (i / 26 - 1) % 26),
+			       (char)('a' + i % 26));
+	return arg;
+}
+
+static json_t *stats_json(const struct backup_stats *s, const char *const *names, size_t n)
+{
+	char hex[65];
+	json_t *disks = json_array();
+
+	hex_encode(s->snapshot.bytes, sizeof(s->snapshot.bytes), hex);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(disks, json_string(names[i]));
+	return json_pack("{s:o, s:o, s:s, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}",
+			 "snapshot", o.dry_run ? json_null() : json_string(hex), "name",
+			 o.dry_run ? json_null() : json_string(s->name), "vm", o.vm, "disks", disks,
+			 "dry_run", (int)o.dry_run, "virtual_bytes", (json_int_t)s->virtual_bytes,
+			 "data_bytes", (json_int_t)s->data_bytes, "read_bytes",
+			 (json_int_t)s->read_bytes, "new_bytes", (json_int_t)s->new_bytes,
+			 "stored_bytes", (json_int_t)s->stored_bytes, "chunks",
+			 (json_int_t)s->chunks, "new_chunks", (json_int_t)s->new_chunks, "seconds",
+			 s->seconds);
+}
+
+static int say(struct cli *cli, const struct backup_stats *s, const char *const *names, size_t n,
+	       struct err *err)
+{
+	char read[SIZE_TEXT_MAX], data[SIZE_TEXT_MAX], stored[SIZE_TEXT_MAX], fresh[SIZE_TEXT_MAX],
+		time[SIZE_TEXT_MAX];
+
+	if (cli->json)
+		return cli_print_json(cli, stats_json(s, names, n), err);
+	if (cli->verbose || o.dry_run)
+		(void)printf("%s: %s of data, %s read, %s new, %s stored, %s\n",
+			     o.dry_run ? o.vm : s->name, size_format(s->data_bytes, data),
+			     size_format(s->read_bytes, read), size_format(s->new_bytes, fresh),
+			     size_format(s->stored_bytes, stored),
+			     duration_format(s->seconds, time));
+	return 0;
+}
+
+/* argv opened one by one; what is open is closed by the caller. */
+static int open_disks(char **argv, size_t n, struct backup_disk *disks, char (*names)[65],
+		      struct err *err)
+{
+	struct image_open_opts opts = {
+		.format = o.format,
+		.flags = o.shared ? IMAGE_SHARED : 0,
+		.allow_dirs = o.allow.items,
+		.n_allow_dirs = o.allow.count,
+	};
+	bool have_stdin = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *path = split_argument(argv[i], i, names[i]);
+
+		if (strcmp(path, "-") == 0 && have_stdin)
+			return err_set(err, ERR_USAGE,
+				       "standard input can be only one of the disks");
+		have_stdin |= strcmp(path, "-") == 0;
+		disks[i] = (struct backup_disk){.name = names[i], .source = path};
+		if (image_open(&disks[i].image, path, &opts, err) < 0)
+			return err_object(err, path);
+	}
+	return 0;
+}
+
+static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, struct err *err)
+{
+	struct backup_opts opts = {
+		.vm = o.vm,
+		.disks = disks,
+		.n_disks = n,
+		.tags = o.tags.items,
+		.n_tags = o.tags.count,
+		.compression_level = (int)o.level,
+		.threads = o.threads,
+		.no_parent = o.full_scan,
+		.dry_run = o.dry_run,
+		.progress = &cli->progress,
+		.rate_limit = o.rate_limit,
+	};
+	CLEANUP_FREE const char **names = calloc(n, sizeof(*names));
+	struct backup_stats stats;
+	struct repo *repo;
+	int rc;
+
+	if (!names)
+		return err_nomem(err);
+	for (size_t i = 0; i < n; i++)
+		names[i] = disks[i].name;
+	if (vmbackup_open(&repo, err) < 0)
+		return -1;
+	rc = repo_backup(repo, &opts, &stats, err);
+	repo_close(repo);
+	return rc < 0 ? -1 : say(cli, &stats, names, n, err);
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	size_t n = (size_t)argc;
+	CLEANUP_FREE struct backup_disk *disks = calloc(n, sizeof(*disks));
+	CLEANUP_FREE char(*names)[65] = calloc(n, sizeof(*names));
+	const char *url = NULL;
+	int rc;
+
+	if (!disks || !names)
+		return err_nomem(err);
+	if (vmbackup_url(&url, err) < 0)
+		return -1;
+	if (!o.vm) {
+		err_set(err, ERR_USAGE, "the machine has no name");
+		return err_hint(err, "say --vm NAME");
+	}
+	rc = open_disks(argv, n, disks, names, err);
+	if (rc == 0)
+		rc = run_on(cli, disks, n, err);
+	for (size_t i = 0; i < n; i++)
+		image_close(disks[i].image);
+	return rc;
+}
+
+const struct verb verb_backup = {
+	.name = "backup",
+	.usage = "[OPTIONS] --vm NAME [DISK=]IMAGE...",
+	.summary = "make a snapshot of a machine's disks",
+	.details = "Disks without a name are vda, vdb, and so on, by their place. Only what no "
+		   "earlier snapshot of any "
+		   "machine holds is stored. A file that has not changed since the last snapshot "
+		   "is not read "
+		   "again. \"-\" is standard input.\n\n"
+		   "A run that was killed leaves nothing that needs cleaning up; the next one uses "
+		   "what it stored.",
+	.options = options,
+	.examples = examples,
+	.statuses = "0 done, 4 image or repository not found, 6 image in use, 8 image damaged, 12 "
+		    "wrong passphrase, "
+		    "13 no space",
+	.min_args = 1,
+	.max_args = UINT_MAX,
+	.json = true,
+	.progress = true,
+	.complete_args = COMPLETE_FILE,
+	.run = run,
+};

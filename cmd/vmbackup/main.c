@@ -1,0 +1,114 @@
+/* vmbackup: backups of virtual disks in a deduplicating repository. */
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "cmd/vmbackup/vmbackup.h"
+#include "libcommon/image/format.h"
+
+static const char *repository;
+
+static const struct opt options[] = {
+	{.letter = 'r',
+	 .name = "repository",
+	 .type = OPT_STRING,
+	 .value = &repository,
+	 .arg = "REPO",
+	 .help = "the repository: a folder",
+	 .complete = COMPLETE_DIR,
+	 .env = "VMKIT_REPOSITORY"},
+	OPT_END,
+};
+
+static int get_key(void *ctx, bool confirm, char **ret, struct err *err)
+{
+	(void)ctx;
+	return cli_password(NULL, "passphrase of the repository", confirm, ret, err);
+}
+
+static void release_key(void *ctx, char *passphrase)
+{
+	(void)ctx;
+	cli_password_free(passphrase);
+}
+
+const struct repo_key_source vmbackup_key = {.get = get_key, .release = release_key};
+
+int vmbackup_url(const char **ret, struct err *err)
+{
+	if (!repository || !*repository) {
+		err_set(err, ERR_USAGE, "no repository is named");
+		return err_hint(err, "say -r REPO or set VMKIT_REPOSITORY");
+	}
+	*ret = repository;
+	return 0;
+}
+
+int vmbackup_open(struct repo **ret, struct err *err)
+{
+	const char *url = NULL;
+
+	if (vmbackup_url(&url, err) < 0)
+		return -1;
+	return repo_open(ret, url, &vmbackup_key, err) < 0 ? err_object(err, url) : 0;
+}
+
+/* Snapshots and machines for the shell's completion; only where no passphrase has to be typed. */
+static void complete_snapshots(const char *prefix, FILE *out)
+{
+	struct repo *repo;
+	struct snapshot *list;
+	size_t n;
+
+	if (vmbackup_open(&repo, NULL) < 0)
+		return;
+	if (repo_list(repo, NULL, &list, &n, NULL, NULL) == 0) {
+		for (size_t i = n; i-- > 0;) {
+			char word[128], id[9];
+
+			(void)snprintf(word, sizeof(word), "%s@%s", list[i].vm,
+				       snapshot_short_id(&list[i].id, id));
+			if (strncmp(word, prefix, strlen(prefix)) == 0)
+				(void)fprintf(out, "%s\n", word);
+		}
+		snapshots_free(list, n);
+	}
+	repo_close(repo);
+}
+
+static void complete(enum complete_kind kind, const char *prefix, FILE *out)
+{
+	if (kind == COMPLETE_SNAPSHOT)
+		complete_snapshots(prefix, out);
+	for (const struct image_format *const *f = image_formats; kind == COMPLETE_FORMAT && *f;
+	     f++)
+		if (strncmp((*f)->name, prefix, strlen(prefix)) == 0)
+			(void)fprintf(out, "%s\n", (*f)->name);
+}
+
+static void versions(FILE *out)
+{
+	(void)fprintf(out, "zstd %s\n%s\njansson %s\n", ZSTD_versionString(),
+		      OpenSSL_version(OPENSSL_VERSION), JANSSON_VERSION);
+}
+
+static const struct verb *const verbs[] = {
+	&verb_init, &verb_backup, &verb_list, &verb_show, &verb_restore, &verb_verify, NULL,
+};
+
+static const struct program program = {
+	.name = "vmbackup",
+	.summary = "compressed, deduplicated, encrypted, incremental backups of virtual disks",
+	.verbs = verbs,
+	.options = options,
+	.complete = complete,
+	.versions = versions,
+};
+
+int main(int argc, char **argv)
+{
+	repo_register(&vmbackup_key);
+	return cli_main(&program, argc, argv);
+}

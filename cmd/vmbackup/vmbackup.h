@@ -1,0 +1,25 @@
+/* What the verbs of vmbackup share: the repository option, the key source, opening. One file a verb. */
+#ifndef VMKIT_CMD_VMBACKUP_H
+#define VMKIT_CMD_VMBACKUP_H
+
+#include "libcommon/cli/cli.h"
+#include "libcommon/repo/repo.h"
+
+extern const struct verb verb_init, verb_backup, verb_list, verb_show, verb_restore, verb_verify;
+
+/** vmbackup_key - asks the user; for repo_init(), repo_open() and repo_register() */
+extern const struct repo_key_source vmbackup_key;
+
+/** vmbackup_url() - the repository that -r or VMKIT_REPOSITORY names; ERR_USAGE when neither does; borrowed */
+int vmbackup_url(const char **ret, struct err *err);
+
+/** vmbackup_open() - that repository, open; *@ret is owned: repo_close() */
+int vmbackup_open(struct repo **ret, struct err *err);
+
+/** local_time() - "2026-11-23 11:00" of a snapshot's time, in the zone of the user; returns @buf */
+const char *local_time(const char *utc, char buf[32]);
+
+/** join_names() - "vda, vdb"; owned, NULL without memory */
+char *join_names(const struct snapshot *s, bool tags);
+
+#endif

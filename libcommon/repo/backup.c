@@ -1,0 +1,313 @@
+/* Making a snapshot: each disk read and stored, then the manifest that commits it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libcommon/base/cleanup.h"
+#include "libcommon/base/digest.h"
+#include "libcommon/base/log.h"
+#include "libcommon/base/pipeline.h"
+#include "libcommon/repo/disk_scan.h"
+#include "libcommon/repo/manifest.h"
+#include "libcommon/repo/names.h"
+#include "libcommon/repo/source.h"
+#include "libcommon/repo/store.h"
+
+/* One run. */
+struct backup {
+	struct repo *repo;
+	struct store *st;
+	const struct backup_opts *opts;
+	struct snapshot *older; /* of the same machine, in order of seq */
+	size_t n_older;
+	bool trust; /* nothing was ever found damaged here: what the parent holds is there */
+	struct snapshot snap;
+	struct backup_stats stats;
+};
+
+static int check_opts(const struct backup_opts *o, struct err *err)
+{
+	if (!repo_name_valid(o->vm))
+		return err_set(err, ERR_USAGE,
+			       "\"%s\" is not a machine's name: letters, digits, '.', '_', '-'",
+			       o->vm);
+	if (o->n_disks < 1 || o->n_disks > MANIFEST_DISKS_MAX)
+		return err_set(err, ERR_USAGE, "%zu disks; a snapshot has 1 to %d", o->n_disks,
+			       MANIFEST_DISKS_MAX);
+	if (o->n_tags > MANIFEST_TAGS_MAX)
+		return err_set(err, ERR_USAGE, "%zu tags; a snapshot has at most %d", o->n_tags,
+			       MANIFEST_TAGS_MAX);
+	for (size_t i = 0; i < o->n_tags; i++)
+		if (!*o->tags[i] || strlen(o->tags[i]) > 256)
+			return err_set(err, ERR_USAGE, "a tag has 1 to 256 bytes");
+	for (size_t i = 0; i < o->n_disks; i++) {
+		if (!repo_name_valid(o->disks[i].name))
+			return err_set(
+				err, ERR_USAGE,
+				"\"%s\" is not a disk's name: letters, digits, '.', '_', '-'",
+				o->disks[i].name);
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(o->disks[i].name, o->disks[k].name) == 0)
+				return err_set(err, ERR_USAGE, "two disks are called %s",
+					       o->disks[i].name);
+	}
+	return 0;
+}
+
+/* The newest snapshot of the machine that has the disk; *@ret_disk NULL: none. */
+static void find_parent(const struct backup *b, const char *name, const struct snapshot **ret,
+			const struct snapshot_disk **ret_disk)
+{
+	*ret_disk = NULL;
+	for (size_t i = b->n_older; i-- > 0;) {
+		for (size_t k = 0; k < b->older[i].n_disks; k++) {
+			if (strcmp(b->older[i].disks[k].name, name) == 0) {
+				*ret = &b->older[i];
+				*ret_disk = &b->older[i].disks[k];
+				return;
+			}
+		}
+	}
+}
+
+static int new_id(struct repo_id *ret, struct err *err)
+{
+	if (getrandom(ret->bytes, sizeof(ret->bytes), 0) != sizeof(ret->bytes))
+		return err_sys(err, "no random bytes");
+	return 0;
+}
+
+static int begin(struct backup *b, struct err *err)
+{
+	const struct backup_opts *o = b->opts;
+	struct snapshot *s = &b->snap;
+	time_t now = time(NULL);
+	char text[32], host[256] = "localhost";
+	struct tm tm;
+
+	(void)gethostname(host, sizeof(host) - 1);
+	gmtime_r(&now, &tm);
+	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	s->vm = strdup(o->vm);
+	s->host = strdup(o->host ? o->host : host);
+	s->time = strdup(text);
+	s->tool = strdup("vmkit " VMKIT_VERSION);
+	s->disks = calloc(o->n_disks, sizeof(*s->disks));
+	s->tags = calloc(o->n_tags ? o->n_tags : 1, sizeof(*s->tags));
+	if (!s->vm || !s->host || !s->time || !s->tool || !s->disks || !s->tags)
+		return err_nomem(err);
+	for (; s->n_tags < o->n_tags; s->n_tags++)
+		if (!(s->tags[s->n_tags] = strdup(o->tags[s->n_tags])))
+			return err_nomem(err);
+	if (b->n_older) {
+		s->has_parent = true;
+		s->parent = b->older[b->n_older - 1].id;
+	}
+	return new_id(&s->id, err);
+}
+
+/* The disk is as the parent saw it: its root is used again, nothing is read. */
+static void reuse(struct backup *b, const struct snapshot_disk *parent, struct snapshot_disk *d)
+{
+	d->root = parent->root;
+	d->tree_levels = parent->tree_levels;
+	d->data_bytes = parent->data_bytes;
+	progress_add(b->opts->progress, d->size);
+}
+
+static int scan(struct backup *b, const struct backup_disk *disk,
+		const struct snapshot_disk *parent, struct snapshot_disk *d, struct err *err)
+{
+	const struct backup_opts *o = b->opts;
+	struct tree before;
+	struct disk_scan job = {
+		.st = b->st,
+		.image = disk->image,
+		.size = image_is_stream(disk->image) ? IMAGE_SIZE_UNKNOWN : d->size,
+		.level = o->compression_level,
+		.threads = o->threads ? o->threads : threads_default(),
+		.dry_run = o->dry_run,
+		.trust_parent = b->trust && !o->no_parent,
+		.rate_limit = o->rate_limit,
+		.progress = o->progress,
+	};
+
+	if (parent) {
+		before = (struct tree){parent->root, parent->tree_levels, parent->size};
+		job.parent = &before;
+	}
+	if (disk_scan_run(&job, err) < 0)
+		return -1;
+	d->size = job.tree.size;
+	d->root = job.tree.root;
+	d->tree_levels = job.tree.levels;
+	d->data_bytes = job.data_bytes;
+	d->new_bytes = job.new_bytes;
+	d->stored_bytes = job.stored_bytes;
+	b->stats.read_bytes += job.read_bytes;
+	b->stats.chunks += job.chunks;
+	b->stats.new_chunks += job.new_chunks;
+	return 0;
+}
+
+/* The files may only be trusted by the next run when nobody changed them while they were read. */
+static void keep_files(const struct backup_disk *disk, struct snapshot_disk *d,
+		       struct snapshot_file *files, size_t n, bool known)
+{
+	struct snapshot_file *after;
+	size_t n_after;
+	bool same;
+
+	if (!known)
+		return;
+	same = source_files(disk->image, &after, &n_after);
+	if (same) {
+		same = source_same_files(files, n, after, n_after);
+		source_files_free(after, n_after);
+	}
+	if (!same) {
+		log_warning("disk %s: its file changed while it was read", disk->name);
+		source_files_free(files, n);
+		return;
+	}
+	d->files = files;
+	d->n_files = n;
+}
+
+static bool is_whole(const struct backup *b, const struct snapshot_disk *parent)
+{
+	struct tree tree = {parent->root, parent->tree_levels, parent->size};
+	bool whole = tree_is_whole(b->st, &tree);
+
+	if (!whole)
+		log_info("disk %s: the last snapshot is damaged, so all is read again",
+			 parent->name);
+	return whole;
+}
+
+static int backup_disk(struct backup *b, const struct backup_disk *disk, struct snapshot_disk *d,
+		       struct err *err)
+{
+	const struct snapshot *from = NULL;
+	const struct snapshot_disk *parent = NULL;
+	struct snapshot_file *files = NULL;
+	size_t n_files = 0;
+	int64_t began = 0;
+	bool known = source_files(disk->image, &files, &n_files), unchanged;
+
+	d->size = image_is_stream(disk->image) ? 0 : image_size(disk->image);
+	d->name = strdup(disk->name);
+	d->format = strdup(image_format_name(disk->image));
+	d->source = strdup(disk->source ? disk->source : image_name(disk->image));
+	if (d->size > TREE_DISK_MAX) {
+		source_files_free(files, n_files);
+		return err_set(err, ERR_UNSUPPORTED,
+			       "%" PRIu64 " bytes are more than a disk can have (64 PiB)", d->size);
+	}
+	if (!b->opts->no_parent)
+		find_parent(b, disk->name, &from, &parent);
+	unchanged = parent && known && d->format && manifest_time(from->time, &began) == 0 &&
+		    source_unchanged(parent, began, files, n_files, d->size, d->format) &&
+		    (b->trust || is_whole(b, parent));
+	d->change_source = strdup(unchanged ? "unchanged file" : "scan");
+	if (!d->name || !d->format || !d->source || !d->change_source) {
+		source_files_free(files, n_files);
+		return err_nomem(err);
+	}
+	log_info("disk %s: %s", d->name, d->change_source);
+	if (unchanged) {
+		reuse(b, parent, d);
+	} else if (scan(b, disk, parent, d, err) < 0) {
+		source_files_free(files, n_files);
+		return -1;
+	}
+	keep_files(disk, d, files, n_files, known);
+	return 0;
+}
+
+static double seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void begin_progress(const struct backup_opts *o)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < o->n_disks; i++) {
+		if (image_is_stream(o->disks[i].image)) {
+			total = 0; /* unknown */
+			break;
+		}
+		total += image_size(o->disks[i].image);
+	}
+	progress_begin(o->progress, "backup", total);
+}
+
+/* The store keeps a record of all it found damaged. Once there is one, what the parent holds is looked up again, so
+ * that the backup of the same data heals the repository. */
+static int nothing_bad(struct store *st, bool *ret, struct err *err)
+{
+	char **names;
+	size_t n;
+
+	if (store_object_list(st, "bad/", &names, &n, err) < 0)
+		return -1;
+	names_free(names, n);
+	*ret = n == 0;
+	return 0;
+}
+
+static int run(struct backup *b, struct err *err)
+{
+	const struct backup_opts *o = b->opts;
+	double start = seconds_now();
+	size_t damaged;
+
+	if (check_opts(o, err) < 0 ||
+	    repo_list(b->repo, o->vm, &b->older, &b->n_older, &damaged, err) < 0 ||
+	    begin(b, err) < 0)
+		return -1;
+	if (nothing_bad(b->st, &b->trust, err) < 0)
+		return -1;
+	begin_progress(o);
+	for (size_t i = 0; i < o->n_disks; i++) {
+		struct snapshot_disk *d = &b->snap.disks[b->snap.n_disks++];
+
+		if (backup_disk(b, &o->disks[i], d, err) < 0)
+			return err_prefix(err, "disk %s", o->disks[i].name);
+		b->stats.virtual_bytes += d->size;
+		b->stats.data_bytes += d->data_bytes;
+		b->stats.new_bytes += d->new_bytes;
+		b->stats.stored_bytes += d->stored_bytes;
+	}
+	b->stats.seconds = b->snap.seconds = seconds_now() - start;
+	return o->dry_run ? 0 : manifest_commit(b->st, &b->snap, err);
+}
+
+int repo_backup(struct repo *repo, const struct backup_opts *opts, struct backup_stats *ret,
+		struct err *err)
+{
+	struct backup b = {.repo = repo, .st = repo_store(repo), .opts = opts};
+	int rc = run(&b, err);
+
+	if (rc == 0) {
+		char id[9];
+
+		b.stats.snapshot = b.snap.id;
+		(void)snprintf(b.stats.name, sizeof(b.stats.name), "%s@%s", b.snap.vm,
+			       snapshot_short_id(&b.snap.id, id));
+		*ret = b.stats;
+	}
+	manifest_clear(&b.snap);
+	snapshots_free(b.older, b.n_older);
+	return rc;
+}

@@ -1,0 +1,41 @@
+/* Manifests: one small sealed object a snapshot, "snapshots/<seq, 16 digits>", the commit of a backup.
+ *
+ * The text inside is JSON with sorted keys and no blanks. The sequence number is the name, and creating the name is
+ * atomic: it orders snapshots without a clock. A reader believes nothing: lengths, names, counts, ids and the height
+ * of each tree are checked. docs/repository-format.md, "Manifests".
+ */
+#ifndef VMKIT_REPO_MANIFEST_H
+#define VMKIT_REPO_MANIFEST_H
+
+#include "libcommon/repo/repo.h"
+#include "libcommon/repo/store.h"
+
+enum {
+	MANIFEST_VERSION = 1,
+	MANIFEST_MAX = 4 << 20,
+	MANIFEST_DISKS_MAX = 256,
+	MANIFEST_TAGS_MAX = 256,
+	MANIFEST_FILES_MAX = 256,
+	MANIFEST_TEXT_MAX = 4096,
+};
+
+/** manifest_encode() - *@ret is owned (free), NUL-terminated */
+int manifest_encode(const struct snapshot *s, char **ret, size_t *ret_len, struct err *err);
+
+/** manifest_decode() - into @ret, owned: manifest_clear(); ERR_CORRUPT, ERR_UNSUPPORTED for a newer version */
+int manifest_decode(const void *data, size_t len, struct snapshot *ret, struct err *err);
+void manifest_clear(struct snapshot *s);
+
+/** manifest_read() - the snapshot of an object's name; checks that the name is its sequence number */
+int manifest_read(struct store *st, const char *name, struct snapshot *ret, struct err *err);
+
+/** manifest_commit() - give @s the next sequence number and write it; durable on 0 */
+int manifest_commit(struct store *st, struct snapshot *s, struct err *err);
+
+/** manifest_copy() - a deep copy; *@ret: manifest_clear() */
+int manifest_copy(const struct snapshot *s, struct snapshot *ret, struct err *err);
+
+/** manifest_time() - "2026-11-23T10:00:00Z" to seconds since 1970; Return: 0 or -1, no error object */
+int manifest_time(const char *text, int64_t *ret);
+
+#endif

@@ -1,0 +1,262 @@
+/* Reading and chunking one region: see region.h. */
+#include "libcommon/repo/region.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "libcommon/base/checked.h"
+
+int scan_worker_init(struct scan_worker *w, struct err *err)
+{
+	w->buf = malloc(SCAN_BUF);
+	w->chunks = calloc(PAGE_WORDS_MAX, sizeof(*w->chunks));
+	w->page = malloc(PAGE_BYTES_MAX);
+	w->n_chunks = 0;
+	return w->buf && w->chunks && w->page ? 0 : err_nomem(err);
+}
+
+void scan_worker_free(struct scan_worker *w)
+{
+	free(w->buf);
+	free(w->chunks);
+	free(w->page);
+	memset(w, 0, sizeof(*w));
+}
+
+/* Each read books its time; who is early sleeps. */
+void scan_wait(struct scan *s, size_t len)
+{
+	struct timespec now;
+	int64_t at, start;
+
+	if (!s->rate_limit)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	at = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	pthread_mutex_lock(&s->rate_lock);
+	start = s->rate_free_ns > at ? s->rate_free_ns : at;
+	s->rate_free_ns = start + (int64_t)((double)len * 1e9 / (double)s->rate_limit);
+	pthread_mutex_unlock(&s->rate_lock);
+	if (start > at) {
+		struct timespec until = {.tv_sec = start / 1000000000,
+					 .tv_nsec = start % 1000000000};
+
+		(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+	}
+}
+
+/* The reading side of a region: a window of bytes that are not chunked yet. Positions are offsets in the region. */
+struct window {
+	struct scan *s;
+	uint64_t base; /* disk offset of the region */
+	uint32_t end;  /* length of the region */
+	uint8_t *buf;  /* SCAN_BUF */
+	uint32_t at;   /* region offset of buf[head] */
+	size_t head, fill;
+	uint32_t hole; /* a hole begins behind the bytes and ends here; 0: none */
+};
+
+static uint32_t window_next(const struct window *w)
+{
+	return w->at + (uint32_t)(w->fill - w->head);
+}
+
+/* How far from @pos on bytes must be read: up to the next whole block that an extent says is zero. */
+static int plan_read(struct window *w, uint32_t pos, uint32_t room, uint32_t *ret_read,
+		     uint32_t *ret_hole_end, struct err *err)
+{
+	uint32_t p = pos, limit = w->end - pos > room ? pos + room : w->end;
+
+	*ret_hole_end = 0;
+	while (p < limit) {
+		struct extent e;
+		uint64_t ext_end;
+
+		if (image_extent(w->s->image, w->base + p, w->end - p, &e, err) < 0)
+			return -1;
+		ext_end = p + min_u64(e.len, w->end - p);
+		if (e.kind != EXTENT_DATA) {
+			uint64_t zero_end =
+				ext_end == w->end ? ext_end : round_down(ext_end, CHUNK_BLOCK);
+
+			if (zero_end > p) {
+				*ret_hole_end = (uint32_t)zero_end;
+				break;
+			}
+		}
+		/* Blocks that are data in part are read whole. */
+		p = (uint32_t)min_u64(round_up(ext_end, CHUNK_BLOCK), w->end);
+	}
+	*ret_read = (p < limit ? p : limit) - pos;
+	return 0;
+}
+
+/* Read more behind the window, or find that a hole begins there. */
+static int window_fill(struct window *w, struct err *err)
+{
+	uint32_t pos = window_next(w), len;
+
+	if (pos == w->end || w->hole)
+		return 0;
+	memmove(w->buf, w->buf + w->head, w->fill - w->head);
+	w->fill -= w->head;
+	w->head = 0;
+	if (plan_read(w, pos, (uint32_t)(SCAN_BUF - w->fill) & ~(uint32_t)(CHUNK_BLOCK - 1), &len,
+		      &w->hole, err) < 0)
+		return -1;
+	if (len == 0)
+		return 0;
+	scan_wait(w->s, len);
+	if (image_read(w->s->image, w->buf + w->fill, w->base + pos, len, err) < 0)
+		return -1;
+	w->fill += len;
+	w->s->read_bytes += len;
+	return 0;
+}
+
+/* The parent's chunks of this region, walked beside the new ones. */
+struct beside {
+	const struct page *page; /* NULL: none */
+	size_t i;
+};
+
+static bool parent_has(struct beside *b, const struct page_chunk *c)
+{
+	if (!b->page)
+		return false;
+	while (b->i < b->page->n && b->page->chunks[b->i].off < c->off)
+		b->i++;
+	return b->i < b->page->n && memcmp(&b->page->chunks[b->i], c, sizeof(*c)) == 0;
+}
+
+static int store_blob(struct scan *s, unsigned worker, enum blob_type type, const uint8_t *data,
+		      size_t len, const struct repo_id *id, bool *ret_new, struct err *err)
+{
+	if (s->writer)
+		return store_put(s->writer, worker, type, id, data, len, ret_new, err);
+	*ret_new = !store_has(s->st, id);
+	return 0;
+}
+
+static int add_chunk(struct scan *s, struct scan_worker *w, unsigned worker, struct beside *b,
+		     uint32_t off, const uint8_t *data, size_t len, struct err *err)
+{
+	struct page_chunk *c = &w->chunks[w->n_chunks];
+	bool is_new = false;
+
+	c->off = off;
+	c->len = (uint32_t)len;
+	if (store_id(s->st, BLOB_CHUNK, data, len, &c->id, err) < 0)
+		return -1;
+	if (!(s->trust_parent && parent_has(b, c)) &&
+	    store_blob(s, worker, BLOB_CHUNK, data, len, &c->id, &is_new, err) < 0)
+		return -1;
+	w->n_chunks++;
+	s->data_bytes += len;
+	s->chunks++;
+	if (is_new) {
+		s->new_bytes += len;
+		s->new_chunks++;
+	}
+	return 0;
+}
+
+static int put_leaf(struct scan *s, struct scan_worker *w, unsigned worker, struct repo_id *ret,
+		    struct err *err)
+{
+	bool is_new;
+	size_t len;
+
+	memset(ret, 0, sizeof(*ret));
+	if (w->n_chunks == 0)
+		return 0;
+	len = page_encode_leaf(w->chunks, w->n_chunks, w->page);
+	if (store_id(s->st, BLOB_PAGE, w->page, len, ret, err) < 0)
+		return -1;
+	return store_blob(s, worker, BLOB_PAGE, w->page, len, ret, &is_new, err);
+}
+
+/* Chunk what is in the window until more is needed; the window is empty when a hole or the end follows. */
+static int drain(struct window *w, struct scan_worker *sw, unsigned worker, struct beside *b,
+		 struct err *err)
+{
+	bool last = w->hole || window_next(w) == w->end;
+	struct piece piece;
+
+	while (chunker_next(&w->s->chunker, w->buf + w->head, w->fill - w->head, last, &piece)) {
+		if (!piece.zero &&
+		    add_chunk(w->s, sw, worker, b, w->at, w->buf + w->head, piece.len, err) < 0)
+			return -1;
+		w->head += piece.len;
+		w->at += (uint32_t)piece.len;
+	}
+	if (w->hole) {
+		w->at = w->hole;
+		w->hole = 0;
+		w->head = w->fill = 0;
+	}
+	return 0;
+}
+
+static int chunk_region(struct window *w, struct scan_worker *sw, unsigned worker, struct beside *b,
+			struct err *err)
+{
+	while (w->at < w->end)
+		if (window_fill(w, err) < 0 || drain(w, sw, worker, b, err) < 0)
+			return -1;
+	return 0;
+}
+
+int scan_region(struct scan *s, struct scan_worker *sw, unsigned worker, uint64_t region,
+		struct err *err)
+{
+	struct window w = {.s = s, .base = region * CHUNK_REGION, .buf = sw->buf};
+	struct beside b = {0};
+	struct repo_id leaf;
+	int rc;
+
+	w.end = (uint32_t)min_u64(CHUNK_REGION, s->size - w.base);
+	sw->n_chunks = 0;
+	if (s->trust_parent && s->parent && region < tree_regions(s->parent->size)) {
+		struct err why = ERR_INIT;
+
+		/* A page that cannot be read is no parent: every chunk is looked up, and stored when missing. */
+		if (tree_leaf(s->parent, s->cache, region, &b.page, &why) < 0)
+			b.page = NULL;
+	}
+	rc = chunk_region(&w, sw, worker, &b, err);
+	page_cache_put(s->cache, b.page);
+	if (rc < 0 || put_leaf(s, sw, worker, &leaf, err) < 0)
+		return -1;
+	progress_add(s->progress, w.end);
+	return id_is_none(&leaf) ? 0 : tree_builder_set(s->builder, region, &leaf, err);
+}
+
+int scan_bytes(struct scan *s, struct scan_worker *sw, unsigned worker, const uint8_t *data,
+	       size_t len, struct repo_id *ret_leaf, struct err *err)
+{
+	struct beside none = {0};
+	struct piece piece;
+	size_t at = 0;
+
+	sw->n_chunks = 0;
+	while (chunker_next(&s->chunker, data + at, len - at, true, &piece)) {
+		if (!piece.zero &&
+		    add_chunk(s, sw, worker, &none, (uint32_t)at, data + at, piece.len, err) < 0)
+			return -1;
+		at += piece.len;
+	}
+	return put_leaf(s, sw, worker, ret_leaf, err);
+}
+
+int scan_put_page(void *ctx, const uint8_t *data, size_t len, struct repo_id *ret, struct err *err)
+{
+	struct scan *s = ctx;
+	bool is_new;
+
+	if (store_id(s->st, BLOB_PAGE, data, len, ret, err) < 0)
+		return -1;
+	return store_blob(s, 0, BLOB_PAGE, data, len, ret, &is_new, err);
+}

@@ -1,0 +1,58 @@
+/* One region of 16 MiB of a disk: read, chunked, hashed, stored; the page that describes it. For backup.c alone. */
+#ifndef VMKIT_REPO_REGION_H
+#define VMKIT_REPO_REGION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "libcommon/base/progress.h"
+#include "libcommon/repo/chunker.h"
+#include "libcommon/repo/page.h"
+#include "libcommon/repo/tree.h"
+
+/** struct scan - one disk while it is read; shared by the workers, which raise the counters */
+struct scan {
+	struct store *st;
+	struct store_writer *writer; /* NULL: dry run, nothing is stored */
+	struct image *image;
+	uint64_t size; /* of the disk */
+	struct chunker chunker;
+	struct progress *progress;
+	struct tree_builder *builder;
+	const struct tree *parent; /* NULL: none */
+	struct page_cache *cache;  /* of the parent's pages */
+	bool trust_parent; /* nothing in the repository is known to be damaged: what the parent holds at
+				      the same place is there, without a look into the index */
+	uint64_t rate_limit;	   /* bytes a second; 0: none */
+	pthread_mutex_t rate_lock; /* guards rate_free_ns */
+	int64_t rate_free_ns;	   /* when the next read may begin */
+	_Atomic uint64_t data_bytes, read_bytes, new_bytes, chunks, new_chunks;
+};
+
+/** struct scan_worker - buffers of one thread, about 1.5 MiB */
+struct scan_worker {
+	uint8_t *buf; /* SCAN_BUF bytes */
+	struct page_chunk *chunks;
+	size_t n_chunks;
+	uint8_t *page;
+};
+enum { SCAN_READ = 1 << 20, SCAN_BUF = SCAN_READ + CHUNK_MAX };
+
+int scan_worker_init(struct scan_worker *w, struct err *err);
+void scan_worker_free(struct scan_worker *w);
+
+/** scan_region() - region @region of @s->image: the leaf goes to @s->builder; any thread, each with its own @w */
+int scan_region(struct scan *s, struct scan_worker *w, unsigned worker, uint64_t region,
+		struct err *err);
+
+/** scan_bytes() - the same for a region whose @len bytes lie in memory; *@ret_leaf is none when all are zero */
+int scan_bytes(struct scan *s, struct scan_worker *w, unsigned worker, const uint8_t *data,
+	       size_t len, struct repo_id *ret_leaf, struct err *err);
+
+/** scan_wait() - --rate-limit: sleep until @len more bytes may be read */
+void scan_wait(struct scan *s, size_t len);
+
+/** scan_put_page() - @ctx is a struct scan: stores a page with worker 0; for tree_builder_finish() */
+int scan_put_page(void *ctx, const uint8_t *data, size_t len, struct repo_id *ret, struct err *err);
+
+#endif
