@@ -53,8 +53,11 @@ FUZZ_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/fuzz/fuzz_% tests/
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef \
 	-Wcast-qual -Wwrite-strings -fno-common
-# Files that parse bytes from outside; those named here are clean and stay so.
-CONVERSION_CLEAN :=
+# Where bytes from outside are parsed, no conversion is silent. The exceptions keep -Wconversion without signs.
+CONVERSION := libcommon/image/% libcommon/repo/%
+CONVERSION_UNSIGNED := libcommon/image/format/qcow2/bulk.c
+conversion = $(if $(filter $(CONVERSION),$<),-Wconversion) \
+	$(if $(filter $(CONVERSION_UNSIGNED),$<),-Wno-sign-conversion)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null || echo missing)
 ifneq ($(filter missing,$(PKG_CFLAGS)),)
 ifneq ($(filter-out clean help uninstall,$(or $(MAKECMDGOALS),all)),)
@@ -119,7 +122,7 @@ $(LIBRARY): $(LIB_OBJECTS) $(BUILD)/objects
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(if $(filter $(CONVERSION_CLEAN),$<),-Wconversion) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(conversion) -c -o $@ $<
 
 define program_rule
 $$(BUILD)/bin/$(1): $$(patsubst %.c,$$(BUILD)/%.o,$$(sort $$(wildcard cmd/$(1)/*.c))) $$(LIBRARY)
