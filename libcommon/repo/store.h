@@ -23,23 +23,26 @@ struct store_writer;
 struct store *repo_store(struct repo *repo); /* borrowed */
 
 /** store_id() - the keyed id of a blob: HMAC-SHA-256 (SHA-256 without encryption) over type and bytes; any thread */
-int store_id(struct store *st, enum blob_type type, const void *data, size_t len, struct repo_id *ret,
-	     struct err *err);
+int store_id(struct store *st, enum blob_type type, const void *data, size_t len,
+	     struct repo_id *ret, struct err *err);
 
 /** store_chunker_secret() - bytes that key the boundary hash; fixed for the repository; borrowed */
 const uint8_t *store_chunker_secret(struct store *st, size_t *ret_len);
+
+/** store_compression_level() - the repository's default */
+unsigned store_compression_level(struct store *st);
 
 /** store_has() - present and not known to be damaged; any thread; no I/O but page faults of the index */
 bool store_has(struct store *st, const struct repo_id *id);
 
 /** store_get() - decompressed, decrypted, hashed again: ERR_NOT_FOUND, ERR_CORRUPT (remembered as bad); any thread.
  *  Frames are kept in a bounded cache, one reader loads, others wait. @len is the blob's exact length */
-int store_get(struct store *st, enum blob_type type, const struct repo_id *id, void *buf, size_t len,
-	      struct err *err);
+int store_get(struct store *st, enum blob_type type, const struct repo_id *id, void *buf,
+	      size_t len, struct err *err);
 
 /** store_get_range() - part of a blob, from the frame cache: for random reads of a restored disk */
-int store_get_range(struct store *st, enum blob_type type, const struct repo_id *id, size_t blob_len, size_t off,
-		    void *buf, size_t len, struct err *err);
+int store_get_range(struct store *st, enum blob_type type, const struct repo_id *id,
+		    size_t blob_len, size_t off, void *buf, size_t len, struct err *err);
 
 /** store_blob_len() - length of a blob from the index; ERR_NOT_FOUND */
 int store_blob_len(struct store *st, const struct repo_id *id, size_t *ret_len, struct err *err);
@@ -50,16 +53,17 @@ struct store_writer_opts {
 };
 
 /** store_writer_new() - begin to add; adopts whole packs and frames that killed runs left */
-int store_writer_new(struct store_writer **ret, struct store *st, const struct store_writer_opts *opts,
-		     struct err *err);
+int store_writer_new(struct store_writer **ret, struct store *st,
+		     const struct store_writer_opts *opts, struct err *err);
 
 /**
  * store_put() - add a blob unless it is there
  * @worker: each worker fills frames of its own, so blobs of one worker lie together; one thread a worker
  * @ret_new: true when it was not there. It becomes durable with store_writer_finish().
  */
-int store_put(struct store_writer *w, unsigned worker, enum blob_type type, const struct repo_id *id,
-	      const void *data, size_t len, bool *ret_new, struct err *err);
+int store_put(struct store_writer *w, unsigned worker, enum blob_type type,
+	      const struct repo_id *id, const void *data, size_t len, bool *ret_new,
+	      struct err *err);
 
 /** store_writer_finish() - seal frames, packs, index run; all durable on 0; consumed on success and failure */
 int store_writer_finish(struct store_writer *w, uint64_t *ret_stored_bytes, struct err *err);
@@ -69,11 +73,13 @@ void store_writer_discard(struct store_writer *w);
 
 /** store_object_write/read() - small sealed objects (manifests): authenticated, encrypted, create-only.
  *  @name: "snapshots/..." ERR_EXISTS; read: ERR_NOT_FOUND, ERR_CORRUPT; *@ret is owned */
-int store_object_write(struct store *st, const char *name, const void *data, size_t len, struct err *err);
-int store_object_read(struct store *st, const char *name, size_t max, uint8_t **ret, size_t *ret_len,
-		      struct err *err);
+int store_object_write(struct store *st, const char *name, const void *data, size_t len,
+		       struct err *err);
+int store_object_read(struct store *st, const char *name, size_t max, uint8_t **ret,
+		      size_t *ret_len, struct err *err);
 /** store_object_list() - names below a prefix, sorted; owned array of owned strings */
-int store_object_list(struct store *st, const char *prefix, char ***ret, size_t *ret_n, struct err *err);
+int store_object_list(struct store *st, const char *prefix, char ***ret, size_t *ret_n,
+		      struct err *err);
 
 struct store_verify {
 	bool quick;
@@ -84,8 +90,10 @@ struct store_verify {
 	void (*fault)(void *ctx, const char *sentence); /* a pack or index run */
 	void *ctx;
 };
-/** store_verify() - all packs and index runs; counts packs, frames, chunks, pages, bytes_read into @ret */
-int store_verify(struct store *st, const struct store_verify *v, struct verify_result *ret, struct err *err);
+/** store_verify() - all packs and index runs; adds packs, frames, chunks, pages, bytes_read to @ret (not
+ *  faults: each is told to @fault) */
+int store_verify(struct store *st, const struct store_verify *v, struct verify_result *ret,
+		 struct err *err);
 
 /** store_mark_bad() - no longer counts as present, in this process and later ones */
 int store_mark_bad(struct store *st, const struct repo_id *id, struct err *err);

@@ -1,0 +1,160 @@
+/* Where the objects of a repository lie: a flat set of named, immutable byte strings.
+ *
+ * The only atomic primitive is create-if-absent, so that an object store can do it too. Names look like "config",
+ * "index/5f..", "packs/5f/5f..": one to three parts of [A-Za-z0-9._-], none starting with a dot. All calls are thread-safe
+ * on one backend; one writer or object handle belongs to one thread, but for backend_object_read() and
+ * backend_writer_write(), which any threads may call at once.
+ */
+#ifndef VMKIT_REPO_BACKEND_H
+#define VMKIT_REPO_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libcommon/base/err.h"
+
+enum { BACKEND_NAME_MAX = 160 };
+
+struct backend {
+	const struct backend_ops *ops;
+};
+
+struct backend_object {
+	const struct backend_ops *ops;
+};
+
+struct backend_writer {
+	const struct backend_ops *ops;
+};
+
+struct backend_ops {
+	const char *scheme;
+	int (*create)(struct backend *b, const char *name, const void *data, size_t len,
+		      struct err *err);
+	int (*open)(struct backend *b, const char *name, struct backend_object **ret,
+		    uint64_t *ret_size, struct err *err);
+	int (*read)(struct backend_object *o, uint64_t off, void *buf, size_t len, struct err *err);
+	void (*object_close)(struct backend_object *o);
+	int (*list)(struct backend *b, const char *folder,
+		    int (*fn)(void *ctx, const char *name, struct err *err), void *ctx,
+		    struct err *err);
+	int (*remove)(struct backend *b, const char *name, struct err *err);
+	int (*writer_new)(struct backend *b, const char *name, struct backend_writer **ret,
+			  struct err *err);
+	int (*write)(struct backend_writer *w, uint64_t off, const void *buf, size_t len,
+		     struct err *err);
+	int (*writer_read)(struct backend_writer *w, uint64_t off, void *buf, size_t len,
+			   struct err *err);
+	int (*commit)(struct backend_writer *w, uint64_t size, struct err *err);
+	void (*writer_close)(struct backend_writer *w, bool keep);
+	int (*orphans)(struct backend *b,
+		       int (*fn)(void *ctx, const char *name, struct backend_writer *w,
+				 uint64_t size, struct err *err),
+		       void *ctx, struct err *err);
+	void (*close)(struct backend *b);
+};
+
+/** backend_dir_open() - a folder; ERR_NOT_FOUND */
+int backend_dir_open(struct backend **ret, const char *path, struct err *err);
+
+/** backend_dir_init() - make the folder and those below it; ERR_EXISTS when something else is in it */
+int backend_dir_init(const char *path, struct err *err);
+
+/** backend_name_valid() - true for a name as above; used on every name, whoever made it */
+bool backend_name_valid(const char *name);
+
+/** backend_create() - a whole object, durable on 0; ERR_EXISTS */
+static inline int backend_create(struct backend *b, const char *name, const void *data, size_t len,
+				 struct err *err)
+{
+	return b->ops->create(b, name, data, len, err);
+}
+
+/** backend_open() - for ranged reads; ERR_NOT_FOUND; ERR_CORRUPT when it is no plain file */
+static inline int backend_open(struct backend *b, const char *name, struct backend_object **ret,
+			       uint64_t *ret_size, struct err *err)
+{
+	return b->ops->open(b, name, ret, ret_size, err);
+}
+
+/** backend_object_read() - exactly @len bytes; ERR_CORRUPT beyond the end; any thread */
+static inline int backend_object_read(struct backend_object *o, uint64_t off, void *buf, size_t len,
+				      struct err *err)
+{
+	return o->ops->read(o, off, buf, len, err);
+}
+
+static inline void backend_object_close(struct backend_object *o)
+{
+	if (o)
+		o->ops->object_close(o);
+}
+
+/** backend_list() - call @fn with the full name of each object below @folder ("packs" looks one level deeper), in no
+ *  order; a folder that is not there has no objects */
+static inline int backend_list(struct backend *b, const char *folder,
+			       int (*fn)(void *ctx, const char *name, struct err *err), void *ctx,
+			       struct err *err)
+{
+	return b->ops->list(b, folder, fn, ctx, err);
+}
+
+/** backend_remove() - no error when it is gone already */
+static inline int backend_remove(struct backend *b, const char *name, struct err *err)
+{
+	return b->ops->remove(b, name, err);
+}
+
+/** backend_writer_new() - begin an object under a temporary name; others see that its writer lives */
+static inline int backend_writer_new(struct backend *b, const char *name,
+				     struct backend_writer **ret, struct err *err)
+{
+	return b->ops->writer_new(b, name, ret, err);
+}
+
+/** backend_writer_write() - at any offset, any thread; the bytes are on their way to the disk at once */
+static inline int backend_writer_write(struct backend_writer *w, uint64_t off, const void *buf,
+				       size_t len, struct err *err)
+{
+	return w->ops->write(w, off, buf, len, err);
+}
+
+/** backend_writer_read() - back what was written, for adoption */
+static inline int backend_writer_read(struct backend_writer *w, uint64_t off, void *buf, size_t len,
+				      struct err *err)
+{
+	return w->ops->writer_read(w, off, buf, len, err);
+}
+
+/** backend_writer_commit() - cut to @size, fsync, give it its name, fsync the folder; consumed in any case. After a
+ *  failure the temporary object stays, for adoption */
+static inline int backend_writer_commit(struct backend_writer *w, uint64_t size, struct err *err)
+{
+	return w->ops->commit(w, size, err);
+}
+
+/** backend_writer_close() - consumed; @keep leaves the temporary object for adoption, else it is removed */
+static inline void backend_writer_close(struct backend_writer *w, bool keep)
+{
+	if (w)
+		w->ops->writer_close(w, keep);
+}
+
+/** backend_orphans() - temporary objects whose writers are dead, each locked against other adopters and handed to @fn
+ *  with the name it was to have; @fn consumes the writer */
+static inline int backend_orphans(struct backend *b,
+				  int (*fn)(void *ctx, const char *name, struct backend_writer *w,
+					    uint64_t size, struct err *err),
+				  void *ctx, struct err *err)
+{
+	return b->ops->orphans(b, fn, ctx, err);
+}
+
+static inline void backend_close(struct backend *b)
+{
+	if (b)
+		b->ops->close(b);
+}
+
+#endif

@@ -1,0 +1,223 @@
+/* What killed writers left: temporary packs are finished, packs that no index run names are indexed. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/base/cleanup.h"
+#include "libcommon/base/digest.h"
+#include "libcommon/base/log.h"
+#include "libcommon/repo/store_private.h"
+
+static int grow(void *pp, size_t *cap, size_t need, size_t size, struct err *err)
+{
+	size_t n = *cap ? *cap : 16;
+	void *p;
+
+	if (need <= *cap)
+		return 0;
+	while (n < need)
+		n *= 2;
+	p = realloc(*(void **)pp, n * size);
+	if (!p)
+		return err_nomem(err);
+	*(void **)pp = p;
+	*cap = n;
+	return 0;
+}
+
+int entry_list_add(struct entry_list *l, const uint8_t pack[PACK_ID],
+		   const struct pack_contents *pc, struct err *err)
+{
+	if (grow(&l->packs, &l->cap_packs, l->n_packs + 1, PACK_ID, err) ||
+	    (pc && grow(&l->entries, &l->cap, l->n + pc->n_blobs, sizeof(*l->entries), err)))
+		return -1;
+	memcpy(l->packs + PACK_ID * l->n_packs++, pack, PACK_ID);
+	for (size_t i = 0; pc && i < pc->n_frames; i++) {
+		const struct pack_frame *f = &pc->frames[i];
+		uint32_t off = 0;
+
+		for (uint32_t j = f->first; j < f->first + f->n; j++) {
+			struct index_entry *e = &l->entries[l->n++];
+
+			memset(e, 0, sizeof(*e));
+			e->id = pc->blobs[j].id;
+			memcpy(e->place.pack, pack, PACK_ID);
+			e->place.section_off = (uint32_t)f->off;
+			e->place.section_len = frame_section_len(&f->header);
+			e->place.off = off;
+			e->place.len = pc->blobs[j].len;
+			e->place.type = f->header.type;
+			off += pc->blobs[j].len;
+		}
+	}
+	return 0;
+}
+
+void entry_list_free(struct entry_list *l)
+{
+	free(l->entries);
+	free(l->packs);
+	memset(l, 0, sizeof(*l));
+}
+
+struct adoption {
+	struct store *store;
+	struct entry_list list;
+	bool write; /* runs are written as the list grows; else it stays in memory */
+};
+
+static int flush(struct adoption *a, struct err *err)
+{
+	char name[INDEX_NAME_MAX];
+
+	if (!a->list.n_packs)
+		return 0;
+	if (index_write(a->store->backend, a->store->crypto, a->list.entries, a->list.n,
+			a->list.packs, a->list.n_packs, name, err) ||
+	    store_add_run(a->store, name, err))
+		return -1;
+	a->list.n = a->list.n_packs = 0;
+	return 0;
+}
+
+static int found(struct adoption *a, const uint8_t pack[PACK_ID], const struct pack_contents *pc,
+		 struct err *err)
+{
+	if (entry_list_add(&a->list, pack, pc, err))
+		return -1;
+	return a->write && a->list.n >= RUN_FLUSH_ENTRIES ? flush(a, err) : 0;
+}
+
+static int writer_read(void *ctx, uint64_t off, void *buf, size_t len, struct err *err)
+{
+	return backend_writer_read(ctx, off, buf, len, err);
+}
+
+/* A temporary pack: every frame that is whole and right is kept, where it lies. Takes @w over. */
+static int adopt_pack(struct adoption *a, const uint8_t id[PACK_ID], struct backend_writer *w,
+		      uint64_t size, struct err *err)
+{
+	struct crypto *c = a->store->crypto;
+	struct pack_source src = {.read = writer_read, .ctx = w, .size = size};
+	struct pack_contents pc = {0};
+	struct err why = ERR_INIT;
+	uint64_t end;
+	int rc;
+
+	memcpy(src.id, id, PACK_ID);
+	if (pack_read_header(c, &src, &why) || pack_scan(c, &src, true, &pc, &end, &why)) {
+		/* A version that a later program wrote is not ours to remove. */
+		bool keep = why.code != ERR_CORRUPT;
+
+		log_info("a temporary pack of %llu bytes holds nothing: %s",
+			 (unsigned long long)size, why.message);
+		backend_writer_close(w, keep);
+		return 0;
+	}
+	if (!pc.n_frames) {
+		backend_writer_close(w, false);
+		return 0;
+	}
+	rc = pack_finish(c, w, id, &pc, end, &size, err);
+	if (!rc)
+		rc = found(a, id, &pc, err);
+	if (!rc)
+		log_info("adopted %zu frames, %zu blobs of a run that was killed", pc.n_frames,
+			 pc.n_blobs);
+	pack_contents_free(&pc);
+	return rc;
+}
+
+static int orphan(void *ctx, const char *name, struct backend_writer *w, uint64_t size,
+		  struct err *err)
+{
+	uint8_t id[PACK_ID];
+
+	if (pack_name_decode(name, id))
+		return adopt_pack(ctx, id, w, size, err);
+	backend_writer_close(w, false); /* half an index run or record: nothing depends on it */
+	return 0;
+}
+
+static int unindexed(void *ctx, const char *name, struct err *err)
+{
+	struct adoption *a = ctx;
+	struct crypto *c = a->store->crypto;
+	struct pack_contents pc = {0};
+	struct err why = ERR_INIT;
+	struct pack_reader r;
+	uint8_t id[PACK_ID];
+	uint64_t end;
+	int rc;
+
+	if (!pack_name_decode(name, id) || store_knows_pack(a->store, id))
+		return 0;
+	for (size_t i = a->list.n_packs; i-- > 0;)
+		if (!memcmp(a->list.packs + i * PACK_ID, id, PACK_ID))
+			return 0;
+	rc = pack_reader_open(&r, a->store->backend, c, id, &why);
+	if (!rc) {
+		rc = pack_read_table(c, &r.src, &pc, &why);
+		if (rc && why.code == ERR_CORRUPT) {
+			log_warning("%s: %s; its frames are read one by one", name, why.message);
+			err_clear(&why);
+			rc = pack_scan(c, &r.src, true, &pc, &end, &why);
+		}
+		pack_reader_close(&r);
+	}
+	if (rc)
+		log_warning("%s: %s", name, why.message);
+	/* What is damaged for good is named in the run with no blobs, or each backup would read it again. */
+	if (!rc)
+		rc = found(a, id, &pc, err);
+	else if (why.code == ERR_CORRUPT)
+		rc = found(a, id, NULL, err);
+	else
+		rc = 0;
+	pack_contents_free(&pc);
+	return rc;
+}
+
+int store_adopt(struct store *st, struct err *err)
+{
+	struct adoption a = {.store = st, .write = true};
+	int rc = backend_orphans(st->backend, orphan, &a, err);
+
+	if (!rc)
+		rc = backend_list(st->backend, "packs", unindexed, &a, err);
+	if (!rc)
+		rc = flush(&a, err);
+	entry_list_free(&a.list);
+	return rc;
+}
+
+int store_rescan(struct store *st, struct err *err)
+{
+	struct adoption a = {.store = st};
+	bool done;
+	int rc;
+
+	pthread_rwlock_rdlock(&st->runs_lock);
+	done = st->rescanned;
+	pthread_rwlock_unlock(&st->runs_lock);
+	if (done)
+		return 0;
+	rc = backend_list(st->backend, "packs", unindexed, &a, err);
+	if (rc) {
+		entry_list_free(&a.list);
+		return -1;
+	}
+	if (a.list.n)
+		qsort(a.list.entries, a.list.n, sizeof(*a.list.entries), index_entry_compare);
+	pthread_rwlock_wrlock(&st->runs_lock);
+	if (st->rescanned) {
+		pthread_rwlock_unlock(&st->runs_lock);
+		entry_list_free(&a.list);
+		return 1; /* another thread was faster */
+	}
+	st->rescanned = true;
+	st->extra = steal_ptr(&a.list.entries);
+	st->n_extra = a.list.n;
+	pthread_rwlock_unlock(&st->runs_lock);
+	entry_list_free(&a.list);
+	return 1;
+}

@@ -1,0 +1,178 @@
+/* What was found damaged: copies of blobs that no longer count as present, in this process and later ones.
+ *
+ * A record names a blob and the pack of the damaged copy, so that the same blob stored again, in another pack, counts.
+ * Records are create-only objects bad/NAME: (32 id | 16 pack)...
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/base/bytes.h"
+#include "libcommon/base/digest.h"
+#include "libcommon/base/log.h"
+#include "libcommon/repo/store_private.h"
+
+enum { BAD_RECORD = 48, BAD_OBJECT_MAX = 64 << 20 };
+
+static size_t slot(const struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID])
+{
+	size_t i = (size_t)(get_le64(id->bytes) ^ get_le64(pack)) & (st->cap_bad - 1);
+
+	while (st->bad_used[i] &&
+	       (memcmp(&st->bad[i].id, id, sizeof(*id)) || memcmp(st->bad[i].pack, pack, PACK_ID)))
+		i = (i + 1) & (st->cap_bad - 1);
+	return i;
+}
+
+static int grow_set(struct store *st, struct err *err)
+{
+	size_t cap = st->cap_bad ? 2 * st->cap_bad : 256, old = st->cap_bad;
+	struct bad_blob *bad = malloc(cap * sizeof(*bad)), *old_bad = st->bad;
+	uint8_t *used = calloc(cap, 1), *old_used = st->bad_used;
+
+	if (!bad || !used) {
+		free(bad);
+		free(used);
+		return err_nomem(err);
+	}
+	st->bad = bad;
+	st->bad_used = used;
+	st->cap_bad = cap;
+	for (size_t i = 0; i < old; i++)
+		if (old_used[i]) {
+			size_t to = slot(st, &old_bad[i].id, old_bad[i].pack);
+
+			bad[to] = old_bad[i];
+			used[to] = 1;
+		}
+	free(old_bad);
+	free(old_used);
+	return 0;
+}
+
+/* With bad_lock held. Return: 1 when it is new, 0, -1 */
+static int insert(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID],
+		  struct err *err)
+{
+	size_t i;
+
+	if (st->n_bad * 2 >= st->cap_bad && grow_set(st, err))
+		return -1;
+	i = slot(st, id, pack);
+	if (st->bad_used[i])
+		return 0;
+	st->bad_used[i] = 1;
+	st->bad[i].id = *id;
+	memcpy(st->bad[i].pack, pack, PACK_ID);
+	st->n_bad++;
+	return 1;
+}
+
+bool bad_has(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID])
+{
+	bool has;
+
+	pthread_mutex_lock(&st->bad_lock);
+	has = st->n_bad && st->bad_used[slot(st, id, pack)];
+	pthread_mutex_unlock(&st->bad_lock);
+	return has;
+}
+
+int bad_add(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID],
+	    struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->bad_lock);
+	rc = insert(st, id, pack, err);
+	if (rc > 0 && st->n_queue == st->cap_queue) {
+		size_t cap = st->cap_queue ? 2 * st->cap_queue : 64;
+		struct bad_blob *p = realloc(st->bad_queue, cap * sizeof(*p));
+
+		if (p) {
+			st->bad_queue = p;
+			st->cap_queue = cap;
+		} else {
+			rc = err_nomem(err);
+		}
+	}
+	if (rc > 0) {
+		st->bad_queue[st->n_queue].id = *id;
+		memcpy(st->bad_queue[st->n_queue++].pack, pack, PACK_ID);
+	}
+	pthread_mutex_unlock(&st->bad_lock);
+	return rc < 0 ? -1 : 0;
+}
+
+void bad_flush(struct store *st)
+{
+	uint8_t *data = NULL, random[16];
+	char name[BAD_NAME_MAX] = "bad/";
+	struct err err = ERR_INIT;
+	size_t n;
+
+	pthread_mutex_lock(&st->bad_lock);
+	n = st->n_queue;
+	if (n && n <= BAD_OBJECT_MAX / BAD_RECORD)
+		data = malloc(n * BAD_RECORD);
+	for (size_t i = 0; data && i < n; i++) {
+		memcpy(data + i * BAD_RECORD, st->bad_queue[i].id.bytes, 32);
+		memcpy(data + i * BAD_RECORD + 32, st->bad_queue[i].pack, PACK_ID);
+	}
+	st->n_queue = 0;
+	pthread_mutex_unlock(&st->bad_lock);
+	if (!data)
+		return;
+	if (!crypto_random(random, sizeof(random), &err)) {
+		hex_encode(random, sizeof(random), name + 4);
+		if (store_object_write(st, name, data, n * BAD_RECORD, &err))
+			log_info("damage is not recorded in the repository: %s", err.message);
+	}
+	free(data);
+}
+
+static int load_one(struct store *st, const char *name, struct err *err)
+{
+	struct err why = ERR_INIT;
+	uint8_t *data;
+	size_t len;
+	int rc = 0;
+
+	if (store_object_read(st, name, BAD_OBJECT_MAX, &data, &len, &why)) {
+		log_warning("%s: %s", name, why.message);
+		return 0;
+	}
+	pthread_mutex_lock(&st->bad_lock);
+	for (size_t off = 0; off + BAD_RECORD <= len && rc >= 0; off += BAD_RECORD) {
+		struct repo_id id;
+
+		memcpy(id.bytes, data + off, sizeof(id.bytes));
+		rc = insert(st, &id, data + off + 32, err);
+	}
+	pthread_mutex_unlock(&st->bad_lock);
+	free(data);
+	return rc < 0 ? -1 : 0;
+}
+
+int bad_load(struct store *st, struct err *err)
+{
+	char **names;
+	size_t n;
+	int rc = 0;
+
+	if (store_object_list(st, "bad/", &names, &n, err))
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (!rc)
+			rc = load_one(st, names[i], err);
+		free(names[i]);
+	}
+	free(names);
+	return rc;
+}
+
+void bad_free(struct store *st)
+{
+	free(st->bad);
+	free(st->bad_used);
+	free(st->bad_queue);
+}

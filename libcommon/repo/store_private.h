@@ -1,0 +1,114 @@
+/* What the files of the store share: store*.c and open.c only.
+ *
+ * Locks, in the order in which they may be taken:
+ *	maintain	one merge, adoption or rescan at a time in this process
+ *	runs_lock	runs, extra (readers: lookups)
+ *	bad_lock	bad set and its queue
+ *	cache_lock	frame cache, pack keys, idle loaders
+ */
+#ifndef VMKIT_REPO_STORE_PRIVATE_H
+#define VMKIT_REPO_STORE_PRIVATE_H
+
+#include <pthread.h>
+
+#include "libcommon/repo/index.h"
+#include "libcommon/repo/keys.h"
+#include "libcommon/repo/store.h"
+
+enum {
+	CACHE_BYTES = 16 << 20,
+	PACK_KEYS = 64,
+	STORE_PLACES = 24,
+	RUN_FLUSH_ENTRIES = 1 << 17, /* entries of sealed packs that wait for an index run: 9 MiB */
+	BAD_NAME_MAX = 48,
+};
+
+/** struct bad_blob - this copy of this blob is damaged */
+struct bad_blob {
+	struct repo_id id;
+	uint8_t pack[PACK_ID];
+};
+
+struct cached_frame;
+struct loader;
+
+struct store {
+	struct crypto *crypto;
+	struct backend *backend;
+	struct repo_config config;
+
+	pthread_mutex_t maintain;
+	pthread_rwlock_t runs_lock;
+	struct run **runs;
+	size_t n_runs;
+	struct index_entry *extra; /* sorted: blobs of packs that no run names */
+	size_t n_extra;
+	bool rescanned;
+
+	pthread_mutex_t bad_lock;
+	struct bad_blob *bad; /* open addressing */
+	uint8_t *bad_used;
+	size_t n_bad, cap_bad;
+	struct bad_blob *bad_queue; /* not written yet */
+	size_t n_queue, cap_queue;
+
+	pthread_mutex_t cache_lock;
+	pthread_cond_t cache_ready;
+	struct cached_frame *frames; /* newest first */
+	size_t cached_bytes;
+	struct loader *loaders;
+	struct {
+		uint8_t id[PACK_ID];
+		struct seal_key key;
+		bool used;
+	} keys[PACK_KEYS];
+	unsigned next_key;
+};
+
+/** store_open() - takes @backend and @crypto over, also on failure */
+int store_open(struct store **ret, struct backend *backend, struct crypto *crypto,
+	       const struct repo_config *cfg, struct err *err);
+void store_close(struct store *st);
+
+/** store_locate() - copies of a blob: those not known to be damaged first. Return: how many; *@ret_good of them good */
+size_t store_locate(struct store *st, const struct repo_id *id, struct blob_place ret[STORE_PLACES],
+		    size_t *ret_good);
+
+/* store_runs.c */
+int store_refresh(struct store *st, struct err *err);
+int store_add_run(struct store *st, const char *name, struct err *err);
+int store_merge(struct store *st, struct err *err);
+bool store_knows_pack(struct store *st, const uint8_t pack[PACK_ID]);
+
+/* store_bad.c */
+int bad_load(struct store *st, struct err *err);
+bool bad_has(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID]);
+int bad_add(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID],
+	    struct err *err);
+/** bad_flush() - make what was added last; a repository that cannot be written to keeps it in memory */
+void bad_flush(struct store *st);
+void bad_free(struct store *st);
+
+/* store_read.c */
+void cache_free(struct store *st);
+
+/* store_adopt.c */
+/** store_adopt() - finish what dead writers left and index packs that no run names; for writers */
+int store_adopt(struct store *st, struct err *err);
+/** store_rescan() - for readers: packs that no run names, into memory; once. Return: 1 when it looked, 0, -1 */
+int store_rescan(struct store *st, struct err *err);
+
+/** struct entry_list - growing array of entries and packs for the next run */
+struct entry_list {
+	struct index_entry *entries;
+	size_t n, cap;
+	uint8_t *packs;
+	size_t n_packs, cap_packs;
+};
+
+/** entry_list_add() - a pack and all that is in it (NULL: nothing) */
+int entry_list_add(struct entry_list *l, const uint8_t pack[PACK_ID],
+		   const struct pack_contents *pc, struct err *err);
+void entry_list_free(struct entry_list *l);
+
+#endif

@@ -1,0 +1,195 @@
+/* The set of open index runs: following what other processes add and merge, and merging small ones. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/base/checked.h"
+#include "libcommon/base/log.h"
+#include "libcommon/repo/store_private.h"
+
+enum { MERGE_AT = 8 };
+
+static struct run *find_run(struct store *st, const char *name)
+{
+	for (size_t i = 0; i < st->n_runs; i++)
+		if (!strcmp(st->runs[i]->name, name))
+			return st->runs[i];
+	return NULL;
+}
+
+/* Takes @r over. */
+static int add_run(struct store *st, struct run *r, struct err *err)
+{
+	struct run **p;
+
+	pthread_rwlock_wrlock(&st->runs_lock);
+	p = realloc(st->runs, (st->n_runs + 1) * sizeof(*p));
+	if (p) {
+		st->runs = p;
+		st->runs[st->n_runs++] = r;
+	}
+	pthread_rwlock_unlock(&st->runs_lock);
+	if (!p) {
+		run_free(r);
+		return err_nomem(err);
+	}
+	return 0;
+}
+
+static int add_named(struct store *st, const char *name, struct err *err)
+{
+	struct run *r;
+
+	if (run_open(&r, st->backend, st->crypto, name, err))
+		return -1;
+	return add_run(st, r, err);
+}
+
+int store_add_run(struct store *st, const char *name, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&st->maintain);
+	rc = add_named(st, name, err);
+	pthread_mutex_unlock(&st->maintain);
+	return rc;
+}
+
+static void drop_run(struct store *st, struct run *r)
+{
+	pthread_rwlock_wrlock(&st->runs_lock);
+	for (size_t i = 0; i < st->n_runs; i++)
+		if (st->runs[i] == r) {
+			st->runs[i] = st->runs[--st->n_runs];
+			break;
+		}
+	pthread_rwlock_unlock(&st->runs_lock);
+	run_free(r);
+}
+
+/* One pass over the folder. Return: 1 when a run vanished meanwhile (merged by another: look again), 0, -1 */
+static int refresh_once(struct store *st, char **names, size_t n, struct err *err)
+{
+	int vanished = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct err why = ERR_INIT;
+		struct run *r;
+
+		if (find_run(st, names[i]))
+			continue;
+		if (run_open(&r, st->backend, st->crypto, names[i], &why)) {
+			if (why.code == ERR_NOT_FOUND)
+				vanished = 1;
+			else if (why.code == ERR_CORRUPT)
+				log_warning("%s: %s; its packs are looked at instead", names[i],
+					    why.message);
+			else {
+				*err = why;
+				return -1;
+			}
+			continue;
+		}
+		if (add_run(st, r, err))
+			return -1;
+	}
+	for (size_t i = st->n_runs; !vanished && i-- > 0;) {
+		size_t j = 0;
+
+		while (j < n && strcmp(names[j], st->runs[i]->name))
+			j++;
+		if (j == n)
+			drop_run(st, st->runs[i]);
+	}
+	return vanished;
+}
+
+int store_refresh(struct store *st, struct err *err)
+{
+	int rc = 1;
+
+	pthread_mutex_lock(&st->maintain);
+	for (int attempt = 0; rc > 0 && attempt < 10; attempt++) {
+		char **names;
+		size_t n;
+
+		rc = store_object_list(st, "index/", &names, &n, err);
+		if (rc)
+			break;
+		rc = refresh_once(st, names, n, err);
+		for (size_t i = 0; i < n; i++)
+			free(names[i]);
+		free(names);
+	}
+	pthread_mutex_unlock(&st->maintain);
+	return rc < 0 ? -1 : 0;
+}
+
+bool store_knows_pack(struct store *st, const uint8_t pack[PACK_ID])
+{
+	bool known = false;
+
+	pthread_rwlock_rdlock(&st->runs_lock);
+	for (size_t i = 0; i < st->n_runs && !known; i++)
+		known = !atomic_load(&st->runs[i]->damaged) && run_has_pack(st->runs[i], pack);
+	pthread_rwlock_unlock(&st->runs_lock);
+	return known;
+}
+
+/* Runs of about one size (a factor of eight) are merged when there are eight: a blob is rewritten once a factor. */
+static size_t pick(struct store *st, struct run **ret)
+{
+	for (unsigned tier = 0; tier < 20; tier++) {
+		size_t n = 0;
+
+		for (size_t i = 0; i < st->n_runs; i++)
+			if (!atomic_load(&st->runs[i]->damaged) &&
+			    log2_u64(st->runs[i]->n_entries + 1) / 3 == tier)
+				ret[n++] = st->runs[i];
+		if (n >= MERGE_AT)
+			return n;
+	}
+	return 0;
+}
+
+/* Another process may merge the same runs at the same time: both new runs say the same, and nothing is removed before
+ * what replaces it is durable. */
+static int merge_once(struct store *st, struct run **chosen, size_t n, struct err *err)
+{
+	char name[INDEX_NAME_MAX];
+
+	if (index_merge(st->backend, st->crypto, chosen, n, name, err) || add_named(st, name, err))
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (backend_remove(st->backend, chosen[i]->name, err))
+			return -1;
+		drop_run(st, chosen[i]);
+	}
+	return 0;
+}
+
+int store_merge(struct store *st, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&st->maintain);
+	for (;;) {
+		struct run **chosen = malloc((st->n_runs + 1) * sizeof(struct run *));
+		size_t n = chosen ? pick(st, chosen) : 0;
+
+		if (!chosen)
+			rc = err_nomem(err);
+		else if (n)
+			rc = merge_once(st, chosen, n, err);
+		free(chosen);
+		if (rc && err->code == ERR_CORRUPT) {
+			log_warning("index: %s",
+				    err->message); /* that run counts as damaged now: without it */
+			err_clear(err);
+			rc = 0;
+		}
+		if (rc || !n)
+			break;
+	}
+	pthread_mutex_unlock(&st->maintain);
+	return rc;
+}

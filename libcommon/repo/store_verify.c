@@ -1,0 +1,449 @@
+/* Looking at everything: packs in parallel, each read once from front to back, then the index runs block by block.
+ *
+ * Quick: headers, tables, and the tag of every frame. Else every frame is decompressed and every blob hashed. Which blobs
+ * are lost with a damaged frame or pack is what the index says of it: one pass over all runs at the end, and only when
+ * something is damaged. A blob is reported when no good copy is left.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/base/cleanup.h"
+#include "libcommon/base/digest.h"
+#include "libcommon/base/pipeline.h"
+#include "libcommon/base/stop.h"
+#include "libcommon/repo/store_private.h"
+
+/* A pack with faults: the sections in it that are good. Everything else that the index places in it is lost. */
+struct hurt_pack {
+	uint8_t id[PACK_ID];
+	uint32_t *good; /* sorted */
+	size_t n_good;
+};
+
+struct lost_blob {
+	struct repo_id id;
+	uint8_t pack[PACK_ID];
+	uint8_t type;
+};
+
+struct verifier {
+	struct store *st;
+	const struct store_verify *opts;
+	char **names;
+	size_t n_names;
+	struct scratch {
+		uint8_t *section, *raw;
+		struct frame_codec *codec;
+	} * scratch;	      /* one a thread */
+	pthread_mutex_t lock; /* all below, and the callbacks */
+	struct verify_result res;
+	struct hurt_pack *hurt;
+	size_t n_hurt;
+	struct lost_blob *lost;
+	size_t n_lost, cap_lost;
+	bool no_memory;
+};
+
+/* One pack on its way. */
+struct pack_job {
+	struct verifier *v;
+	const char *name;
+	struct pack_reader reader;
+	struct pack_contents pc;
+	struct scratch *scratch;
+	uint32_t *good;
+	size_t n_good;
+	bool hurt;
+};
+
+static void fault(struct verifier *v, const char *name, const struct err *why, uint64_t off)
+{
+	char text[1400];
+
+	if (off)
+		snprintf(text, sizeof(text), "%s: frame at %" PRIu64 ": %s", name, off,
+			 why->message);
+	else
+		snprintf(text, sizeof(text), "%s: %s", name, why->message);
+	pthread_mutex_lock(&v->lock);
+	v->res.faults++;
+	if (v->opts->fault)
+		v->opts->fault(v->opts->ctx, text);
+	pthread_mutex_unlock(&v->lock);
+}
+
+static void add_lost(struct verifier *v, const struct repo_id *id, const uint8_t pack[PACK_ID],
+		     uint8_t type)
+{
+	if (v->n_lost == v->cap_lost) {
+		size_t cap = v->cap_lost ? 2 * v->cap_lost : 256;
+		struct lost_blob *p = realloc(v->lost, cap * sizeof(*p));
+
+		if (!p) {
+			v->no_memory = true;
+			return;
+		}
+		v->lost = p;
+		v->cap_lost = cap;
+	}
+	v->lost[v->n_lost].id = *id;
+	v->lost[v->n_lost].type = type;
+	memcpy(v->lost[v->n_lost++].pack, pack, PACK_ID);
+}
+
+static void bad_blob(void *ctx, const struct frame_blob *b, enum blob_type type)
+{
+	struct pack_job *j = ctx;
+
+	pthread_mutex_lock(&j->v->lock);
+	add_lost(j->v, &b->id, j->reader.src.id, (uint8_t)type);
+	pthread_mutex_unlock(&j->v->lock);
+}
+
+static void count_frame(struct verifier *v, const struct pack_frame *f)
+{
+	uint64_t len = frame_section_len(&f->header);
+
+	pthread_mutex_lock(&v->lock);
+	v->res.frames++;
+	*(f->header.type == BLOB_PAGE ? &v->res.pages : &v->res.chunks) += f->n;
+	v->res.bytes_read += len;
+	pthread_mutex_unlock(&v->lock);
+	progress_add(v->opts->progress, len);
+}
+
+static void lose_frame(struct pack_job *j, const struct pack_frame *f)
+{
+	j->hurt = true;
+	for (uint32_t i = 0; i < f->n; i++)
+		bad_blob(j, &j->pc.blobs[f->first + i], f->header.type);
+}
+
+/* Return: 0 also for faults; -1 when it could not look */
+static int check_frames(struct pack_job *j, struct err *err)
+{
+	struct verifier *v = j->v;
+
+	for (size_t i = 0; i < j->pc.n_frames; i++) {
+		const struct pack_frame *f = &j->pc.frames[i];
+		struct err why = ERR_INIT;
+		int rc;
+
+		if (stop_check(err))
+			return -1;
+		rc = pack_check_frame(v->st->crypto, &j->reader.src, j->scratch->codec, &j->pc, f,
+				      j->scratch->section, v->opts->quick ? NULL : j->scratch->raw,
+				      bad_blob, j, &why);
+		if (rc && why.code == ERR_NO_MEMORY)
+			return err_nomem(err);
+		count_frame(v, f);
+		if (rc)
+			fault(v, j->name, &why, f->off);
+		/* ERR_DIFFERS: single blobs, named by bad_blob(); the rest of the frame is right */
+		if (!rc || why.code == ERR_DIFFERS)
+			j->good[j->n_good++] = (uint32_t)f->off;
+		else
+			lose_frame(j, f);
+	}
+	return 0;
+}
+
+/* The table; without it what can be found by reading forward. */
+static int pack_list(struct pack_job *j, struct err *err)
+{
+	struct crypto *c = j->v->st->crypto;
+	struct err why = ERR_INIT;
+	uint64_t end;
+
+	if (!pack_read_table(c, &j->reader.src, &j->pc, &why))
+		return 0;
+	if (why.code == ERR_NO_MEMORY)
+		return err_nomem(err);
+	fault(j->v, j->name, &why, 0);
+	j->hurt = true;
+	err_clear(&why);
+	if (pack_scan(c, &j->reader.src, false, &j->pc, &end, &why)) {
+		if (why.code == ERR_NO_MEMORY)
+			return err_nomem(err);
+		fault(j->v, j->name, &why, 0);
+	}
+	return 0;
+}
+
+static int compare_u32(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int add_hurt(struct verifier *v, const uint8_t id[PACK_ID], uint32_t *good, size_t n_good,
+		    struct err *err)
+{
+	struct hurt_pack *p;
+
+	if (n_good)
+		qsort(good, n_good, sizeof(*good), compare_u32);
+	pthread_mutex_lock(&v->lock);
+	p = realloc(v->hurt, (v->n_hurt + 1) * sizeof(*p));
+	if (p) {
+		v->hurt = p;
+		p += v->n_hurt++;
+		memcpy(p->id, id, PACK_ID);
+		p->good = good;
+		p->n_good = n_good;
+	}
+	pthread_mutex_unlock(&v->lock);
+	return p ? 0 : err_nomem(err);
+}
+
+static int check_pack(struct pack_job *j, const uint8_t id[PACK_ID], struct err *err)
+{
+	struct verifier *v = j->v;
+	struct err why = ERR_INIT;
+
+	if (pack_reader_open(&j->reader, v->st->backend, v->st->crypto, id, &why)) {
+		if (why.code == ERR_NO_MEMORY)
+			return err_nomem(err);
+		j->hurt = true;
+		fault(v, j->name, &why, 0);
+		return 0;
+	}
+	if (pack_list(j, err))
+		return -1;
+	j->good = malloc((j->pc.n_frames + 1) * sizeof(*j->good));
+	return j->good ? check_frames(j, err) : err_nomem(err);
+}
+
+static int verify_pack(void *ctx, size_t i, unsigned worker, struct err *err)
+{
+	struct verifier *v = ctx;
+	struct pack_job j = {.v = v, .name = v->names[i], .scratch = &v->scratch[worker]};
+	uint8_t id[PACK_ID];
+	int rc;
+
+	if (stop_check(err))
+		return -1;
+	if (!pack_name_decode(j.name, id)) {
+		struct err why = ERR_INIT;
+
+		err_set(&why, ERR_CORRUPT, "is no name of a pack");
+		fault(v, j.name, &why, 0);
+		return 0;
+	}
+	rc = check_pack(&j, id, err);
+	pack_reader_close(&j.reader);
+	pack_contents_free(&j.pc);
+	pthread_mutex_lock(&v->lock);
+	v->res.packs++;
+	pthread_mutex_unlock(&v->lock);
+	if (!rc && j.hurt) {
+		rc = add_hurt(v, id, j.good, j.n_good, err);
+		if (!rc)
+			j.good = NULL;
+	}
+	free(j.good);
+	return rc;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Packs that a run names and that are not there. */
+static int missing_packs(struct verifier *v, const struct run *r, struct err *err)
+{
+	for (uint32_t i = 0; i < r->n_packs; i++) {
+		const uint8_t *id = r->packs + (size_t)i * PACK_ID;
+		char name[PACK_NAME_MAX];
+		const char *key = name;
+		struct err why = ERR_INIT;
+		bool known = false;
+
+		pack_name(id, name);
+		if (v->n_names &&
+		    bsearch(&key, v->names, v->n_names, sizeof(*v->names), compare_names))
+			continue;
+		for (size_t h = 0; h < v->n_hurt; h++)
+			known |= !memcmp(v->hurt[h].id, id, PACK_ID);
+		if (known)
+			continue;
+		err_set(&why, ERR_NOT_FOUND, "is missing, and the index names it");
+		fault(v, name, &why, 0);
+		if (add_hurt(v, id, NULL, 0, err))
+			return -1;
+	}
+	return 0;
+}
+
+static int compare_hurt(const void *a, const void *b)
+{
+	return memcmp(((const struct hurt_pack *)a)->id, ((const struct hurt_pack *)b)->id,
+		      PACK_ID);
+}
+
+static void judge_entry(struct verifier *v, const struct index_entry *e)
+{
+	struct hurt_pack key, *h;
+
+	memcpy(key.id, e->place.pack, PACK_ID);
+	h = v->n_hurt ? bsearch(&key, v->hurt, v->n_hurt, sizeof(*v->hurt), compare_hurt) : NULL;
+	if (h && !(h->n_good && bsearch(&e->place.section_off, h->good, h->n_good, sizeof(*h->good),
+					compare_u32)))
+		add_lost(v, &e->id, e->place.pack, e->place.type);
+}
+
+static int verify_run(struct verifier *v, struct run *r, struct err *err)
+{
+	for (uint32_t b = 0; b < r->n_blocks; b++) {
+		struct index_entry entries[INDEX_BLOCK_ENTRIES];
+		struct err why = ERR_INIT;
+		size_t n;
+
+		if (!(b & 1023) && stop_check(err))
+			return -1;
+		if (run_block(r, b, entries, &n, &why)) {
+			fault(v, r->name, &why, 0);
+			return 1;
+		}
+		for (size_t i = 0; i < n; i++)
+			judge_entry(v, &entries[i]);
+	}
+	v->res.bytes_read += r->size;
+	return 0;
+}
+
+/* Runs that do not open are not among those open: each is a fault, and removed, as it is only a cache. */
+static int unopened_runs(struct verifier *v, struct err *err)
+{
+	char **names;
+	size_t n;
+
+	if (store_object_list(v->st, "index/", &names, &n, err))
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		struct err why = ERR_INIT;
+		struct run *r;
+
+		if (!run_open(&r, v->st->backend, v->st->crypto, names[i], &why)) {
+			run_free(r);
+		} else if (why.code == ERR_CORRUPT) {
+			fault(v, names[i], &why, 0);
+			err_clear(&why);
+			(void)backend_remove(v->st->backend, names[i], &why);
+		}
+		free(names[i]);
+	}
+	free(names);
+	return 0;
+}
+
+static int verify_index(struct verifier *v, struct err *err)
+{
+	struct store *st = v->st;
+	int rc = 0;
+
+	pthread_rwlock_rdlock(&st->runs_lock);
+	for (size_t i = 0; i < st->n_runs && !rc; i++)
+		rc = missing_packs(v, st->runs[i], err);
+	if (v->n_hurt)
+		qsort(v->hurt, v->n_hurt, sizeof(*v->hurt), compare_hurt);
+	for (size_t i = 0; i < st->n_runs && rc >= 0; i++) {
+		struct err why = ERR_INIT;
+
+		rc = verify_run(v, st->runs[i], err);
+		if (rc > 0)
+			(void)backend_remove(st->backend, st->runs[i]->name, &why);
+	}
+	for (size_t i = 0; i < st->n_extra && rc >= 0; i++)
+		judge_entry(v, &st->extra[i]);
+	pthread_rwlock_unlock(&st->runs_lock);
+	return rc < 0 ? -1 : unopened_runs(v, err);
+}
+
+static int compare_lost(const void *a, const void *b)
+{
+	return memcmp(&((const struct lost_blob *)a)->id, &((const struct lost_blob *)b)->id,
+		      sizeof(struct repo_id));
+}
+
+/* All that is lost is remembered first; then only what has no good copy elsewhere is reported. */
+static int report_lost(struct verifier *v, struct err *err)
+{
+	for (size_t i = 0; i < v->n_lost; i++)
+		if (bad_add(v->st, &v->lost[i].id, v->lost[i].pack, err))
+			return -1;
+	bad_flush(v->st);
+	if (v->n_lost)
+		qsort(v->lost, v->n_lost, sizeof(*v->lost), compare_lost);
+	for (size_t i = 0; i < v->n_lost; i++)
+		if (v->opts->bad && (!i || compare_lost(&v->lost[i - 1], &v->lost[i])) &&
+		    !store_has(v->st, &v->lost[i].id))
+			v->opts->bad(v->opts->ctx, &v->lost[i].id, v->lost[i].type,
+				     "it is damaged or missing");
+	return v->no_memory ? err_nomem(err) : 0;
+}
+
+static int scratch_init(struct verifier *v, unsigned threads, struct err *err)
+{
+	v->scratch = calloc(threads, sizeof(*v->scratch));
+	if (!v->scratch)
+		return err_nomem(err);
+	for (unsigned i = 0; i < threads; i++) {
+		v->scratch[i].section = malloc(FRAME_SECTION_MAX);
+		v->scratch[i].raw = malloc(FRAME_RAW_MAX);
+		if (!v->scratch[i].section || !v->scratch[i].raw ||
+		    frame_codec_new(&v->scratch[i].codec, 0, err))
+			return err_nomem(err);
+	}
+	return 0;
+}
+
+static void verifier_free(struct verifier *v, unsigned threads)
+{
+	for (unsigned i = 0; v->scratch && i < threads; i++) {
+		free(v->scratch[i].section);
+		free(v->scratch[i].raw);
+		frame_codec_free(v->scratch[i].codec);
+	}
+	free(v->scratch);
+	for (size_t i = 0; i < v->n_names; i++)
+		free(v->names[i]);
+	free(v->names);
+	for (size_t i = 0; i < v->n_hurt; i++)
+		free(v->hurt[i].good);
+	free(v->hurt);
+	free(v->lost);
+	pthread_mutex_destroy(&v->lock);
+}
+
+int store_verify(struct store *st, const struct store_verify *opts, struct verify_result *ret,
+		 struct err *err)
+{
+	struct verifier v = {.st = st, .opts = opts, .lock = PTHREAD_MUTEX_INITIALIZER};
+	unsigned threads = opts->threads ? opts->threads : threads_default();
+	int rc = store_refresh(st, err);
+
+	if (!rc)
+		rc = store_rescan(st, err) < 0 ? -1 : 0;
+	if (!rc)
+		rc = store_object_list(st, "packs", &v.names, &v.n_names, err);
+	if (!rc)
+		rc = scratch_init(&v, threads, err);
+	if (!rc)
+		rc = parallel_for(v.n_names, threads, verify_pack, &v, err);
+	if (!rc)
+		rc = verify_index(&v, err);
+	if (!rc)
+		rc = report_lost(&v, err);
+	ret->packs += v.res.packs;
+	ret->frames += v.res.frames;
+	ret->chunks += v.res.chunks;
+	ret->pages += v.res.pages;
+	ret->bytes_read += v.res.bytes_read;
+	verifier_free(&v, threads);
+	return rc;
+}
