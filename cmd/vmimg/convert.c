@@ -64,7 +64,10 @@ static double seconds_since(const struct timespec *start)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) / 1e9;
+	/* Milliseconds: more digits would only be noise in JSON. */
+	return (double)((now.tv_sec - start->tv_sec) * 1000 +
+			(now.tv_nsec - start->tv_nsec) / 1000000) /
+	       1000;
 }
 
 static int print_result(struct cli *cli, struct image *src, const char *target,

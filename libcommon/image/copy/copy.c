@@ -78,18 +78,6 @@ static int produce_stream(void *ctx, void *unit, struct err *err)
 	return 1;
 }
 
-static int encode_unit(struct copy *c, struct unit *u, struct err *err)
-{
-	struct bulk *b = &c->target.bulk;
-
-	if (unit_cut(u, &c->target, err) < 0)
-		return -1;
-	for (unsigned i = 0; b->ops->encode && i < u->n_bulk; i++)
-		if (b->ops->encode(b, u->bulk[i], err) < 0)
-			return err_object(err, c->target.name);
-	return 0;
-}
-
 static int copy_work(void *ctx, void *unit, struct err *err)
 {
 	struct copy *c = ctx;
@@ -97,7 +85,11 @@ static int copy_work(void *ctx, void *unit, struct err *err)
 
 	if (!image_is_stream(c->src) && unit_read(u, c->src, err) < 0)
 		return -1;
-	return c->target.kind == TARGET_STREAM ? 0 : encode_unit(c, u, err);
+	if (c->target.kind == TARGET_STREAM)
+		return 0;
+	if (unit_cut(u, &c->target, err) < 0)
+		return -1;
+	return unit_encode(u, &c->target.bulk, err) < 0 ? err_object(err, c->target.name) : 0;
 }
 
 /* Zeros where the target would show something else; not where its backing file is zero as well. */

@@ -114,6 +114,12 @@ struct target;
 /** unit_cut() - make bulk units of the runs: without zeros at their ends, without what the base has */
 int unit_cut(struct unit *u, struct target *t, struct err *err);
 
+/** unit_encode() - the bulk units of @u, ready to be placed */
+int unit_encode(struct unit *u, struct bulk *b, struct err *err);
+
+/** unit_take_all() - as unit_cut() and unit_encode(), believing that all of the runs is data: nothing was read */
+int unit_take_all(struct unit *u, struct bulk *b, struct err *err);
+
 /* read from the file or with image_read(): shared with compare.c */
 int part_read(struct image *img, const struct part *part, void *buf, struct err *err);
 

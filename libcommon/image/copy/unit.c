@@ -246,3 +246,26 @@ int unit_cut(struct unit *u, struct target *t, struct err *err)
 	}
 	return 0;
 }
+
+int unit_take_all(struct unit *u, struct bulk *b, struct err *err)
+{
+	u->n_bulk = 0;
+	for (unsigned i = 0; i < u->n_runs; i++) {
+		struct bulk_unit *bu = next_bulk(u, b, err);
+
+		if (!bu)
+			return -1;
+		bu->off = u->runs[i].off;
+		bu->len = (size_t)u->runs[i].len;
+		bu->src = b->file;
+	}
+	return unit_encode(u, b, err);
+}
+
+int unit_encode(struct unit *u, struct bulk *b, struct err *err)
+{
+	for (unsigned i = 0; b->ops->encode && i < u->n_bulk; i++)
+		if (b->ops->encode(b, u->bulk[i], err) < 0)
+			return -1;
+	return 0;
+}
