@@ -21,9 +21,10 @@ enum {
 	CHUNK_REGION = 16 << 20,
 };
 
+enum { CHUNKER_SECRET = 192 };
+
 struct chunker {
-	const uint8_t *secret; /* borrowed */
-	size_t secret_len;
+	uint8_t secret[CHUNKER_SECRET]; /* SHA-256(key, 0), SHA-256(key, 1), ... */
 };
 
 struct piece {
@@ -31,8 +32,8 @@ struct piece {
 	bool zero; /* a run of zero blocks, not a chunk */
 };
 
-/** chunker_init() - @secret: at least 192 bytes, fixed for the repository, borrowed; ERR_FAILED when shorter */
-int chunker_init(struct chunker *c, const uint8_t *secret, size_t secret_len, struct err *err);
+/** chunker_init() - @key: at least 32 bytes, fixed for the repository; ERR_FAILED when shorter */
+int chunker_init(struct chunker *c, const uint8_t *key, size_t key_len, struct err *err);
 
 /**
  * chunker_next() - the chunk or run of zeros that begins at @data
