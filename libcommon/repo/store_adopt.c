@@ -177,6 +177,59 @@ static int unindexed(void *ctx, const char *name, struct err *err)
 	return rc;
 }
 
+static int compare_packs(const void *a, const void *b)
+{
+	return memcmp(a, b, PACK_ID);
+}
+
+static int list_pack(void *ctx, const char *name, struct err *err)
+{
+	uint8_t id[PACK_ID];
+
+	return pack_name_decode(name, id) ? entry_list_add(ctx, id, NULL, err) : 0;
+}
+
+/* A pack that a run names and the listing lacks: is it gone? What it held must be stored again. */
+static int note_gone(struct store *st, const uint8_t id[PACK_ID], struct err *err)
+{
+	char name[PACK_NAME_MAX];
+	struct backend_object *o;
+	struct err why = ERR_INIT;
+	uint64_t size;
+
+	pack_name(id, name);
+	if (!backend_open(st->backend, name, &o, &size, &why)) {
+		backend_object_close(o); /* came after the listing */
+		return 0;
+	}
+	if (why.code != ERR_NOT_FOUND || bad_has(st, &(struct repo_id){{0}}, id))
+		return 0;
+	log_warning("%s is missing: what it held is stored again when it is met", name);
+	return bad_add_pack(st, id, err);
+}
+
+static int find_gone(struct store *st, struct err *err)
+{
+	struct entry_list listed = {0};
+	int rc = backend_list(st->backend, "packs", list_pack, &listed, err);
+
+	if (listed.n_packs)
+		qsort(listed.packs, listed.n_packs, PACK_ID, compare_packs);
+	pthread_rwlock_rdlock(&st->runs_lock);
+	for (size_t i = 0; i < st->n_runs && !rc; i++)
+		for (uint32_t j = 0; j < st->runs[i]->n_packs && !rc; j++) {
+			const uint8_t *id = st->runs[i]->packs + (size_t)j * PACK_ID;
+
+			if (!listed.n_packs ||
+			    !bsearch(id, listed.packs, listed.n_packs, PACK_ID, compare_packs))
+				rc = note_gone(st, id, err);
+		}
+	pthread_rwlock_unlock(&st->runs_lock);
+	entry_list_free(&listed);
+	bad_flush(st);
+	return rc;
+}
+
 int store_adopt(struct store *st, struct err *err)
 {
 	struct adoption a = {.store = st, .write = true};
@@ -187,7 +240,7 @@ int store_adopt(struct store *st, struct err *err)
 	if (!rc)
 		rc = flush(&a, err);
 	entry_list_free(&a.list);
-	return rc;
+	return rc ? -1 : find_gone(st, err);
 }
 
 int store_rescan(struct store *st, struct err *err)

@@ -1,7 +1,7 @@
 /* What was found damaged: copies of blobs that no longer count as present, in this process and later ones.
  *
  * A record names a blob and the pack of the damaged copy, so that the same blob stored again, in another pack, counts.
- * Records are create-only objects bad/NAME: (32 id | 16 pack)...
+ * Records are create-only objects bad/NAME: (32 id | 16 pack)..., id 0 for all blobs of a pack that is gone.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,8 @@
 #include "libcommon/base/digest.h"
 #include "libcommon/base/log.h"
 #include "libcommon/repo/store_private.h"
+
+static const struct repo_id whole_pack; /* zeros: stands for all blobs of a pack */
 
 enum { BAD_RECORD = 48, BAD_OBJECT_MAX = 64 << 20 };
 
@@ -72,7 +74,8 @@ bool bad_has(struct store *st, const struct repo_id *id, const uint8_t pack[PACK
 	bool has;
 
 	pthread_mutex_lock(&st->bad_lock);
-	has = st->n_bad && st->bad_used[slot(st, id, pack)];
+	has = st->n_bad &&
+	      (st->bad_used[slot(st, id, pack)] || st->bad_used[slot(st, &whole_pack, pack)]);
 	pthread_mutex_unlock(&st->bad_lock);
 	return has;
 }
@@ -101,6 +104,11 @@ int bad_add(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_
 	}
 	pthread_mutex_unlock(&st->bad_lock);
 	return rc < 0 ? -1 : 0;
+}
+
+int bad_add_pack(struct store *st, const uint8_t pack[PACK_ID], struct err *err)
+{
+	return bad_add(st, &whole_pack, pack, err);
 }
 
 void bad_flush(struct store *st)

@@ -85,6 +85,8 @@ int bad_load(struct store *st, struct err *err);
 bool bad_has(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID]);
 int bad_add(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID],
 	    struct err *err);
+/** bad_add_pack() - a pack that is gone: none of its copies counts */
+int bad_add_pack(struct store *st, const uint8_t pack[PACK_ID], struct err *err);
 /** bad_flush() - make what was added last; a repository that cannot be written to keeps it in memory */
 void bad_flush(struct store *st);
 void bad_free(struct store *st);
