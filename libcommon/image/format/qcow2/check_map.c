@@ -339,7 +339,8 @@ int check_mappings(struct check *c, struct err *err)
 	if (walk_l1(c, h->l1_offset, h->l1_entries, &active, err) || walk_snapshots(c, err))
 		return -1;
 	join_duplicates(c);
-	qsort(c->l2, c->n_l2, sizeof(*c->l2), by_activity);
+	if (c->n_l2)
+		qsort(c->l2, c->n_l2, sizeof(*c->l2), by_activity);
 	for (size_t i = 0; i < c->n_l2; i++)
 		if (walk_l2(c, &c->l2[i], buf, err))
 			return -1;
