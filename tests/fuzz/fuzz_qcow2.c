@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { EXTENTS_MOST = 4096, READ_MOST = 1 << 20, CHUNK = 1 << 16 };
 
-static struct image *open_input(const uint8_t *data, size_t size, unsigned flags, const char *snapshot)
+static struct image *open_input(const uint8_t *data, size_t size, unsigned flags,
+				const char *snapshot)
 {
 	struct image_open_opts opts = {
 		.format = "qcow2", .flags = flags | IMAGE_NO_BACKING, .snapshot = snapshot};
