@@ -156,7 +156,7 @@ static const char *const examples[] = {
 const struct verb verb_check = {
 	.name = "check",
 	.usage = "[OPTIONS] IMAGE",
-	.summary = "Look for faults in the metadata of an image, and mend them with --repair.",
+	.summary = "look for faults in the metadata, and mend them",
 	.details = "Every fault is a line on standard output. Leaked clusters waste space and are "
 		   "harmless otherwise; "
 		   "corruptions are dangerous. Backing files are not looked at: check them by "

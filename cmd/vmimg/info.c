@@ -246,7 +246,7 @@ static const char *const examples[] = {
 const struct verb verb_info = {
 	.name = "info",
 	.usage = "[OPTIONS] IMAGE",
-	.summary = "Show format, sizes, backing file, snapshots and bitmaps of an image.",
+	.summary = "show format, sizes, backing file, snapshots, bitmaps",
 	.details = "Only headers and tables of snapshots and bitmaps are read, no data: it takes a "
 		   "few milliseconds "
 		   "whatever the size. A backing file that the image names is not opened unless "

@@ -245,7 +245,7 @@ static const char *const examples[] = {
 const struct verb verb_map = {
 	.name = "map",
 	.usage = "[OPTIONS] IMAGE",
-	.summary = "Show which ranges of the virtual disk hold data, and where they lie.",
+	.summary = "show which ranges hold data, and where they lie",
 	.details = "Data of a compressed range is named by its codec. \"zero\" reads as zero "
 		   "because a layer says so, "
 		   "\"unallocated\" because none says anything. Depth 0 is the image itself, 1 its "

@@ -80,9 +80,11 @@ static void dynamic(FILE *out, const struct program *p)
 			      "$words[$i])[2]\n",
 			      o->env, o->name, o->env);
 	}
+	/* "--format=q" is one token: the words begin behind its "=" */
 	(void)fprintf(out,
-		      "\t\tend\n\tend\n\tenv $settings %s __complete $argv[1] (commandline -ct) "
-		      "2>/dev/null\nend\n\n",
+		      "\t\tend\n\tend\n\tset -l prefix (string replace -r '^--[^=]*=' '' -- "
+		      "(commandline -ct))\n"
+		      "\tenv $settings %s __complete $argv[1] \"$prefix\" 2>/dev/null\nend\n\n",
 		      p->name);
 }
 

@@ -23,7 +23,7 @@ static void action(FILE *out, const struct program *p, enum complete_kind kind)
 	else if (kind == COMPLETE_DIR)
 		(void)fputs("_files -/", out);
 	else if (complete_is_dynamic(kind))
-		(void)fprintf(out, "_%s_dynamic %s", p->name, complete_kind_name(kind));
+		(void)fprintf(out, " _%s_dynamic %s", p->name, complete_kind_name(kind));
 }
 
 static void value(FILE *out, const struct program *p, const struct opt *o)

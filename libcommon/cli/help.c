@@ -186,6 +186,25 @@ static void print_statuses(const char *statuses, FILE *out)
 	}
 }
 
+/* A command that is too long for the line goes on behind a backslash, as a shell would have it. */
+static void print_example(const char *s, FILE *out)
+{
+	size_t indent = 2;
+
+	while (strlen(s) > HELP_WIDTH - indent) {
+		size_t cut = HELP_WIDTH - indent - 2;
+
+		while (cut && s[cut] != ' ')
+			cut--;
+		if (!cut)
+			break;
+		(void)fprintf(out, "%*s%.*s \\\n", (int)indent, "", (int)cut, s);
+		s += cut + 1;
+		indent = 6;
+	}
+	(void)fprintf(out, "%*s%s\n", (int)indent, "", s);
+}
+
 void help_verb(const struct program *p, const struct verb *v, FILE *out)
 {
 	struct common c = {0};
@@ -208,9 +227,8 @@ void help_verb(const struct program *p, const struct verb *v, FILE *out)
 	print_section("Options of every verb", p->options, out);
 	print_section("Common options", common_options(&c, v->json, v->progress), out);
 	(void)fputs("\nExamples:\n", out);
-	for (size_t i = 0; v->examples && v->examples[i];
-	     i++) /* longer ones are cut into two with a \ */
-		(void)fprintf(out, "  %s\n", v->examples[i]);
+	for (size_t i = 0; v->examples && v->examples[i]; i++)
+		print_example(v->examples[i], out);
 	print_statuses(v->statuses, out);
 }
 
@@ -238,7 +256,7 @@ void help_program(const struct program *p, FILE *out)
 	(void)fputs("\nExamples:\n", out);
 	for (size_t i = 0, n = 0; p->verbs[i] && n < 4; i++)
 		if (!p->verbs[i]->hidden && p->verbs[i]->examples && p->verbs[i]->examples[0]) {
-			(void)fprintf(out, "  %s\n", p->verbs[i]->examples[0]);
+			print_example(p->verbs[i]->examples[0], out);
 			n++;
 		}
 	print_statuses(help_statuses, out);
