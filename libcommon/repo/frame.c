@@ -28,9 +28,9 @@ int frame_header_decode(const uint8_t *p, struct frame_header *ret, struct err *
 	if (memcmp(p, "VMFR", 4) || p[6] || p[7] || !is_zero(p + 20, 12))
 		return err_set(err, ERR_CORRUPT, "is no frame header");
 	if (h.type != BLOB_CHUNK && h.type != BLOB_PAGE)
-		return err_set(err, ERR_UNSUPPORTED, "section type %u is not known", h.type);
+		return err_set(err, ERR_CORRUPT, "section type %u is not known", h.type);
 	if (h.flags & ~FRAME_ZSTD)
-		return err_set(err, ERR_UNSUPPORTED, "frame flags 0x%x are not known", h.flags);
+		return err_set(err, ERR_CORRUPT, "frame flags 0x%x are not known", h.flags);
 	if (h.table_len < TABLE_ALIGN || h.table_len > FRAME_TABLE_MAX ||
 	    h.table_len % TABLE_ALIGN || !h.payload_len || h.payload_len > FRAME_RAW_MAX)
 		return err_set(err, ERR_CORRUPT, "frame of %u and %u bytes is out of bounds",

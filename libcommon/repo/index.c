@@ -46,6 +46,11 @@ static int read_header(struct run *r, uint64_t size, uint64_t *ret_filter, struc
 		return -1;
 	if (memcmp(h, index_magic, 8))
 		return err_set(err, ERR_CORRUPT, "is no index run");
+	/* Later versions keep this header, so that a damaged one is told from a newer one. */
+	if (crypto_seal_key(r->crypto, "vmkit index", h + 32, &r->key, err))
+		return -1;
+	if (crypto_open(r->crypto, &r->key, &s, h + INDEX_HEADER - CRYPTO_TAG, 0, NULL, err))
+		return err_prefix(err, "index header");
 	if (get_le32(h + 8) != 1 || get_le32(h + 12))
 		return err_set(err, ERR_UNSUPPORTED,
 			       "index version %u with flags 0x%x is not known", get_le32(h + 8),
@@ -67,10 +72,6 @@ static int read_header(struct run *r, uint64_t size, uint64_t *ret_filter, struc
 	if (expect != size)
 		return err_set(err, ERR_CORRUPT, "index run is %llu bytes long instead of %llu",
 			       (unsigned long long)size, (unsigned long long)expect);
-	if (crypto_seal_key(r->crypto, "vmkit index", h + 32, &r->key, err))
-		return -1;
-	if (crypto_open(r->crypto, &r->key, &s, h + INDEX_HEADER - CRYPTO_TAG, 0, NULL, err))
-		return err_prefix(err, "index header");
 	*ret_filter = filter;
 	return 0;
 }

@@ -206,15 +206,16 @@ int pack_read_header(struct crypto *c, struct pack_source *src, struct err *err)
 		return -1;
 	if (memcmp(p, pack_magic, 8))
 		return err_set(err, ERR_CORRUPT, "has no pack header");
-	if (get_le32(p + 8) != 1 || get_le32(p + 12))
-		return err_set(err, ERR_UNSUPPORTED, "pack version %u with flags 0x%x is not known",
-			       get_le32(p + 8), get_le32(p + 12));
 	if (memcmp(p + 16, src->id, PACK_ID) || memcmp(p + 64, crypto_uuid(c), CRYPTO_UUID))
 		return err_set(err, ERR_CORRUPT, "is another pack or another repository's");
 	if (crypto_seal_key(c, "vmkit pack", p + 32, &src->key, err))
 		return -1;
 	if (crypto_open(c, &src->key, &s, p + 80, 0, NULL, err))
 		return err_prefix(err, "pack header");
+	/* Later versions keep this header, so that a damaged one is told from a newer one. */
+	if (get_le32(p + 8) != 1 || get_le32(p + 12))
+		return err_set(err, ERR_UNSUPPORTED, "pack version %u with flags 0x%x is not known",
+			       get_le32(p + 8), get_le32(p + 12));
 	return 0;
 }
 

@@ -9,13 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "libcommon/repo/store_private.h"
 
-static char folder[] = "/tmp/vmkit-test-store-XXXXXX";
-static char path[64];
+static char folder[64];
+static char path[128];
 static struct err err;
 static const char *passphrase = "correct horse";
 
@@ -36,13 +37,13 @@ static void key_release(void *ctx, char *p)
 
 static const struct repo_key_source key_source = {.get = key_get, .release = key_release};
 
-static void must(int rc)
+static inline void must(int rc)
 {
 	if (rc)
 		fail_msg("%s: %s", err.object, err.message);
 }
 
-static void make_repo(const char *name, bool encrypt)
+static inline void make_repo(const char *name, bool encrypt)
 {
 	const struct repo_init_opts o = {.encrypt = encrypt, .scrypt_log2n = 10};
 
@@ -51,7 +52,7 @@ static void make_repo(const char *name, bool encrypt)
 	must(repo_init(path, &o, &key_source, &err));
 }
 
-static struct repo *open_repo(void)
+static inline struct repo *open_repo(void)
 {
 	struct repo *r;
 
@@ -138,14 +139,16 @@ static inline unsigned get_range(struct store *st, uint64_t from, uint64_t to)
 	return bad;
 }
 
-static int make_folder(void **state)
+static inline int make_folder(void **state)
 {
 	(void)state;
-	strcpy(folder + strlen(folder) - 6, "XXXXXX");
+	/* hundreds of small repositories with all their fsyncs: in memory where that can be */
+	snprintf(folder, sizeof(folder), "%s/vmkit-test-store-XXXXXX",
+		 access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
 	return mkdtemp(folder) ? 0 : -1;
 }
 
-static int remove_folder(void **state)
+static inline int remove_folder(void **state)
 {
 	char command[128];
 

@@ -11,7 +11,7 @@
 
 static void remove_all(const char *sub)
 {
-	char command[160];
+	char command[200];
 
 	snprintf(command, sizeof(command), "find %s/%s -type f -delete", path, sub);
 	assert_int_equal(system(command), 0);
@@ -153,7 +153,7 @@ static void test_objects(void **state)
 
 static void test_moved_object(void **state)
 {
-	char a[128], b[128];
+	char a[160], b[160];
 	struct repo *r;
 	uint8_t *data;
 	size_t len;
@@ -239,7 +239,7 @@ static void test_adoption_loses_one_frame(void **state)
 {
 	struct repo *r;
 	unsigned again;
-	char tmp[96];
+	char tmp[160];
 	struct dirent **list;
 	pid_t pid;
 
@@ -286,7 +286,7 @@ static void test_many_runs_merge(void **state)
 
 static void test_read_only(void **state)
 {
-	char command[200];
+	char command[400];
 	pid_t pid;
 	int status;
 
