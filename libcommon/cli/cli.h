@@ -35,24 +35,32 @@ struct opt_list {
 };
 
 enum complete_kind {
-	COMPLETE_NONE, COMPLETE_FILE, COMPLETE_DIR, COMPLETE_FORMAT /* image formats */,
-	COMPLETE_SNAPSHOT /* ids and NAME@latest of the repository */, COMPLETE_MACHINE, COMPLETE_DIGEST,
+	COMPLETE_NONE,
+	COMPLETE_FILE,
+	COMPLETE_DIR,
+	COMPLETE_FORMAT /* image formats */,
+	COMPLETE_SNAPSHOT /* ids and NAME@latest of the repository */,
+	COMPLETE_MACHINE,
+	COMPLETE_DIGEST,
 };
 
 struct opt {
-	char letter;	     /* 0: none */
-	const char *name;    /* without "--" */
+	char letter;	  /* 0: none */
+	const char *name; /* without "--" */
 	enum opt_type type;
 	void *value;	     /* where it goes, by type */
 	const char *arg;     /* "SIZE" in help; NULL for flags */
 	const char *help;    /* one sentence, no full stop */
 	const char *choices; /* OPT_CHOICE */
 	enum complete_kind complete;
-	unsigned min, max;   /* OPT_UINT; max 0: no bound */
-	bool hidden;	     /* tests only: not in help, not completed */
-	const char *env;     /* environment variable that gives the default; NULL. OPT_STRING only */
+	unsigned min, max; /* OPT_UINT; max 0: no bound */
+	bool hidden;	   /* tests only: not in help, not completed */
+	const char *env;   /* environment variable that gives the default; NULL. OPT_STRING only */
 };
-#define OPT_END {.name = NULL}
+#define OPT_END                                                                                    \
+	{                                                                                          \
+		.name = NULL                                                                       \
+	}
 
 struct verb;
 
@@ -60,26 +68,28 @@ struct verb;
 struct cli {
 	const struct program *program;
 	const struct verb *verb;
-	bool json;		/* --json */
-	bool json_lines;	/* --json=lines */
+	bool json;	 /* --json */
+	bool json_lines; /* --json=lines */
 	bool quiet;
 	unsigned verbose;
-	struct progress progress; /* verbs hand &cli->progress down; drawn while cli_progress is on */
+	struct progress
+		progress; /* verbs hand &cli->progress down; drawn while cli_progress is on */
 };
 
 struct verb {
 	const char *name;
-	const char *usage;	   /* "[OPTIONS] SOURCE TARGET": what follows the verb's name */
-	const char *summary;	   /* one line */
-	const char *details;	   /* paragraphs for --help; may be NULL */
-	const struct opt *options; /* ends with OPT_END; the common ones are added by cli */
+	const char *usage;	     /* "[OPTIONS] SOURCE TARGET": what follows the verb's name */
+	const char *summary;	     /* one line */
+	const char *details;	     /* paragraphs for --help; may be NULL */
+	const struct opt *options;   /* ends with OPT_END; the common ones are added by cli */
 	const char *const *examples; /* NULL-terminated, at least two: "vmimg info disk.qcow2" */
-	const char *statuses;	   /* "0 done, 3 images differ, ..." */
+	const char *statuses;	     /* "0 done, 3 images differ, ..." */
 	unsigned min_args, max_args; /* UINT_MAX: any number */
-	bool json;		   /* prints a result: has --json, needs docs/schema/PROGRAM-VERB.json */
-	bool progress;		   /* has -p/--progress */
+	bool json;     /* prints a result: has --json, needs docs/schema/PROGRAM-VERB.json */
+	bool progress; /* has -p/--progress */
 	enum complete_kind complete_args;
-	int (*run)(struct cli *cli, int argc, char **argv, struct err *err); /* argv: arguments only */
+	int (*run)(struct cli *cli, int argc, char **argv,
+		   struct err *err); /* argv: arguments only */
 	bool hidden;
 };
 
@@ -87,10 +97,13 @@ struct program {
 	const char *name;
 	const char *summary;
 	const struct verb *const *verbs; /* NULL-terminated */
-	const struct opt *options; /* for every verb, and before the verb too: -r REPO; may be NULL */
-	void (*complete)(enum complete_kind kind, const char *prefix, FILE *out); /* dynamic words; may be NULL */
+	const struct opt
+		*options; /* for every verb, and before the verb too: -r REPO; may be NULL */
+	void (*complete)(enum complete_kind kind, const char *prefix,
+			 FILE *out); /* dynamic words; may be NULL */
 	void (*versions)(FILE *out); /* library versions for --version -v; may be NULL */
-	void (*man)(FILE *out); /* sections of its own in the man page, man(7) source; may be NULL */
+	void (*man)(
+		FILE *out); /* sections of its own in the man page, man(7) source; may be NULL */
 };
 
 /**
@@ -130,7 +143,7 @@ int cli_refuse_terminal(struct err *err);
 struct table;
 struct table *table_new(const char *const *headers, const char *alignment /* "llrr" */);
 void table_row(struct table *t, const char *const *cells); /* copied */
-void table_print(const struct table *t, FILE *out);	    /* header in bold on a terminal */
+void table_print(const struct table *t, FILE *out);	   /* header in bold on a terminal */
 void table_free(struct table *t);
 
 /** cli_suggest() - the candidate nearest to @word by edit distance, or NULL when none is near; borrowed */

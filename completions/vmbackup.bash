@@ -1,0 +1,102 @@
+# bash completion for vmbackup, made by "vmbackup __completion bash"
+
+_vmbackup_verb() # sets options and kind of arguments for a verb
+{
+	case $1 in
+	init)
+		options=" --no-encryption --level= --repository= --quiet --verbose --help --version"
+		kind=none ;;
+	backup)
+		options=" --vm= --tag= --format= --force-share --allow-backing= --level= --full-scan --threads= --rate-limit= --dry-run --repository= --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	list)
+		options=" --tag= --repository= --json --quiet --verbose --help --version"
+		kind=none ;;
+	show)
+		options=" --repository= --json --quiet --verbose --help --version"
+		kind=snapshot ;;
+	restore)
+		options=" --output-format= --option= --compress --force --verify --digest= --threads= --rate-limit= --repository= --json --progress --quiet --verbose --help --version"
+		kind=snapshot ;;
+	verify)
+		options=" --quick --threads= --repository= --json --progress --quiet --verbose --help --version"
+		kind=snapshot ;;
+	'')
+		options=" --repository= --quiet --verbose --help --version"
+		words=" init backup list show restore verify" ;;
+	esac
+}
+
+_vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option has no value there
+{
+	case $1 in
+	init:--level|init:--level=) kind=none ;;
+	backup:--vm|backup:--vm=) kind=none ;;
+	backup:--tag|backup:--tag=|backup:-t) kind=none ;;
+	backup:--format|backup:--format=|backup:-f) kind=format ;;
+	backup:--allow-backing|backup:--allow-backing=) kind=dir ;;
+	backup:--level|backup:--level=) kind=none ;;
+	backup:--threads|backup:--threads=) kind=none ;;
+	backup:--rate-limit|backup:--rate-limit=) kind=none ;;
+	backup:--json=) words=" lines" ;;
+	backup:--progress=) words=" bar json none" ;;
+	list:--tag|list:--tag=|list:-t) kind=none ;;
+	list:--json=) words=" lines" ;;
+	show:--json=) words=" lines" ;;
+	restore:--output-format|restore:--output-format=|restore:-O) kind=format ;;
+	restore:--option|restore:--option=|restore:-o) kind=none ;;
+	restore:--compress=) kind=none ;;
+	restore:--digest|restore:--digest=) kind=digest ;;
+	restore:--threads|restore:--threads=) kind=none ;;
+	restore:--rate-limit|restore:--rate-limit=) kind=none ;;
+	restore:--json=) words=" lines" ;;
+	restore:--progress=) words=" bar json none" ;;
+	verify:--threads|verify:--threads=) kind=none ;;
+	verify:--json=) words=" lines" ;;
+	verify:--progress=) words=" bar json none" ;;
+	*:--repository|*:--repository=|*:-r) kind=dir ;;
+	*) return 1 ;;
+	esac
+}
+
+_vmbackup()
+{
+	local line=${COMP_LINE:0:COMP_POINT} verb= options= words= kind= cur i
+	local -a w environment=()
+	read -ra w <<<"$line"
+	[[ $line == *[[:blank:]] ]] && w+=("")
+	cur=${w[${#w[@]}-1]}
+	COMPREPLY=()
+	for ((i = 1; i < ${#w[@]} - 1; i++)); do
+		case ${w[i]} in
+		--repository|-r) environment+=("VMKIT_REPOSITORY=${w[i+1]}"); ((i++)) ;;
+		--repository=*) environment+=("VMKIT_REPOSITORY=${w[i]#*=}") ;;
+		-*) ;;
+		*) [[ -z $verb ]] && verb=${w[i]} ;;
+		esac
+	done
+	if [[ $cur == --*=* ]] && _vmbackup_value "$verb:${cur%%=*}="; then
+		cur=${cur#*=}
+	elif ((${#w[@]} > 2)) && _vmbackup_value "$verb:${w[${#w[@]}-2]}"; then
+		:
+	else
+		_vmbackup_verb "$verb"
+		[[ $cur == -* ]] && words=$options kind=
+	fi
+	case $kind in
+	file) compopt -o default; return ;;
+	dir) compopt -o dirnames; return ;;
+	none) return ;;
+	esac
+	if [[ -n $words ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	elif [[ -n $kind ]]; then
+		mapfile -t COMPREPLY < <(env "${environment[@]}" "${w[0]/#\~/$HOME}" __complete "$kind" "$cur" 2>/dev/null)
+	fi
+	local head=${cur%"${cur##*[=:@]}"}
+	[[ -n $head ]] && COMPREPLY=("${COMPREPLY[@]#"$head"}")
+	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == --*= ]] && compopt -o nospace
+	return 0
+}
+
+complete -F _vmbackup vmbackup

@@ -1,0 +1,163 @@
+#compdef vmbackup
+# zsh completion for vmbackup, made by "vmbackup __completion zsh"
+
+_vmbackup_dynamic() {
+	local -a found settings
+	local i
+	local -a line=(${(Q)${(z)BUFFER}})
+	for ((i = 2; i <= $#line; i++)); do
+		case $line[i] in
+		(--repository|-r) settings+=("VMKIT_REPOSITORY=$line[i+1]") ;;
+		(--repository=*) settings+=("VMKIT_REPOSITORY=${line[i]#*=}") ;;
+		esac
+	done
+	found=(${(f)"$(env $settings vmbackup __complete $1 "$PREFIX" 2>/dev/null)"})
+	compadd -- $found
+}
+
+_vmbackup() {
+	local curcontext="$curcontext" state
+	local -a line verbs
+	typeset -A opt_args
+	_arguments -C -S \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'1:verb:->verb' \
+		'*::argument:->arguments'
+	case $state in
+	(verb)
+		verbs=(
+			'init:make a new repository'
+			'backup:make a snapshot of a machine'\''s disks'
+			'list:list the snapshots, of one machine or of all, oldest first'
+			'show:show one snapshot\: its disks, sizes and where they came from'
+			'restore:write a disk of a snapshot to an image, a block device or standard output'
+			'verify:check that everything in the repository, or one snapshot, can be restored'
+		)
+		_describe verb verbs
+		return ;;
+	esac
+	case $line[1] in
+	(init)
+		_arguments -s -S \
+		'--no-encryption[no passphrase\: whoever can read the repository can read the disks]' \
+		'--level=[zstd level of backups that do not say another (default 3)]:N:' \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(backup)
+		_arguments -s -S \
+		'--vm=[the machine'\''s name; needed]:NAME:' \
+		'*-t+[mark the snapshot with this; more than once for several]:TAG:' \
+		'*--tag=[mark the snapshot with this; more than once for several]:TAG:' \
+		'(-f --format)-f+[format of the images (default\: probed)]:FORMAT: _vmbackup_dynamic format' \
+		'(-f --format)--format=[format of the images (default\: probed)]:FORMAT: _vmbackup_dynamic format' \
+		'(-U --force-share)-U[read images that are in use\: no consistent state is promised]' \
+		'(-U --force-share)--force-share[read images that are in use\: no consistent state is promised]' \
+		'*--allow-backing=[backing files may lie below this folder too]:DIR:_files -/' \
+		'--level=[zstd level (default\: the repository'\''s)]:N:' \
+		'--full-scan[read everything, whatever says that nothing changed]' \
+		'--threads=[work with so many threads (default\: all processors)]:N:' \
+		'--rate-limit=[read at most this much a second]:SIZE:' \
+		'(-n --dry-run)-n[read and compare, but store nothing; with --json says what would be new]' \
+		'(-n --dry-run)--dry-run[read and compare, but store nothing; with --json says what would be new]' \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(list)
+		_arguments -s -S \
+		'*-t+[only snapshots with this tag; more than once\: with all of them]:TAG:' \
+		'*--tag=[only snapshots with this tag; more than once\: with all of them]:TAG:' \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(show)
+		_arguments -s -S \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(restore)
+		_arguments -s -S \
+		'(-O --output-format)-O+[format of the target (default\: by its suffix)]:FORMAT: _vmbackup_dynamic format' \
+		'(-O --output-format)--output-format=[format of the target (default\: by its suffix)]:FORMAT: _vmbackup_dynamic format' \
+		'*-o+[option of the target'\''s format; more than once for several]:KEY=VALUE:' \
+		'*--option=[option of the target'\''s format; more than once for several]:KEY=VALUE:' \
+		'(-c --compress)-c[compress the target\: zlib or zstd (default\: the format'\''s own)]' \
+		'(-c --compress)--compress=-[compress the target\: zlib or zstd (default\: the format'\''s own)]::ALGORITHM\[\:LEVEL\]:' \
+		'--force[replace a target that exists]' \
+		'--verify[read the target again and compare it with the backup before it gets its name]' \
+		'--digest=[print the digest of the disk'\''s content]:ALGORITHM: _vmbackup_dynamic digest' \
+		'--threads=[work with so many threads (default\: all processors)]:N:' \
+		'--rate-limit=[read at most this much of the disk'\''s data a second]:SIZE:' \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(verify)
+		_arguments -s -S \
+		'--quick[structure and checksums of packs only\: nothing is decompressed]' \
+		'--threads=[work with so many threads (default\: all processors)]:N:' \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	esac
+}
+
+_vmbackup "$@"

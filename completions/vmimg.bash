@@ -1,0 +1,131 @@
+# bash completion for vmimg, made by "vmimg __completion bash"
+
+_vmimg_verb() # sets options and kind of arguments for a verb
+{
+	case $1 in
+	info)
+		options=" --format= --chain --force-share --allow-backing= --json --quiet --verbose --help --version"
+		kind=file ;;
+	convert)
+		options=" --format= --target-format= --option= --compress --digest= --verify --snapshot= --backing= --backing-format= --allow-backing= --force --threads= --rate-limit= --force-share --no-sync --dry-run --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	create)
+		options=" --format= --option= --backing= --backing-format= --allow-backing= --force --quiet --verbose --help --version"
+		kind=file ;;
+	check)
+		options=" --format= --repair --deep --force-share --json --quiet --verbose --help --version"
+		kind=file ;;
+	compare)
+		options=" --format= --second-format= --strict --all --allow-backing= --force-share --threads= --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	map)
+		options=" --format= --start-offset= --max-length= --data --snapshot= --force-share --allow-backing= --json --quiet --verbose --help --version"
+		kind=file ;;
+	measure)
+		options=" --target-format= --option= --size= --scan --format= --snapshot= --allow-backing= --force-share --json --quiet --verbose --help --version"
+		kind=file ;;
+	digest)
+		options=" --algorithm= --format= --snapshot= --allow-backing= --force-share --threads= --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	'')
+		options=" --quiet --verbose --help --version"
+		words=" info convert create check compare map measure digest" ;;
+	esac
+}
+
+_vmimg_value() # sets words or kind for VERB:OPTION; fails when the option has no value there
+{
+	case $1 in
+	info:--format|info:--format=|info:-f) kind=format ;;
+	info:--allow-backing|info:--allow-backing=) kind=dir ;;
+	info:--json=) words=" lines" ;;
+	convert:--format|convert:--format=|convert:-f) kind=format ;;
+	convert:--target-format|convert:--target-format=|convert:-O) kind=format ;;
+	convert:--option|convert:--option=|convert:-o) kind=none ;;
+	convert:--compress=) kind=none ;;
+	convert:--digest|convert:--digest=) kind=digest ;;
+	convert:--snapshot|convert:--snapshot=) kind=none ;;
+	convert:--backing|convert:--backing=|convert:-B) kind=file ;;
+	convert:--backing-format|convert:--backing-format=|convert:-F) kind=format ;;
+	convert:--allow-backing|convert:--allow-backing=) kind=dir ;;
+	convert:--threads|convert:--threads=) kind=none ;;
+	convert:--rate-limit|convert:--rate-limit=) kind=none ;;
+	convert:--json=) words=" lines" ;;
+	convert:--progress=) words=" bar json none" ;;
+	create:--format|create:--format=|create:-f) kind=format ;;
+	create:--option|create:--option=|create:-o) kind=none ;;
+	create:--backing|create:--backing=|create:-b) kind=file ;;
+	create:--backing-format|create:--backing-format=|create:-F) kind=format ;;
+	create:--allow-backing|create:--allow-backing=) kind=dir ;;
+	check:--format|check:--format=|check:-f) kind=format ;;
+	check:--repair=) words=" leaks all" ;;
+	check:--json=) words=" lines" ;;
+	compare:--format|compare:--format=|compare:-f) kind=format ;;
+	compare:--second-format|compare:--second-format=|compare:-F) kind=format ;;
+	compare:--allow-backing|compare:--allow-backing=) kind=dir ;;
+	compare:--threads|compare:--threads=) kind=none ;;
+	compare:--json=) words=" lines" ;;
+	compare:--progress=) words=" bar json none" ;;
+	map:--format|map:--format=|map:-f) kind=format ;;
+	map:--start-offset|map:--start-offset=|map:-s) kind=none ;;
+	map:--max-length|map:--max-length=|map:-l) kind=none ;;
+	map:--snapshot|map:--snapshot=) kind=none ;;
+	map:--allow-backing|map:--allow-backing=) kind=dir ;;
+	map:--json=) words=" lines" ;;
+	measure:--target-format|measure:--target-format=|measure:-O) kind=format ;;
+	measure:--option|measure:--option=|measure:-o) kind=none ;;
+	measure:--size|measure:--size=) kind=none ;;
+	measure:--format|measure:--format=|measure:-f) kind=format ;;
+	measure:--snapshot|measure:--snapshot=) kind=none ;;
+	measure:--allow-backing|measure:--allow-backing=) kind=dir ;;
+	measure:--json=) words=" lines" ;;
+	digest:--algorithm|digest:--algorithm=|digest:-a) kind=digest ;;
+	digest:--format|digest:--format=|digest:-f) kind=format ;;
+	digest:--snapshot|digest:--snapshot=) kind=none ;;
+	digest:--allow-backing|digest:--allow-backing=) kind=dir ;;
+	digest:--threads|digest:--threads=) kind=none ;;
+	digest:--json=) words=" lines" ;;
+	digest:--progress=) words=" bar json none" ;;
+	*) return 1 ;;
+	esac
+}
+
+_vmimg()
+{
+	local line=${COMP_LINE:0:COMP_POINT} verb= options= words= kind= cur i
+	local -a w environment=()
+	read -ra w <<<"$line"
+	[[ $line == *[[:blank:]] ]] && w+=("")
+	cur=${w[${#w[@]}-1]}
+	COMPREPLY=()
+	for ((i = 1; i < ${#w[@]} - 1; i++)); do
+		case ${w[i]} in
+		-*) ;;
+		*) [[ -z $verb ]] && verb=${w[i]} ;;
+		esac
+	done
+	if [[ $cur == --*=* ]] && _vmimg_value "$verb:${cur%%=*}="; then
+		cur=${cur#*=}
+	elif ((${#w[@]} > 2)) && _vmimg_value "$verb:${w[${#w[@]}-2]}"; then
+		:
+	else
+		_vmimg_verb "$verb"
+		[[ $cur == -* ]] && words=$options kind=
+	fi
+	case $kind in
+	file) compopt -o default; return ;;
+	dir) compopt -o dirnames; return ;;
+	none) return ;;
+	esac
+	if [[ -n $words ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	elif [[ -n $kind ]]; then
+		mapfile -t COMPREPLY < <(env "${environment[@]}" "${w[0]/#\~/$HOME}" __complete "$kind" "$cur" 2>/dev/null)
+	fi
+	local head=${cur%"${cur##*[=:@]}"}
+	[[ -n $head ]] && COMPREPLY=("${COMPREPLY[@]#"$head"}")
+	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == --*= ]] && compopt -o nospace
+	return 0
+}
+
+complete -F _vmimg vmimg
