@@ -205,7 +205,8 @@ age() { touch -d '1 hour ago' "$@"; }
 	vmbackup restore --force x target.raw
 	assert_same_bytes a.raw target.raw
 	refused 4 vmbackup restore y other
-	refused 2 vmbackup restore --json x -
+	run vmbackup restore --json x -
+	assert_status 2
 	refused 2 vmbackup restore -o nothing x other.qcow2
 	refused 2 vmbackup restore -clzma x other.qcow2
 	unset VMKIT_REPOSITORY
