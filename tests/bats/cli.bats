@@ -167,7 +167,7 @@ begin_endless() {
 	assert_clean
 }
 
-@test "progress: nothing on a pipe, a bar on a terminal, JSON lines, a line at SIGUSR1" {
+@test "progress: nothing on a pipe, a bar on a terminal, JSON lines" {
 	truncate -s 8M a.raw
 	run_split vmimg convert -p a.raw b.raw
 	assert_status 0
