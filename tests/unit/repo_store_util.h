@@ -150,7 +150,7 @@ static inline int make_folder(void **state)
 
 static inline int remove_folder(void **state)
 {
-	char command[128];
+	char command[200];
 
 	(void)state;
 	snprintf(command, sizeof(command), "chmod -R u+w %s && rm -rf %s", folder, folder);
