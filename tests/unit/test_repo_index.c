@@ -42,7 +42,8 @@ static void expect_range(struct store *st, struct run *r, unsigned from, unsigne
 
 		assert_int_equal(run_find(r, &e.id, p, INDEX_PLACES, &err), want);
 		if (want)
-			assert_memory_equal(&p[0], &e.place, sizeof(p[0]));
+			assert_memory_equal(&p[0], &e.place,
+					    offsetof(struct blob_place, type) + 1); /* no padding */
 	}
 }
 
