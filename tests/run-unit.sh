@@ -31,7 +31,7 @@ for source; do
 	if [ "$f" -gt 0 ]; then
 		echo "FAIL $name ($f of $((p + f)); status $rc): $log"
 		grep -A 8 '^not ok [0-9]* -' "$log" | head -40 | sed 's/^/     /'
-		[ $rc -lt 2 ] || tail -n 15 "$log" | sed 's/^/     /'
+		[ $rc -lt 124 ] || tail -n 15 "$log" | sed 's/^/     /'
 	fi
 done
 echo "$pass passed, $fail failed, $skip skipped"
