@@ -40,7 +40,8 @@ struct copy_stats {
  * The file appears under its name only when whole; on failure nothing is left. A target that is the source, or a
  * layer of its chain, is refused. With params.backing_name only what differs from the backing file is stored:
  * extents that lie at the same place of the same file are not even read. A stream is spooled to TMPDIR when
- * the target cannot be written without knowing the size. Return: 0 or -1 (ERR_EXISTS, ERR_NO_SPACE, ERR_CANCELLED, ...).
+ * the target cannot be written without knowing the size.
+ * Return: 0 or -1 (ERR_EXISTS, ERR_NO_SPACE, ERR_CANCELLED, ...).
  */
 int image_copy(struct image *src, const char *target, const struct copy_opts *opts,
 	       struct copy_stats *ret, struct err *err);
@@ -52,7 +53,7 @@ int image_copy(struct image *src, const char *target, const struct copy_opts *op
 int image_copy_check(struct image *src, const char *target, const struct copy_opts *opts,
 		     const char **ret_format, struct err *err);
 
-/** image_create() - a new empty image; as image_copy() from nothing; params.size is needed unless a backing file is given */
+/** image_create() - a new empty image; params.size is needed unless a backing file is given */
 int image_create(const char *target, const struct copy_opts *opts, struct err *err);
 
 struct compare_result {
