@@ -81,7 +81,7 @@ static const struct opt options[] = {
 static const char *const examples[] = {
 	"vmbackup -r /backup/vms backup --vm web /var/lib/libvirt/images/web.qcow2",
 	"vmbackup -r /backup/vms backup --vm db --tag weekly root=db.qcow2 data=/dev/vg/db",
-	"pg_dump_disk | vmbackup -r /backup/vms backup --vm db -",
+	"ssh host cat /dev/vg/db | vmbackup -r /backup/vms backup --vm db -",
 	NULL,
 };
 

@@ -32,7 +32,7 @@ static const struct opt options[] = {
 
 static const char *const examples[] = {
 	"vmbackup -r /backup/vms init",
-	"VMKIT_PASSWORD_FILE=/etc/vmkit.key vmbackup -r /backup/vms init",
+	"vmbackup -r /backup/scratch init --no-encryption",
 	NULL,
 };
 
