@@ -157,7 +157,6 @@ struct verify_opts {
 struct verify_result {
 	uint64_t snapshots, packs, frames, chunks, pages, bytes_read;
 	uint64_t faults; /* objects damaged or missing */
-	uint64_t unreferenced_bytes;
 	uint64_t damaged_snapshots;
 };
 

@@ -260,3 +260,22 @@ age() { touch -d '1 hour ago' "$@"; }
 	run vmbackup verify
 	assert_success
 }
+
+@test "ten generations of a changing qcow2, each as it was" {
+	require qemu-img qemu-io
+	local i ids=
+	qemu-img create -q -f qcow2 a.qcow2 50M
+	for i in 0 1 2 3 4 5 6 7 8 9; do
+		qemu_writes a.qcow2 qcow2 52428800 $((60 + i)) 15
+		[ $i != 5 ] || qemu-img resize -q a.qcow2 77777920
+		vmbackup backup --vm g a.qcow2
+		qemu-img convert -O raw a.qcow2 a$i.raw
+	done
+	mapfile -t ids < <(vmbackup list --json g | jq -r '.[].id')
+	for i in "${!ids[@]}"; do
+		vmbackup restore --force "g@${ids[i]}" out.raw
+		assert_same_disk a$i.raw out.raw raw raw
+	done
+	run vmbackup verify
+	assert_success
+}

@@ -66,7 +66,7 @@ static struct backup_stats backup(const char *vm, bool no_parent)
 	struct backup_disk disk = {.name = "vda", .source = image_path};
 	struct backup_opts opts = {
 		.vm = vm, .disks = &disk, .n_disks = 1, .threads = 3, .no_parent = no_parent};
-	struct backup_stats stats;
+	struct backup_stats stats = {0};
 	struct err err = ERR_INIT;
 
 	if (image_open(&disk.image, image_path, NULL, &err) < 0 ||
