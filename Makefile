@@ -32,6 +32,9 @@ else
 BUILD ?= build
 endif
 
+# The same folder by another name must not look like another build.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
+
 # What is linked; scripts/deps.sh names the Debian packages of these.
 PACKAGES := jansson libcrypto libzstd libdeflate libisal zlib
 UNIT_PACKAGES := cmocka
@@ -189,10 +192,11 @@ INSTALL ?= install
 STRIP_FLAG :=
 
 install: all man		## programs, man pages, completions, documents; DESTDIR= PREFIX=
-	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(man1dir) $(docdir) $(bashdir) $(zshdir) $(fishdir))
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(man1dir) $(docdir)/docs $(bashdir) $(zshdir) $(fishdir))
 	$(INSTALL) -m 755 $(STRIP_FLAG) $(BINARIES) $(DESTDIR)$(bindir)
 	$(INSTALL) -m 644 $(MAN_PAGES) $(DESTDIR)$(man1dir)
-	$(INSTALL) -m 644 LICENSE README.md $(wildcard docs/*.md) $(DESTDIR)$(docdir)
+	$(INSTALL) -m 644 LICENSE README.md $(DESTDIR)$(docdir)
+	$(INSTALL) -m 644 $(wildcard docs/*.md) $(DESTDIR)$(docdir)/docs
 	set -e; for p in $(PROGRAMS); do \
 		$(INSTALL) -m 644 completions/$$p.bash $(DESTDIR)$(bashdir)/$$p; \
 		$(INSTALL) -m 644 completions/$$p.zsh $(DESTDIR)$(zshdir)/_$$p; \

@@ -41,6 +41,7 @@ setup() {
 }
 
 @test "a second make has nothing to do" {
-	run make -q "${make_args[@]}" all
+	run make "${make_args[@]}" all
 	assert_success
+	refute_output --regexp '(CC|AR|LD) '
 }
