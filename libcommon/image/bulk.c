@@ -148,6 +148,11 @@ int bulk_copy_range(struct bulk *b, struct bfile *src, uint64_t src_off, uint64_
 	return 0;
 }
 
+const struct bulk_ops *bulk_ops_of(const struct image_format *f, const struct bulk_params *p)
+{
+	return f->bulk_for ? f->bulk_for(p) : f->bulk;
+}
+
 const char *bulk_option(const struct bulk_params *p, const char *name)
 {
 	for (size_t i = 0; i < p->n_options; i++)

@@ -54,6 +54,7 @@ struct bulk_params {
 	/* Final path: for extra files (data_file, extents) beside it; NULL: stream */
 	const char *target_path;
 	bool random_ids;
+	unsigned outfile_flags; /* the engine's: --force and --no-sync, for such extra files */
 };
 
 struct bulk {
@@ -63,6 +64,13 @@ struct bulk {
 	/* Set by begin(): units start and end at multiples of it (the disk's end excepted) */
 	uint32_t granule;
 	void *priv;
+	/* The opened backing file, for what the header says of it; borrowed; NULL: none, or measuring */
+	struct image *base;
+	bool measuring; /* @file only counts bytes: make no other files, count them there too */
+	/* Set by begin(): it consists of more files, and can only be read back by its name */
+	bool has_files;
+	/* Set by the engine: the image has its name; until then abort() removes extra files */
+	bool committed;
 	/* bulk_copy_range()'s own, any thread: */
 	_Atomic unsigned copy_refused; /* ways the file system refused */
 	_Atomic uint64_t cloned_bytes; /* moved by reflink */
@@ -98,6 +106,9 @@ struct bulk_ops {
 	int (*finish)(struct bulk *b, struct err *err);
 	void (*abort)(struct bulk *b); /* free priv, remove extra files; after finish() as well */
 	bool can_copy;		       /* uncompressed: takes units with src */
+	/* When units are stored in the order in which they were placed, all writes, those of finish() too, go
+	 * on where the last one ended: a pipe will do */
+	bool can_stream;
 	/* Exact size of the file for a disk with these extents, uncompressed: `measure`. @data_at tells whether the
 	 * granule at an index holds data. NULL: size of data */
 	int (*measure)(const struct bulk_params *p, uint64_t data_granules, uint32_t granule,

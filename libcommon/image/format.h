@@ -50,6 +50,9 @@ struct image_format {
 	/* Sets img->size */
 	int (*resize)(struct image *img, uint64_t size, struct err *err);
 
+	/* The layer below is open now: is it the one that this image was made on (CID, UUID, time)? NULL: any is */
+	int (*check_backing)(struct image *img, struct err *err);
+
 	/* Add cluster_size, snapshots, format_specific... to core's object. NULL: nothing to add */
 	int (*info)(struct image *img, json_t *obj, struct err *err);
 	/* NULL: ERR_UNSUPPORTED */
@@ -58,6 +61,8 @@ struct image_format {
 
 	/* New images: see bulk.h. NULL: read only format */
 	const struct bulk_ops *bulk;
+	/* Subformats with writers of their own: the one for these options, which are in the table. NULL: bulk */
+	const struct bulk_ops *(*bulk_for)(const struct bulk_params *p);
 	/* -o KEY=VALUE, for parsing, help and completion; ends with a NULL name */
 	const struct image_option *create_options;
 };
@@ -87,6 +92,9 @@ struct image {
 
 /** image_formats - the static table, NULL-terminated (format/table.c) */
 extern const struct image_format *const image_formats[];
+
+/** bulk_ops_of() - the writer of @f for @p; @f->bulk is not NULL */
+const struct bulk_ops *bulk_ops_of(const struct image_format *f, const struct bulk_params *p);
 
 /** image_format_find() - by name; ERR_USAGE with the nearest name in the hint */
 int image_format_find(const struct image_format **ret, const char *name, struct err *err);

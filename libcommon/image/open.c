@@ -204,6 +204,8 @@ static int open_backing(struct image *top, struct image *overlay, unsigned depth
 	}
 	if (open_layer(img, overlay->backing_format, &below, err) < 0)
 		return in_backing(overlay, err);
+	if (overlay->format->check_backing && overlay->format->check_backing(overlay, err) < 0)
+		return err_object(err, overlay->name);
 	return 0;
 }
 

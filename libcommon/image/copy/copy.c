@@ -159,24 +159,6 @@ static int stream_unit(struct copy *c, const struct unit *u, struct err *err)
 	return 0;
 }
 
-static int copy_commit(void *ctx, void *unit, struct err *err)
-{
-	struct copy *c = ctx;
-	struct unit *u = unit;
-
-	c->read_bytes += u->read_bytes;
-	if (c->digest && digest_unit(c->digest, &c->digest_pos, u, err) < 0)
-		return -1;
-	if (c->target.kind == TARGET_STREAM) {
-		if (stream_unit(c, u, err) < 0)
-			return -1;
-	} else if (place_unit(c, u, err) < 0) {
-		return err_object(err, c->target.name);
-	}
-	progress_add(c->opts->progress, u->end - u->begin);
-	return 0;
-}
-
 static int copy_store(void *ctx, void *unit, struct err *err)
 {
 	struct copy *c = ctx;
@@ -190,6 +172,26 @@ static int copy_store(void *ctx, void *unit, struct err *err)
 		stored += u->bulk[i]->len;
 	}
 	target_stored(&c->target, stored);
+	return 0;
+}
+
+static int copy_commit(void *ctx, void *unit, struct err *err)
+{
+	struct copy *c = ctx;
+	struct unit *u = unit;
+
+	c->read_bytes += u->read_bytes;
+	if (c->digest && digest_unit(c->digest, &c->digest_pos, u, err) < 0)
+		return -1;
+	if (c->target.kind == TARGET_STREAM) {
+		if (stream_unit(c, u, err) < 0)
+			return -1;
+	} else if (place_unit(c, u, err) < 0) {
+		return err_object(err, c->target.name);
+	} else if (c->target.kind == TARGET_PIPE && copy_store(c, u, err) < 0) {
+		return -1;
+	}
+	progress_add(c->opts->progress, u->end - u->begin);
 	return 0;
 }
 
@@ -217,13 +219,14 @@ static void set_up_plan(struct copy *c)
 static int run(struct copy *c, struct copy_stats *stats, struct err *err)
 {
 	bool stream = image_is_stream(c->src), out = c->target.kind == TARGET_STREAM;
-	const struct pipeline_ops ops = {.unit_size = sizeof(struct unit),
-					 .unit_init = copy_unit_init,
-					 .unit_free = copy_unit_free,
-					 .produce = stream ? produce_stream : produce_plan,
-					 .work = stream && out ? NULL : copy_work,
-					 .commit = copy_commit,
-					 .store = out ? NULL : copy_store};
+	const struct pipeline_ops ops = {
+		.unit_size = sizeof(struct unit),
+		.unit_init = copy_unit_init,
+		.unit_free = copy_unit_free,
+		.produce = stream ? produce_stream : produce_plan,
+		.work = stream && out ? NULL : copy_work,
+		.commit = copy_commit,
+		.store = out || c->target.kind == TARGET_PIPE ? NULL : copy_store};
 
 	set_up_plan(c);
 	progress_begin(c->opts->progress, "convert", stream ? 0 : c->plan.size);

@@ -157,7 +157,8 @@ static int measure_with(struct image *src, const struct image_format *f,
 			const struct bulk_params *params, bool scan, uint64_t *ret_required,
 			uint64_t *ret_full, struct err *err)
 {
-	struct measuring m = {.src = src, .scan = scan || params->compress || !f->bulk->can_copy};
+	const struct bulk_ops *ops = bulk_ops_of(f, params);
+	struct measuring m = {.src = src, .scan = scan || params->compress || !ops->can_copy};
 	struct bfile *sink = calloc(1, sizeof(*sink));
 	int rc;
 
@@ -169,16 +170,17 @@ static int measure_with(struct image *src, const struct image_format *f,
 	sink->fd = -1;
 	sink->writable = true;
 	m.target.params = *params;
-	m.target.bulk = (struct bulk){.ops = f->bulk, .params = &m.target.params, .file = sink};
+	m.target.bulk = (struct bulk){
+		.ops = ops, .params = &m.target.params, .file = sink, .measuring = true};
 	rc = measure(&m, ret_required, err);
-	if (f->bulk->abort)
-		f->bulk->abort(&m.target.bulk);
+	if (ops->abort)
+		ops->abort(&m.target.bulk);
 	bfile_close(sink);
 	*ret_full = params->size;
-	if (rc == 0 && f->bulk->measure) {
+	if (rc == 0 && ops->measure) {
 		uint64_t unused;
 
-		rc = f->bulk->measure(params, 0, m.target.bulk.granule, &unused, ret_full, err);
+		rc = ops->measure(params, 0, m.target.bulk.granule, &unused, ret_full, err);
 	}
 	return rc;
 }

@@ -91,6 +91,72 @@ int stream_end(struct target *t, uint64_t size, struct err *err)
 	return 0;
 }
 
+/* Behind stream_file(): the size of the bfile is the position in the stream. */
+static int pipe_pread(struct bfile *f, void *buf, size_t len, uint64_t off, struct err *err)
+{
+	(void)f, (void)buf, (void)len, (void)off;
+	return err_set(err, ERR_FAILED, "a stream cannot be read back");
+}
+
+static int pipe_fill(uint64_t len, struct err *err)
+{
+	static const uint8_t zeros[64 << 10];
+
+	while (len) {
+		size_t n = (size_t)min_u64(len, sizeof(zeros));
+
+		if (io_write(STDOUT_FILENO, zeros, n, err) < 0)
+			return -1;
+		len -= n;
+	}
+	return 0;
+}
+
+static int pipe_pwrite(struct bfile *f, const void *buf, size_t len, uint64_t off, struct err *err)
+{
+	uint64_t pos = bfile_size(f);
+
+	if (off < pos)
+		return err_set(err, ERR_FAILED, "a stream cannot go back from offset %llu to %llu",
+			       (unsigned long long)pos, (unsigned long long)off);
+	if (stop_check(err) < 0 || pipe_fill(off - pos, err) < 0)
+		return -1;
+	return io_write(STDOUT_FILENO, buf, len, err);
+}
+
+static int pipe_truncate(struct bfile *f, uint64_t size, struct err *err)
+{
+	uint64_t pos = bfile_size(f);
+
+	return size < pos ? err_set(err, ERR_FAILED, "a stream cannot be made shorter")
+			  : pipe_fill(size - pos, err);
+}
+
+static void pipe_close(struct bfile *f)
+{
+	(void)f; /* standard output is main's */
+}
+
+int stream_file(struct bfile **ret, struct err *err)
+{
+	static const struct bfile_ops ops = {.name = "stream",
+					     .pread = pipe_pread,
+					     .pwrite = pipe_pwrite,
+					     .truncate = pipe_truncate,
+					     .close = pipe_close};
+	struct bfile *f = calloc(1, sizeof(*f));
+
+	if (!f || !(f->name = strdup("standard output"))) {
+		free(f);
+		return err_nomem(err);
+	}
+	f->ops = &ops;
+	f->fd = -1;
+	f->writable = true;
+	*ret = f;
+	return 0;
+}
+
 int spool_open(int *ret_fd, struct err *err)
 {
 	const char *dir = getenv("TMPDIR");

@@ -4,7 +4,7 @@
  *	unit.c		a unit: its buffer, reading it, cutting it into bulk units
  *	copy.c		image_copy(): the pipeline
  *	target.c	choosing, making, finishing, dropping the target
- *	outstream.c	raw to a pipe in order; spool files
+ *	outstream.c	to a pipe in order; spool files
  *	base.c		the backing file of a new image; create.c: image_create()
  *	compare.c image_digest.c measure.c rate.c	one subject each
  */
@@ -123,7 +123,7 @@ int unit_take_all(struct unit *u, struct bulk *b, struct err *err);
 /* read from the file or with image_read(): shared with compare.c */
 int part_read(struct image *img, const struct part *part, void *buf, struct err *err);
 
-enum target_kind { TARGET_FILE, TARGET_DEVICE, TARGET_STREAM, TARGET_SPOOL };
+enum target_kind { TARGET_FILE, TARGET_DEVICE, TARGET_STREAM, TARGET_SPOOL, TARGET_PIPE };
 
 struct target {
 	enum target_kind kind;
@@ -169,6 +169,8 @@ int target_format(const struct image_format **ret, const char *name, const char 
 int stream_write(struct target *t, uint64_t off, const void *buf, size_t len, struct err *err);
 int stream_end(struct target *t, uint64_t size, struct err *err);
 void stream_begin(struct target *t);
+/** stream_file() - standard output as a file that can only be written to in order (TARGET_PIPE) */
+int stream_file(struct bfile **ret, struct err *err);
 
 /** spool_open() - an unlinked file in TMPDIR */
 int spool_open(int *ret_fd, struct err *err);

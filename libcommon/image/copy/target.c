@@ -113,7 +113,7 @@ static int check_room(struct target *t, struct image *src, struct err *err)
 {
 	uint64_t required = t->params.size, full, room = bfile_size(t->file);
 
-	if (t->format->bulk->measure && !t->params.compress &&
+	if (t->bulk.ops->measure && !t->params.compress &&
 	    image_measure(src, t->format->name, &t->params, false, &required, &full, err) < 0)
 		return -1;
 	if (required <= room)
@@ -138,7 +138,9 @@ static int choose(struct target *t, struct image *src, struct err *err)
 		t->has_id = fstat(STDOUT_FILENO, &t->id) == 0 && !S_ISFIFO(t->id.st_mode);
 		t->params.target_path = NULL;
 		/* Only raw content is already in the order of a stream. */
-		t->kind = strcmp(t->format->name, "raw") == 0 ? TARGET_STREAM : TARGET_SPOOL;
+		t->kind = strcmp(t->format->name, "raw") == 0		? TARGET_STREAM
+			  : t->bulk.ops->can_stream && !t->opts->verify ? TARGET_PIPE
+									: TARGET_SPOOL;
 	} else {
 		t->has_id = stat(t->name, &t->id) == 0;
 		t->kind = t->has_id && S_ISBLK(t->id.st_mode) ? TARGET_DEVICE : TARGET_FILE;
@@ -153,6 +155,9 @@ static int choose(struct target *t, struct image *src, struct err *err)
 		return open_device(t, err) < 0 ? -1 : check_room(t, src, err);
 	case TARGET_SPOOL:
 		return open_spool(t, src, err);
+	case TARGET_PIPE:
+		stream_begin(t);
+		return stream_file(&t->file, err);
 	case TARGET_STREAM:
 		if (t->params.backing_name || t->params.compress || t->params.n_options)
 			return err_set(err, ERR_USAGE,
@@ -170,11 +175,15 @@ int target_open(struct target *t, struct image *src, const char *name, const str
 	t->params.target_is_zero = true;
 	t->params.target_path = name;
 	t->params.size = size;
+	t->params.outfile_flags =
+		(opts->force ? OUTFILE_FORCE : 0) | (opts->no_sync ? OUTFILE_NO_SYNC : 0);
 	if (target_format(&t->format, opts->target_format, name, err) < 0 ||
 	    bulk_check_options(t->format, &t->params, err) < 0)
 		return -1;
 	if (t->params.backing_name && base_open(&t->base, name, opts, &t->params, err) < 0)
 		return -1;
+	t->bulk.ops = bulk_ops_of(t->format, &t->params);
+	t->bulk.base = t->base;
 	if (t->params.size == 0 && t->base && !src)
 		t->params.size = image_size(t->base);
 	if (choose(t, src, err) < 0) {
@@ -183,7 +192,6 @@ int target_open(struct target *t, struct image *src, const char *name, const str
 	}
 	if (t->kind == TARGET_STREAM)
 		return 0;
-	t->bulk.ops = t->format->bulk;
 	t->bulk.params = &t->params;
 	t->bulk.file = t->file;
 	t->begun = true;
@@ -238,7 +246,7 @@ static int verify(const struct target *t, bool by_name, struct image *src, struc
 /* An image that names others is only found whole beside them. */
 static bool names_others(const struct target *t)
 {
-	return t->params.backing_name || bulk_option(&t->params, "data_file");
+	return t->params.backing_name || t->bulk.has_files || bulk_option(&t->params, "data_file");
 }
 
 static int finish_file(struct target *t, bool verify_by_name, struct image *src, struct err *err)
@@ -251,6 +259,7 @@ static int finish_file(struct target *t, bool verify_by_name, struct image *src,
 		if (rc < 0)
 			(void)unlink(t->name); /* it was made by us a moment ago */
 	}
+	t->bulk.committed = rc == 0;
 	return rc;
 }
 
@@ -274,6 +283,7 @@ static int finish_bulk(struct target *t, struct image *src, struct err *err)
 	case TARGET_SPOOL:
 		return spool_send(t->file->fd, bfile_size(t->file), err);
 	case TARGET_STREAM:
+	case TARGET_PIPE:
 		break;
 	}
 	return 0;
