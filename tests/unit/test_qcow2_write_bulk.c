@@ -238,6 +238,7 @@ static void test_window(void **state)
 
 	(void)state;
 	for (int level = 0; level <= 9; level++) {
+		struct qcow2_compressors pool;
 		struct qcow2_compressor *c;
 		size_t n;
 
@@ -245,8 +246,8 @@ static void test_window(void **state)
 			data[i] = i < 6000 ? (uint8_t)rnd() : data[i - 6000 + (i / 9000) * 100];
 		for (size_t i = 20000; i < 60000; i++)
 			data[i] = "abcdefgh"[rnd() % 8];
-		assert_int_equal(qcow2_compressor_new(&c, CODEC_DEFLATE, level, sizeof(data), &err),
-				 0);
+		qcow2_compressors_init(&pool, CODEC_DEFLATE, level, sizeof(data));
+		assert_int_equal(qcow2_compressor_take(&pool, 1, &c, &err), 0);
 		assert_int_equal(qcow2_compress(c, data, sizeof(data), packed, &n, &err), 0);
 		assert_true(n > 0 && n < sizeof(data));
 
@@ -263,7 +264,8 @@ static void test_window(void **state)
 		assert_int_equal(z.total_out, sizeof(back));
 		assert_memory_equal(back, data, sizeof(back));
 		inflateEnd(&z);
-		qcow2_compressor_free(c);
+		qcow2_compressor_give(&pool, c);
+		qcow2_compressors_release(&pool);
 	}
 }
 

@@ -212,8 +212,10 @@ static void set_up_plan(struct copy *c)
 	p->clone = t->can_clone && t->bulk.ops->can_copy && !c->digest && !t->params.compress &&
 		   !t->base;
 	p->forbidden = t->has_id ? &t->id : NULL;
-	if (t->params.compress)
+	if (t->params.compress) {
 		p->runs_max = RUNS_MAX_COMPRESSED;
+		p->unit_bytes = UNIT_BYTES_COMPRESSED; /* no granule is larger */
+	}
 }
 
 static int run(struct copy *c, struct copy_stats *stats, struct err *err)

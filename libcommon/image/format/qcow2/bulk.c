@@ -59,9 +59,13 @@ static int bulk_begin(struct bulk *b, struct err *err)
 	s->entry_size = s->o.extended_l2 ? 16 : 8;
 	s->has_backing = b->params->backing_name != NULL;
 	s->compress = b->params->compress;
-	s->codec = s->o.compression_type == QCOW2_COMPRESSION_ZSTD ? CODEC_ZSTD : CODEC_DEFLATE;
-	s->level = b->params->compress_level;
-	if (s->compress && qcow2_compress_level_check(s->codec, s->level, err) < 0)
+
+	enum codec codec =
+		s->o.compression_type == QCOW2_COMPRESSION_ZSTD ? CODEC_ZSTD : CODEC_DEFLATE;
+	int level = b->params->compress_level;
+
+	qcow2_compressors_init(&s->compressors, codec, level, s->cluster_size);
+	if (s->compress && qcow2_compress_level_check(codec, level, err) < 0)
 		return -1;
 	s->next = 1; /* the header's */
 	s->l2_room = s->cluster_size < 1U << 20 ? (1U << 20) / s->cluster_size : 1;
@@ -82,6 +86,8 @@ static void bulk_abort(struct bulk *b)
 		return;
 	bfile_close(s->data);
 	outfile_discard(s->data_out);
+	if (s->cluster_size)
+		qcow2_compressors_release(&s->compressors);
 	free(s->l1);
 	free(s->l2);
 	free(s->l2_index);
@@ -99,11 +105,7 @@ static int bulk_unit_init(struct bulk *b, struct bulk_unit *u, struct err *err)
 	if (!p)
 		return err_nomem(err);
 	p->clusters = calloc(BULK_UNIT_MAX / s->cluster_size, sizeof(*p->clusters));
-	if (!p->clusters)
-		return err_nomem(err);
-	if (!s->compress)
-		return 0;
-	return qcow2_compressor_new(&p->compressor, s->codec, s->level, s->cluster_size, err);
+	return p->clusters ? 0 : err_nomem(err);
 }
 
 static void bulk_unit_free(struct bulk *b, struct bulk_unit *u)
@@ -113,7 +115,6 @@ static void bulk_unit_free(struct bulk *b, struct bulk_unit *u)
 	(void)b;
 	if (!p)
 		return;
-	qcow2_compressor_free(p->compressor);
 	free(p->clusters);
 	free(p);
 	u->priv = NULL;
@@ -124,40 +125,49 @@ static size_t unit_clusters(const struct qcow2_bulk *s, const struct bulk_unit *
 	return div_up(u->len, s->cluster_size);
 }
 
-static int bulk_encode(struct bulk *b, struct bulk_unit *u, struct err *err)
+/* Compress what is not zero; clusters that do not shrink stay plain. */
+static int compress_unit(struct qcow2_bulk *s, struct bulk_unit *u, size_t n, struct err *err)
 {
-	struct qcow2_bulk *s = b->priv;
 	struct qcow2_unit *p = u->priv;
-	size_t n = unit_clusters(s, u), cs = s->cluster_size;
+	struct qcow2_compressor *comp;
+	size_t cs = s->cluster_size;
+	int rc = 0;
 
-	if (s->compress && (u->src || bulk_reserve(u, n * cs, err) < 0))
-		return u->src ? err_set(err, ERR_FAILED, "a unit to compress has no data") : -1;
-	u->encoded_len = 0;
-	for (size_t i = 0; i < n; i++) {
+	if (bulk_reserve(u, n * cs, err) < 0 ||
+	    qcow2_compressor_take(&s->compressors, n, &comp, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n && rc == 0; i++) {
 		struct unit_cluster *c = &p->clusters[i];
-		const uint8_t *data = u->data + i * cs;
 		size_t got = 0;
 
-		c->kind = CLUSTER_PLAIN;
-		if (u->src)
+		if (c->kind == CLUSTER_ZERO)
 			continue;
-		if (is_zero(data, cs)) {
-			c->kind = CLUSTER_ZERO;
-			continue;
-		}
-		if (!s->compress)
-			continue;
-		if (qcow2_compress(p->compressor, data, cs, u->encoded + u->encoded_len, &got,
-				   err) < 0)
-			return -1;
-		if (!got)
+		rc = qcow2_compress(comp, u->data + i * cs, cs, u->encoded + u->encoded_len, &got,
+				    err);
+		if (rc < 0 || !got)
 			continue;
 		c->kind = CLUSTER_COMPRESSED;
 		c->enc_off = (uint32_t)u->encoded_len;
 		c->enc_len = (uint32_t)got;
 		u->encoded_len += got;
 	}
-	return 0;
+	qcow2_compressor_give(&s->compressors, comp);
+	return rc;
+}
+
+static int bulk_encode(struct bulk *b, struct bulk_unit *u, struct err *err)
+{
+	struct qcow2_bulk *s = b->priv;
+	struct qcow2_unit *p = u->priv;
+	size_t n = unit_clusters(s, u), cs = s->cluster_size;
+
+	if (s->compress && u->src)
+		return err_set(err, ERR_FAILED, "a unit to compress has no data");
+	u->encoded_len = 0;
+	for (size_t i = 0; i < n; i++)
+		p->clusters[i].kind =
+			!u->src && is_zero(u->data + i * cs, cs) ? CLUSTER_ZERO : CLUSTER_PLAIN;
+	return s->compress ? compress_unit(s, u, n, err) : 0;
 }
 
 static int add_ref(struct qcow2_bulk *s, uint64_t cluster, struct err *err)

@@ -32,14 +32,24 @@ int qcow2_refcount_layout(uint64_t used, unsigned cluster_bits, unsigned refcoun
 			  uint64_t *ret_table_clusters, uint64_t *ret_block_clusters,
 			  struct err *err);
 
+struct qcow2_compressor;
+
+/** struct qcow2_compressors - a pool; @idle is guarded by @lock */
+struct qcow2_compressors {
+	enum codec codec;
+	int level;
+	size_t cluster_size;
+	pthread_mutex_t lock;
+	struct qcow2_compressor *idle;
+};
+
 /** struct qcow2_bulk - bulk->priv; changed by begin, place, place_zero and finish alone: one at a time */
 struct qcow2_bulk {
 	struct qcow2_bulk_options o;
 	uint32_t cluster_size;
 	uint32_t entry_size; /* of an L2 entry */
 	bool has_backing, compress;
-	enum codec codec;
-	int level;
+	struct qcow2_compressors compressors;
 	uint64_t *l1;  /* big endian */
 	uint64_t next; /* first free host cluster */
 	/* Compressed clusters are packed from @pos on; @open_end is the end of the host cluster it lies in. */
@@ -67,22 +77,26 @@ struct unit_cluster {
 	uint64_t host;		   /* byte offset, set by place */
 };
 
-struct qcow2_compressor;
-
 /** struct qcow2_unit - unit->priv */
 struct qcow2_unit {
-	struct unit_cluster *clusters;	     /* BULK_UNIT_MAX / cluster_size of them */
-	struct qcow2_compressor *compressor; /* NULL when not compressing */
+	struct unit_cluster *clusters; /* BULK_UNIT_MAX / cluster_size of them */
 };
 
-/** qcow2_compressor_new() - @level 0: the codec's default; ERR_USAGE when the codec has no such level */
-int qcow2_compressor_new(struct qcow2_compressor **ret, enum codec codec, int level,
-			 size_t cluster_size, struct err *err);
-void qcow2_compressor_free(struct qcow2_compressor *c);
+/** qcow2_compress_level_check() - ERR_USAGE when the codec has no such level; 0: its default */
 int qcow2_compress_level_check(enum codec codec, int level, struct err *err);
 
+void qcow2_compressors_init(struct qcow2_compressors *p, enum codec codec, int level,
+			    size_t cluster_size);
+void qcow2_compressors_release(struct qcow2_compressors *p);
+
+/** qcow2_compressor_take() - one for a run of @run_clusters, to be given back; any thread. What it makes of the run
+ *  depends on the run alone */
+int qcow2_compressor_take(struct qcow2_compressors *p, size_t run_clusters,
+			  struct qcow2_compressor **ret, struct err *err);
+void qcow2_compressor_give(struct qcow2_compressors *p, struct qcow2_compressor *c);
+
 /**
- * qcow2_compress() - one cluster
+ * qcow2_compress() - the next cluster of a run
  * @dst: room for @len bytes
  * @ret_len: bytes made; 0 when the cluster does not get small enough to be worth it
  */
