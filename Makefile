@@ -47,7 +47,8 @@ LIBRARY := $(BUILD)/libvmkit.a
 BINARIES := $(PROGRAMS:%=$(BUILD)/bin/%)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
+TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
+	$(patsubst tests/preload/%.c,$(BUILD)/tools/%.so,$(wildcard tests/preload/*.c))
 MAN_PAGES := $(PROGRAMS:%=$(BUILD)/man/%.1)
 # Files beside the tests that hold no main are shared by all tests of their folder.
 UNIT_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
@@ -56,11 +57,12 @@ FUZZ_SHARED := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/fuzz/fuzz_% tests/
 
 WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef \
 	-Wcast-qual -Wwrite-strings -fno-common
-# Where bytes from outside are parsed, no conversion is silent. The exceptions keep -Wconversion without signs.
+# Where bytes from outside are parsed, no conversion is silent. The exceptions keep -Wconversion without signs;
+# so do sanitizer builds, where gcc 12 warns of its own casts.
 CONVERSION := libcommon/image/% libcommon/repo/%
 CONVERSION_UNSIGNED := libcommon/image/format/qcow2/bulk.c
 conversion = $(if $(filter $(CONVERSION),$<),-Wconversion) \
-	$(if $(filter $(CONVERSION_UNSIGNED),$<),-Wno-sign-conversion)
+	$(if $(SAN)$(filter $(CONVERSION_UNSIGNED),$<),-Wno-sign-conversion)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null || echo missing)
 ifneq ($(filter missing,$(PKG_CFLAGS)),)
 ifneq ($(filter-out clean help uninstall,$(or $(MAKECMDGOALS),all)),)
@@ -149,6 +151,13 @@ $(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+# Without sanitizers, whose runtime must be the first that is loaded.
+$(BUILD)/tools/%.so: tests/preload/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -D_GNU_SOURCE -D_LARGEFILE64_SOURCE $(filter-out -Wmissing-prototypes,$(WARNINGS)) $(WERROR) -O2 -fPIC -shared \
+		-o $@ $< -ldl
 
 $(BUILD)/man/%.1: $(BUILD)/bin/%
 	@mkdir -p $(@D)
