@@ -5,9 +5,11 @@
 #include "libcommon/image/format.h"
 
 extern const struct image_format image_format_raw, image_format_qcow2;
+extern const struct image_format image_format_vhd;
 
 const struct image_format *const image_formats[] = {
 	&image_format_qcow2,
+	&image_format_vhd,
 	&image_format_raw,
 	NULL,
 };
