@@ -10,7 +10,7 @@
 
 static const struct verb *const verbs[] = {
 	&verb_info, &verb_convert, &verb_create, &verb_check, &verb_compare,
-	&verb_map,  &verb_measure, &verb_digest, NULL,
+	&verb_map,  &verb_measure, &verb_digest, &verb_resize, NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)

@@ -12,5 +12,6 @@ extern const struct verb verb_digest;
 extern const struct verb verb_info;
 extern const struct verb verb_map;
 extern const struct verb verb_measure;
+extern const struct verb verb_resize;
 
 #endif

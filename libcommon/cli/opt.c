@@ -211,7 +211,8 @@ int opt_parse(const struct opt_set *set, int argc, char **argv, bool until_argum
 				ret_args[n++] = argv[i++];
 			break;
 		}
-		if (a[0] != '-' || !a[1]) {
+		/* No option is a digit: -10G is a number */
+		if (a[0] != '-' || !a[1] || (a[1] >= '0' && a[1] <= '9')) {
 			if (until_argument)
 				break;
 			ret_args[n++] = argv[i];
