@@ -20,13 +20,14 @@ struct crypto_ctx {
 	EVP_CIPHER_CTX *cipher;
 	EVP_MD_CTX *md;
 	EVP_MAC_CTX *mac;
+	EVP_CIPHER_CTX *mark;
 };
 
 struct crypto {
 	bool encrypted;
 	uint8_t uuid[CRYPTO_UUID];
 	uint8_t id_key[CRYPTO_KEY], config_key[CRYPTO_KEY], chunker[CRYPTO_KEY],
-		data_key[CRYPTO_KEY];
+		data_key[CRYPTO_KEY], mark_key[CRYPTO_KEY];
 	EVP_CIPHER *gcm;
 	EVP_MD *sha256;
 	EVP_MAC *hmac;
@@ -68,6 +69,7 @@ static void ctx_free(struct crypto_ctx *x)
 	EVP_CIPHER_CTX_free(x->cipher);
 	EVP_MD_CTX_free(x->md);
 	EVP_MAC_CTX_free(x->mac);
+	EVP_CIPHER_CTX_free(x->mark);
 	free(x);
 }
 
@@ -83,8 +85,10 @@ static struct crypto_ctx *ctx_new(struct crypto *c)
 	x->cipher = EVP_CIPHER_CTX_new();
 	x->md = EVP_MD_CTX_new();
 	x->mac = EVP_MAC_CTX_new(c->hmac);
-	if (!x->cipher || !x->md || !x->mac ||
-	    EVP_MAC_init(x->mac, c->id_key, CRYPTO_KEY, params) != 1) {
+	x->mark = EVP_CIPHER_CTX_new();
+	if (!x->cipher || !x->md || !x->mac || !x->mark ||
+	    EVP_MAC_init(x->mac, c->id_key, CRYPTO_KEY, params) != 1 ||
+	    EVP_EncryptInit_ex2(x->mark, c->gcm, c->mark_key, NULL, NULL) != 1) {
 		ctx_free(x);
 		return NULL;
 	}
@@ -124,7 +128,8 @@ static int derive_all(struct crypto *c, const uint8_t *master, struct err *err)
 	} keys[] = {{"vmkit id", c->id_key},
 		    {"vmkit config", c->config_key},
 		    {"vmkit chunker", c->chunker},
-		    {"vmkit data", c->data_key}};
+		    {"vmkit data", c->data_key},
+		    {"vmkit mark", c->mark_key}};
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
 		if (hkdf(c, master ? master : zero, c->uuid, CRYPTO_UUID, keys[i].label,
@@ -211,6 +216,24 @@ int crypto_id(struct crypto *c, uint8_t type, const void *data, size_t len, stru
 		     EVP_DigestUpdate(x->md, &type, 1) == 1 &&
 		     EVP_DigestUpdate(x->md, data, len) == 1 &&
 		     EVP_DigestFinal_ex(x->md, ret->bytes, NULL) == 1;
+	ctx_put(c, x);
+	return ok ? 0 : ssl_failed(err, "hash");
+}
+
+int crypto_mark(struct crypto *c, const void *data, size_t len, uint8_t ret[16], struct err *err)
+{
+	/* Always the same nonce: the pad that it gives is a constant, and marks are never seen from outside. */
+	static const uint8_t iv[12];
+	struct crypto_ctx *x = ctx_get(c, err);
+	int n;
+	bool ok;
+
+	if (!x)
+		return -1;
+	ok = len <= INT32_MAX && EVP_EncryptInit_ex2(x->mark, NULL, NULL, iv, NULL) == 1 &&
+	     EVP_EncryptUpdate(x->mark, NULL, &n, data, (int)len) == 1 &&
+	     EVP_EncryptFinal_ex(x->mark, ret, &n) == 1 &&
+	     EVP_CIPHER_CTX_ctrl(x->mark, EVP_CTRL_AEAD_GET_TAG, 16, ret) == 1;
 	ctx_put(c, x);
 	return ok ? 0 : ssl_failed(err, "hash");
 }

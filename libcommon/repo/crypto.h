@@ -5,6 +5,7 @@
  *	    "vmkit id"		HMAC-SHA-256 of blobs
  *	    "vmkit config"	HMAC of config
  *	    "vmkit chunker"	the boundary hash
+ *	    "vmkit mark"	GMAC of chunks: are they the same as last time
  *	    "vmkit data"	  HKDF-SHA-256, salt = 32 random bytes of a pack, run or object: one AES-256-GCM key each
  *
  * Without encryption the same code runs with the known key: tags are then checksums, and ids are plain SHA-256.
@@ -40,6 +41,9 @@ const uint8_t *crypto_chunker_secret(const struct crypto *c); /* CRYPTO_KEY byte
 /** crypto_id() - of type byte and data */
 int crypto_id(struct crypto *c, uint8_t type, const void *data, size_t len, struct repo_id *ret,
 	      struct err *err);
+
+/** crypto_mark() - see store_mark() */
+int crypto_mark(struct crypto *c, const void *data, size_t len, uint8_t ret[16], struct err *err);
 
 /** crypto_config_mac() - of the bytes of config before the authenticator */
 int crypto_config_mac(struct crypto *c, const void *data, size_t len, uint8_t ret[32],

@@ -44,6 +44,8 @@ size_t page_encode_leaf(const struct page_chunk *chunks, size_t n, uint8_t *ret)
 	}
 	for (size_t i = 0; i < n; i++, p += sizeof(struct repo_id))
 		memcpy(p, chunks[i].id.bytes, sizeof(struct repo_id));
+	for (size_t i = 0; i < n; i++, p += PAGE_MARK)
+		memcpy(p, chunks[i].mark, PAGE_MARK);
 	put_header(ret, 0, words);
 	return (size_t)(p - ret);
 }
@@ -102,7 +104,8 @@ static int decode_leaf(struct page *p, const uint8_t *data, size_t len, uint32_t
 			       len);
 	if (check_words(data + PAGE_HEADER, count, &chunks, err) < 0)
 		return -1;
-	if (len != PAGE_HEADER + 4 * (size_t)count + sizeof(struct repo_id) * (size_t)chunks)
+	if (len !=
+	    PAGE_HEADER + 4 * (size_t)count + (sizeof(struct repo_id) + PAGE_MARK) * (size_t)chunks)
 		return err_set(err, ERR_CORRUPT, "page: %u chunks do not fit in %zu bytes", chunks,
 			       len);
 	p->chunks = calloc(chunks, sizeof(*p->chunks));
@@ -110,6 +113,7 @@ static int decode_leaf(struct page *p, const uint8_t *data, size_t len, uint32_t
 		return err_nomem(err);
 
 	const uint8_t *id = data + PAGE_HEADER + 4 * (size_t)count;
+	const uint8_t *mark = id + sizeof(struct repo_id) * (size_t)chunks;
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t w = get_le32(data + PAGE_HEADER + 4 * (size_t)i);
@@ -121,6 +125,8 @@ static int decode_leaf(struct page *p, const uint8_t *data, size_t len, uint32_t
 			c->len = w;
 			memcpy(c->id.bytes, id, sizeof(c->id));
 			id += sizeof(c->id);
+			memcpy(c->mark, mark, PAGE_MARK);
+			mark += PAGE_MARK;
 			if (id_is_none(&c->id))
 				return err_set(err, ERR_CORRUPT, "page: word %u has no id", i);
 		}

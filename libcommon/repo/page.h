@@ -1,12 +1,14 @@
 /* Pages: the nodes of a disk's tree, content-addressed blobs of type BLOB_PAGE.
  *
  *	page     = "VPG1" level:u8 0:u8 0:u8 0:u8 count:u32 (leaf | interior)	; all integers little-endian
- *	leaf     = count * word:u32 , one id:32 bytes for each word that is a chunk	; level 0, one region of 16 MiB
+ *	leaf     = count * word:u32 , one id:32 bytes for each word that is a chunk , one mark:16 bytes for each	; level 0,
+ *		   one region of 16 MiB
  *	word     = bit 31: a run of zeros; bits 30..0: length in bytes
  *	interior = bitmap:32 bytes , count * id:32 bytes				; level 1..4, up to 256 children
  *
  * A region's words follow each other from its start. What comes after the last word reads as zero, so the last word
- * is a chunk, and a region of zeros has no page: its parent's bit is 0. There is one encoding for each content: a
+ * is a chunk, and a region of zeros has no page: its parent's bit is 0. A mark is store_mark() of the chunk: it tells
+ * the next backup that the bytes are still the same, in a fifth of an id's time. There is one encoding for each content: a
  * decoder refuses any other, so equal content has an equal id.
  */
 #ifndef VMKIT_REPO_PAGE_H
@@ -25,12 +27,14 @@ enum {
 	PAGE_FANOUT = 256,
 	PAGE_LEVELS_MAX = 4, /* 256^4 regions of 16 MiB: 64 PiB */
 	PAGE_WORDS_MAX = CHUNK_REGION / CHUNK_BLOCK,
-	PAGE_BYTES_MAX = PAGE_HEADER + PAGE_WORDS_MAX * (4 + 32),
+	PAGE_MARK = 16,
+	PAGE_BYTES_MAX = PAGE_HEADER + PAGE_WORDS_MAX * (4 + 32 + PAGE_MARK),
 };
 
 struct page_chunk {
 	uint32_t off, len; /* bytes, @off from the region's start */
 	struct repo_id id;
+	uint8_t mark[PAGE_MARK];
 };
 
 struct page {

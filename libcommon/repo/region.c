@@ -122,13 +122,20 @@ struct beside {
 	size_t i;
 };
 
-static bool parent_has(struct beside *b, const struct page_chunk *c)
+/* The parent's chunk at the place and of the length of @c, if its mark says that the bytes are the same too */
+static const struct page_chunk *parent_same(struct beside *b, const struct page_chunk *c)
 {
+	const struct page_chunk *p;
+
 	if (!b->page)
-		return false;
+		return NULL;
 	while (b->i < b->page->n && b->page->chunks[b->i].off < c->off)
 		b->i++;
-	return b->i < b->page->n && memcmp(&b->page->chunks[b->i], c, sizeof(*c)) == 0;
+	if (b->i == b->page->n)
+		return NULL;
+	p = &b->page->chunks[b->i];
+	return p->off == c->off && p->len == c->len && !memcmp(p->mark, c->mark, PAGE_MARK) ? p
+											    : NULL;
 }
 
 static int store_blob(struct scan *s, unsigned worker, enum blob_type type, const uint8_t *data,
@@ -144,14 +151,18 @@ static int add_chunk(struct scan *s, struct scan_worker *w, unsigned worker, str
 		     uint32_t off, const uint8_t *data, size_t len, struct err *err)
 {
 	struct page_chunk *c = &w->chunks[w->n_chunks];
+	const struct page_chunk *same;
 	bool is_new = false;
 
 	c->off = off;
 	c->len = (uint32_t)len;
-	if (store_id(s->st, BLOB_CHUNK, data, len, &c->id, err) < 0)
+	if (store_mark(s->st, data, len, c->mark, err) < 0)
 		return -1;
-	if (!(s->trust_parent && parent_has(b, c)) &&
-	    store_blob(s, worker, BLOB_CHUNK, data, len, &c->id, &is_new, err) < 0)
+	same = parent_same(b, c);
+	if (same)
+		c->id = same->id;
+	else if (store_id(s->st, BLOB_CHUNK, data, len, &c->id, err) < 0 ||
+		 store_blob(s, worker, BLOB_CHUNK, data, len, &c->id, &is_new, err) < 0)
 		return -1;
 	w->n_chunks++;
 	s->data_bytes += len;

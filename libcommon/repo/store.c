@@ -59,6 +59,11 @@ int store_id(struct store *st, enum blob_type type, const void *data, size_t len
 	return crypto_id(st->crypto, (uint8_t)type, data, len, ret, err);
 }
 
+int store_mark(struct store *st, const void *data, size_t len, uint8_t ret[16], struct err *err)
+{
+	return crypto_mark(st->crypto, data, len, ret, err);
+}
+
 const uint8_t *store_chunker_secret(struct store *st, size_t *ret_len)
 {
 	*ret_len = CRYPTO_KEY;

@@ -26,6 +26,15 @@ struct store *repo_store(struct repo *repo); /* borrowed */
 int store_id(struct store *st, enum blob_type type, const void *data, size_t len,
 	     struct repo_id *ret, struct err *err);
 
+/**
+ * store_mark() - a keyed universal hash (GMAC, one nonce) of a chunk, about five times as fast as its id; any thread
+ *
+ * Two different chunks that were chosen without the key and without sight of marks have the same one with a probability
+ * of at most 2^-114 (their length in 16-byte blocks / 2^128). Marks stand inside pages only, which are encrypted. They
+ * compare a chunk with what the same disk had at the same place; they never name one.
+ */
+int store_mark(struct store *st, const void *data, size_t len, uint8_t ret[16], struct err *err);
+
 /** store_chunker_secret() - bytes that key the boundary hash; fixed for the repository; borrowed */
 const uint8_t *store_chunker_secret(struct store *st, size_t *ret_len);
 

@@ -24,7 +24,10 @@ static struct repo_id make_id(unsigned n)
 
 static struct page_chunk make_chunk(uint32_t off, uint32_t len, unsigned n)
 {
-	return (struct page_chunk){.off = off, .len = len, .id = make_id(n)};
+	struct page_chunk c = {.off = off, .len = len, .id = make_id(n)};
+
+	memset(c.mark, (int)(n & 0xff), sizeof(c.mark));
+	return c;
 }
 
 static void test_leaf(void **unused)
@@ -40,7 +43,7 @@ static void test_leaf(void **unused)
 	size_t len = page_encode_leaf(in, 4, buf);
 
 	(void)unused;
-	assert_int_equal(len, PAGE_HEADER + 6 * 4 + 4 * 32);
+	assert_int_equal(len, PAGE_HEADER + 6 * 4 + 4 * (32 + 16));
 	assert_int_equal(page_decode(&p, buf, len, 0, &err), 0);
 	assert_int_equal(p->n, 4);
 	assert_memory_equal(p->chunks, in, sizeof(in));
@@ -85,7 +88,7 @@ static void test_leaf_bad(void **unused)
 {
 	const struct page_chunk in[] = {make_chunk(4096, 8192, 1), make_chunk(12288, 4096, 2)};
 	size_t len = page_encode_leaf(in, 2, buf);
-	uint8_t good[PAGE_HEADER + 3 * 4 + 2 * 32];
+	uint8_t good[PAGE_HEADER + 3 * 4 + 2 * (32 + 16)];
 
 	(void)unused;
 	assert_int_equal(len, sizeof(good));
