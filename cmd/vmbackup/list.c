@@ -6,6 +6,7 @@
 
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/base/size.h"
 
 static struct {
@@ -30,16 +31,11 @@ static const char *const examples[] = {
 
 const char *local_time(const char *utc, char buf[32])
 {
-	struct tm tm = {0};
+	struct tm tm;
 	time_t t;
 
-	if (sscanf(utc, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-		   &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6)
-		return "?";
-	tm.tm_year -= 1900;
-	tm.tm_mon--;
-	t = timegm(&tm);
-	if (!localtime_r(&t, &tm) || strftime(buf, 32, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+	if (clock_parse_utc(utc, &t) < 0 || !localtime_r(&t, &tm) ||
+	    strftime(buf, 32, "%Y-%m-%d %H:%M:%S", &tm) == 0)
 		return "?";
 	return buf;
 }

@@ -65,9 +65,9 @@ static double seconds_since(const struct timespec *start)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	/* Milliseconds: more digits would only be noise in JSON. */
-	return (double)((now.tv_sec - start->tv_sec) * 1000 +
-			(now.tv_nsec - start->tv_nsec) / 1000000) /
-	       1000;
+	int64_t ms = (now.tv_sec - start->tv_sec) * 1000 + (now.tv_nsec - start->tv_nsec) / 1000000;
+
+	return (double)ms / 1000;
 }
 
 static int print_result(struct cli *cli, struct image *src, const char *target,

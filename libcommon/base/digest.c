@@ -17,7 +17,7 @@ struct digest {
 
 static const struct {
 	const char *name, *evp;
-} algorithms[] = {{"sha256", "SHA256"}, {"sha512", "SHA512"},	  {"sha384", "SHA384"},
+} algorithms[] = {{"sha256", "SHA256"}, {"sha512", "SHA512"},	   {"sha384", "SHA384"},
 		  {"sha1", "SHA1"},	{"blake2b", "BLAKE2B512"}, {"md5", "MD5"}};
 
 int digest_new(struct digest **ret_digest, const char *name, struct err *err)
@@ -41,7 +41,8 @@ int digest_new(struct digest **ret_digest, const char *name, struct err *err)
 		return 0;
 	}
 	return err_set(err, ERR_USAGE,
-		       "'%s' is no digest known here (sha256, sha512, sha384, sha1, blake2b, md5)", name);
+		       "'%s' is no digest known here (sha256, sha512, sha384, sha1, blake2b, md5)",
+		       name);
 }
 
 int digest_update(struct digest *d, const void *buf, size_t len, struct err *err)

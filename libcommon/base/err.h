@@ -24,22 +24,22 @@
 /* One value a class of failure; the table in err.c maps each to an exit status and a JSON code. */
 enum err_code {
 	ERR_NONE = 0,
-	ERR_FAILED,	  /* none of the reasons below */
-	ERR_USAGE,	  /* nothing was touched */
-	ERR_DIFFERS,	  /* done, but the answer is no, or only a part is done */
-	ERR_NOT_FOUND,	  /* image, snapshot, machine, repository */
+	ERR_FAILED,    /* none of the reasons below */
+	ERR_USAGE,     /* nothing was touched */
+	ERR_DIFFERS,   /* done, but the answer is no, or only a part is done */
+	ERR_NOT_FOUND, /* image, snapshot, machine, repository */
 	ERR_EXISTS,
-	ERR_BUSY,	  /* locked or in use; the sentence says by whom */
-	ERR_CONNECTION,	  /* daemon, agent, host, object store */
-	ERR_CORRUPT,	  /* damaged input */
-	ERR_UNSUPPORTED,  /* a feature of the input or of this host */
+	ERR_BUSY,	 /* locked or in use; the sentence says by whom */
+	ERR_CONNECTION,	 /* daemon, agent, host, object store */
+	ERR_CORRUPT,	 /* damaged input */
+	ERR_UNSUPPORTED, /* a feature of the input or of this host */
 	ERR_TIMEOUT,
-	ERR_BASE_GONE,	  /* base of an incremental is gone and a full one is forbidden */
-	ERR_DENIED,	  /* wrong key, no permission */
+	ERR_BASE_GONE, /* base of an incremental is gone and a full one is forbidden */
+	ERR_DENIED,    /* wrong key, no permission */
 	ERR_NO_SPACE,
-	ERR_NO_MEMORY,	  /* status 1; kept apart for tests */
-	ERR_CANCELLED,	  /* by a signal: stop_signal() says which; status 128+N */
-	ERR_PIPE,	  /* standard output was closed by its reader: quiet, status 128+SIGPIPE */
+	ERR_NO_MEMORY, /* status 1; kept apart for tests */
+	ERR_CANCELLED, /* by a signal: stop_signal() says which; status 128+N */
+	ERR_PIPE,      /* standard output was closed by its reader: quiet, status 128+SIGPIPE */
 	ERR_CODE_COUNT
 };
 

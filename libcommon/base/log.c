@@ -13,8 +13,8 @@ void log_set_sink(log_sink *sink, enum log_level most)
 	the_most = most;
 }
 
-static void __attribute__((format(printf, 2, 0))) emit(enum log_level level, const char *fmt,
-							va_list ap)
+static void __attribute__((format(printf, 2, 0)))
+emit(enum log_level level, const char *fmt, va_list ap)
 {
 	char text[1024];
 

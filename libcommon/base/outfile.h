@@ -21,7 +21,8 @@ struct err;
 struct outfile;
 
 enum outfile_flags {
-	OUTFILE_FORCE = 1,   /* an existing file is replaced at commit; else ERR_EXISTS at open and commit */
+	OUTFILE_FORCE =
+		1, /* an existing file is replaced at commit; else ERR_EXISTS at open and commit */
 	OUTFILE_NO_SYNC = 2, /* no fsync: for results that are cheap to make again */
 	OUTFILE_NAMED = 4,   /* never O_TMPFILE: tests of the fallback */
 	OUTFILE_PRIVATE = 8, /* mode 0600 instead of 0666 less umask */

@@ -33,9 +33,9 @@ struct pipeline {
 	struct slot *slots; /* guarded by lock, as all below */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	uint64_t next_seq;    /* the next unit to produce */
-	uint64_t commit_seq;  /* the next unit to commit */
-	unsigned busy;	      /* slots not free */
+	uint64_t next_seq;   /* the next unit to produce */
+	uint64_t commit_seq; /* the next unit to commit */
+	unsigned busy;	     /* slots not free */
 	bool producing, committing, ended, failed;
 	uint64_t failed_seq;
 	struct err failure;

@@ -22,7 +22,8 @@ struct err;
 struct pipeline_ops {
 	size_t unit_size;
 	int (*unit_init)(void *ctx, void *unit, struct err *err);
-	void (*unit_free)(void *ctx, void *unit); /* also for a unit whose unit_init failed or never ran */
+	void (*unit_free)(void *ctx,
+			  void *unit); /* also for a unit whose unit_init failed or never ran */
 	int (*produce)(void *ctx, void *unit, struct err *err); /* 1: a unit; 0: no more; -1 */
 	int (*work)(void *ctx, void *unit, struct err *err);
 	int (*commit)(void *ctx, void *unit, struct err *err);

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 struct progress {
-	_Atomic uint64_t done;	/* bytes of the virtual disk dealt with, holes included */
-	_Atomic uint64_t total; /* 0 while unknown (a pipe) */
+	_Atomic uint64_t done;	    /* bytes of the virtual disk dealt with, holes included */
+	_Atomic uint64_t total;	    /* 0 while unknown (a pipe) */
 	_Atomic(const char *) what; /* static string: "convert", "compare", ... */
 };
 

@@ -90,7 +90,10 @@ char *size_format(uint64_t bytes, char buf[SIZE_TEXT_MAX])
 	if (u == 0)
 		(void)snprintf(buf, SIZE_TEXT_MAX, "%u B", (unsigned)bytes);
 	else
-		(void)snprintf(buf, SIZE_TEXT_MAX, v < 9.995 ? "%.2f %s" : v < 99.95 ? "%.1f %s" : "%.0f %s",
+		(void)snprintf(buf, SIZE_TEXT_MAX,
+			       v < 9.995   ? "%.2f %s"
+			       : v < 99.95 ? "%.1f %s"
+					   : "%.0f %s",
 			       v, units[u]);
 	return buf;
 }
@@ -100,7 +103,7 @@ int duration_parse(const char *text, uint64_t *ret_ms, struct err *err)
 	static const struct {
 		const char *name;
 		uint64_t ms;
-	} units[] = {{"", 1000},  {"ms", 1},	      {"s", 1000},	 {"m", 60000},
+	} units[] = {{"", 1000},     {"ms", 1},	     {"s", 1000},     {"m", 60000},
 		     {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000}};
 	uint64_t v;
 	unsigned decimals;

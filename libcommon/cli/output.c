@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "libcommon/base/digest.h"
+
 static bool stderr_said_to_be_tty; /* set once by main */
 
 void output_setup(bool stderr_is_tty)
@@ -78,8 +80,11 @@ char *cli_printable(const char *text)
 			s += n;
 			continue;
 		}
-		for (n = n ? n : 1; n; n--, s++)
-			out += sprintf(out, "\\x%02x", *s);
+		for (n = n ? n : 1; n; n--, s++) {
+			memcpy(out, "\\x", 2);
+			hex_encode(s, 1, out + 2);
+			out += 4;
+		}
 	}
 	*out = '\0';
 	return ret;

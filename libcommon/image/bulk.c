@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <linux/fs.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -217,12 +218,9 @@ static int check_option(const struct image_format *format, const struct image_op
 	char names[200] = "";
 	size_t used = 0;
 
-	for (o = format->create_options; o && o->name && used + strlen(o->name) + 3 < sizeof(names);
-	     o++) {
-		char *at = stpcpy(stpcpy(names + used, used ? ", " : ""), o->name);
-
-		used = (size_t)(at - names);
-	}
+	for (o = format->create_options; o && o->name && used < sizeof(names); o++)
+		used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%s",
+					 used ? ", " : "", o->name);
 	return used ? err_hint(err, "its options: %s", names) : -1;
 }
 

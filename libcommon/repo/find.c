@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/repo/manifest.h"
 
@@ -34,37 +35,13 @@ const char *snapshot_short_id(const struct repo_id *id, char ret[9])
  * *@ret is the last second that the text covers. Return: 0 or -1 */
 static int parse_when(const char *s, int64_t *ret)
 {
-	static const char *const forms[] = {"dddd-dd-dd", "dddd-dd-ddTdd:dd",
-					    "dddd-dd-ddTdd:dd:dd"};
-	struct tm tm = {.tm_isdst = -1};
-	size_t len = strlen(s), form;
+	struct tm tm = {.tm_isdst = -1, .tm_hour = 23, .tm_min = 59, .tm_sec = 59};
+	size_t len = strlen(s);
 	bool utc = len && s[len - 1] == 'Z';
+	int given = clock_fields(s, len - utc, &tm);
 
-	len -= utc;
-	for (form = 0; form < 3 && strlen(forms[form]) != len; form++)
-		;
-	if (form == 3 || (utc && form == 0))
+	if (given < 0 || (utc && given == 0))
 		return -1;
-	for (size_t i = 0; i < len; i++) {
-		char f = forms[form][i];
-		bool ok = f == 'd' ? isdigit((unsigned char)s[i])
-				   : s[i] == f || (f == 'T' && s[i] == ' ');
-
-		if (!ok)
-			return -1;
-	}
-	tm.tm_hour = 23;
-	tm.tm_min = tm.tm_sec = 59;
-	(void)sscanf(s, "%4d-%2d-%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-	if (form >= 1)
-		(void)sscanf(s + 11, "%2d:%2d", &tm.tm_hour, &tm.tm_min);
-	if (form >= 2)
-		(void)sscanf(s + 17, "%2d", &tm.tm_sec);
-	if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
-	    tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
-		return -1;
-	tm.tm_year -= 1900;
-	tm.tm_mon--;
 	*ret = utc ? timegm(&tm) : mktime(&tm);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/repo/tree.h"
 
@@ -350,23 +351,10 @@ int manifest_copy(const struct snapshot *s, struct snapshot *ret, struct err *er
 
 int manifest_time(const char *text_, int64_t *ret)
 {
-	static const char form[] = "dddd-dd-ddTdd:dd:ddZ";
-	struct tm tm = {0};
+	time_t t;
 
-	for (size_t i = 0; i < sizeof(form); i++) {
-		bool ok = form[i] == 'd' ? isdigit((unsigned char)text_[i]) : text_[i] == form[i];
-
-		if (!ok)
-			return -1;
-	}
-	if (sscanf(text_, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-		   &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6)
+	if (clock_parse_utc(text_, &t) < 0)
 		return -1;
-	if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
-	    tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
-		return -1;
-	tm.tm_year -= 1900;
-	tm.tm_mon--;
-	*ret = timegm(&tm);
+	*ret = t;
 	return 0;
 }

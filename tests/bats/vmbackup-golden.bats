@@ -15,7 +15,7 @@ setup() {
 	local repo spec size sum n=0
 	while read -r repo spec size sum; do
 		n=$((n + 1))
-		run vmbackup -r golden/$repo restore --digest sha256 "$spec" out.raw
+		run vmbackup -r "golden/$repo" restore --digest sha256 "$spec" out.raw
 		assert_success
 		assert_output "$sum  out.raw"
 		[ "$(stat -c %s out.raw)" = "$size" ]
@@ -41,14 +41,14 @@ setup() {
 	local repo
 	for repo in plain encrypted; do
 		mkdir -p golden/$repo/tmp # git does not keep it
-		vmbackup -r golden/$repo restore db a.raw
+		vmbackup -r "golden/$repo" restore db a.raw
 		run vmbackup -r golden/$repo backup --json --vm db --full-scan a.raw
 		assert_success
 		[ "$(json .new_bytes)" = 0 ]
 		[ "$(json .stored_bytes)" = 0 ]
 		random_bytes 9 100000 >b.raw
 		vmbackup -r golden/$repo backup --vm new b.raw
-		vmbackup -r golden/$repo restore new c.raw
+		vmbackup -r "golden/$repo" restore new c.raw
 		assert_same_bytes b.raw c.raw
 		run vmbackup -r golden/$repo verify
 		assert_success

@@ -274,7 +274,7 @@ age() { touch -d '1 hour ago' "$@"; }
 	mapfile -t ids < <(vmbackup list --json g | jq -r '.[].id')
 	for i in "${!ids[@]}"; do
 		vmbackup restore --force "g@${ids[i]}" out.raw
-		assert_same_disk a$i.raw out.raw raw raw
+		assert_same_disk "a$i.raw" out.raw raw raw
 	done
 	run vmbackup verify
 	assert_success

@@ -33,8 +33,8 @@ for repo in plain encrypted; do
 	vmbackup -r new/$repo backup --vm web --tag first vda=a.raw data=b.raw
 	vmbackup -r new/$repo backup --vm web --tag second vda=a2.raw data=b.raw
 	vmbackup -r new/$repo backup --vm db - <a2.raw
-	ids=$(vmbackup -r new/$repo list --json | jq -r '.[].id')
-	set -- $ids
+	mapfile -t ids < <(vmbackup -r new/$repo list --json | jq -r '.[].id')
+	set -- "${ids[@]}"
 	{
 		echo "$repo web@$1:vda $(stat -c %s a.raw) $(sha256sum <a.raw | cut -d' ' -f1)"
 		echo "$repo web@$1:data $(stat -c %s b.raw) $(sha256sum <b.raw | cut -d' ' -f1)"

@@ -12,6 +12,7 @@
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/err.h"
 #include "libcommon/base/iszero.h"
@@ -353,15 +354,39 @@ static void test_hex(void **state)
 	assert_int_equal(hex_decode("", bytes, 0), 0);
 }
 
+static void test_clock(void **state)
+{
+	struct tm tm = {.tm_hour = 7};
+	time_t t;
+
+	(void)state;
+	assert_int_equal(clock_fields("2026-11-23", 10, &tm), 0);
+	assert_int_equal(tm.tm_hour, 7);
+	assert_int_equal(tm.tm_mon, 10);
+	assert_int_equal(clock_fields("2026-11-23 10:05", 16, &tm), 1);
+	assert_int_equal(tm.tm_hour, 10);
+	assert_int_equal(clock_fields("2026-11-23T10:05:59", 19, &tm), 2);
+	assert_int_equal(tm.tm_sec, 59);
+	assert_int_equal(clock_fields("2026-13-23", 10, &tm), -1);
+	assert_int_equal(clock_fields("2026-11-23T24:05", 16, &tm), -1);
+	assert_int_equal(clock_fields("2026-1a-23", 10, &tm), -1);
+	assert_int_equal(clock_fields("2026-11-2", 9, &tm), -1);
+	assert_int_equal(clock_parse_utc("1970-01-02T00:00:01Z", &t), 0);
+	assert_int_equal(t, 86401);
+	assert_int_equal(clock_parse_utc("1970-01-02 00:00:01Z", &t), -1);
+	assert_int_equal(clock_parse_utc("1970-01-02T00:00:01", &t), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_err_sentences), cmocka_unit_test(test_err_long),
-		cmocka_unit_test(test_err_sys),	      cmocka_unit_test(test_err_statuses),
-		cmocka_unit_test(test_size_parse),    cmocka_unit_test(test_size_format),
-		cmocka_unit_test(test_durations),     cmocka_unit_test(test_checked),
-		cmocka_unit_test(test_is_zero),	      cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_digests),	      cmocka_unit_test(test_hex),
+		cmocka_unit_test(test_clock),	     cmocka_unit_test(test_err_sentences),
+		cmocka_unit_test(test_err_long),     cmocka_unit_test(test_err_sys),
+		cmocka_unit_test(test_err_statuses), cmocka_unit_test(test_size_parse),
+		cmocka_unit_test(test_size_format),  cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_checked),	     cmocka_unit_test(test_is_zero),
+		cmocka_unit_test(test_bytes),	     cmocka_unit_test(test_digests),
+		cmocka_unit_test(test_hex),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,8 @@ enum {
 	UNIT_BYTES = 512 << 10, /* data in a unit of work: a unit stays in the second-level cache */
 	GAP_MAX = 16 << 10,	/* zeros shorter than this are read over rather than cut around */
 	RUNS_MAX = 64,		/* separate ranges in a unit */
-	UNIT_BYTES_COMPRESSED = 2 << 20, /* long runs of clusters: the format learns from the first ones */
+	UNIT_BYTES_COMPRESSED =
+		2 << 20,	  /* long runs of clusters: the format learns from the first ones */
 	RUNS_MAX_COMPRESSED = 16, /* each keeps a buffer of encoded bytes */
 };
 
