@@ -6,10 +6,12 @@
 
 extern const struct image_format image_format_raw, image_format_qcow2;
 extern const struct image_format image_format_vhd;
+extern const struct image_format image_format_vmdk;
 extern const struct image_format image_format_vdi;
 
 const struct image_format *const image_formats[] = {
 	&image_format_qcow2,
+	&image_format_vmdk,
 	&image_format_vhd,
 	&image_format_vdi,
 	&image_format_raw,

@@ -1,0 +1,33 @@
+/* What check.c and check_stream.c share. */
+#ifndef VMKIT_FORMAT_VMDK_CHECK_H
+#define VMKIT_FORMAT_VMDK_CHECK_H
+
+#include "libcommon/image/format/vmdk/vmdk.h"
+
+/** struct vmdk_used - a grain that a table names */
+struct vmdk_used {
+	uint64_t off; /* in the file */
+	uint64_t no;  /* of the extent */
+};
+
+struct vmdk_check {
+	struct vmdk_extent *x; /* the extent that is looked at */
+	unsigned flags;
+	struct vmdk_used *used;
+	size_t n_used, used_room;
+	struct image_check_result *res;
+	void (*report)(void *ctx, const char *sentence);
+	void *report_ctx;
+	unsigned reported;
+	const char *name; /* of the extent's file, when there are several; else NULL */
+};
+
+/** vmdk_fault() - count a corruption and report it */
+void vmdk_fault(struct vmdk_check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/** vmdk_check_markers() - from the first grain to the end of the stream */
+int vmdk_check_markers(struct vmdk_check *c, struct err *err);
+/** vmdk_check_decode() - every compressed grain, on all cores */
+int vmdk_check_decode(struct vmdk_check *c, struct err *err);
+
+#endif

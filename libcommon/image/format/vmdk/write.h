@@ -1,0 +1,16 @@
+/* Random writes: the driver's functions. */
+#ifndef VMKIT_FORMAT_VMDK_WRITE_H
+#define VMKIT_FORMAT_VMDK_WRITE_H
+
+#include "libcommon/image/format/vmdk/vmdk.h"
+
+/** vmdk_writer_open() - for IMAGE_RDWR; ERR_UNSUPPORTED for extents that can only be read */
+int vmdk_writer_open(struct image *img, struct err *err);
+void vmdk_writer_close(struct image *img);
+
+int vmdk_write(struct image *img, const void *buf, uint64_t off, size_t len, struct err *err);
+int vmdk_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap,
+		      struct err *err);
+int vmdk_flush(struct image *img, struct err *err);
+
+#endif
