@@ -5,20 +5,24 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/err.h"
+#include "libcommon/base/stop.h"
 
 ssize_t io_pread_upto(int fd, void *buf, size_t len, uint64_t off, struct err *err)
 {
 	size_t done = 0;
 
 	if (off > INT64_MAX || len > INT64_MAX - off)
-		return err_set(err, ERR_CORRUPT, "offset %" PRIu64 " is beyond what a file can have", off);
+		return err_set(err, ERR_CORRUPT,
+			       "offset %" PRIu64 " is beyond what a file can have", off);
 	while (done < len) {
 		ssize_t n = pread(fd, (char *)buf + done, len - done, (off_t)(off + done));
 
@@ -52,7 +56,8 @@ int io_pwrite(int fd, const void *buf, size_t len, uint64_t off, struct err *err
 	size_t done = 0;
 
 	if (off > INT64_MAX || len > INT64_MAX - off)
-		return err_set(err, ERR_FAILED, "offset %" PRIu64 " is beyond what a file can have", off);
+		return err_set(err, ERR_FAILED, "offset %" PRIu64 " is beyond what a file can have",
+			       off);
 	while (done < len) {
 		ssize_t n = pwrite(fd, (const char *)buf + done, len - done, (off_t)(off + done));
 
@@ -68,14 +73,35 @@ int io_pwrite(int fd, const void *buf, size_t len, uint64_t off, struct err *err
 	return 0;
 }
 
+/* A stalled pipe must not outlive a stop signal, and the signal may reach another thread than the one that
+ * waits: so waiting is done here, in steps, never inside read() or write(). */
+static int wait_ready(int fd, short events, struct err *err)
+{
+	enum { STEP_MS = 100 };
+	struct pollfd p = {.fd = fd, .events = events};
+
+	for (;;) {
+		int n = poll(&p, 1, STEP_MS);
+
+		/* An error of poll() or of the descriptor is told better by what comes next. */
+		if (n > 0 || (n < 0 && errno != EINTR))
+			return 0;
+		if (stop_check(err) < 0)
+			return -1;
+	}
+}
+
 ssize_t io_read_upto(int fd, void *buf, size_t len, struct err *err)
 {
 	size_t done = 0;
 
 	while (done < len) {
+		if (wait_ready(fd, POLLIN, err) < 0)
+			return -1;
+
 		ssize_t n = read(fd, (char *)buf + done, len - done);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
 			continue;
 		if (n < 0)
 			return err_sys(err, "cannot read");
@@ -86,14 +112,33 @@ ssize_t io_read_upto(int fd, void *buf, size_t len, struct err *err)
 	return (ssize_t)done;
 }
 
+/* What a ready pipe takes without blocking: all it has room for where the kernel can be asked (6.4), else
+ * PIPE_BUF bytes, for which "ready" means room. */
+static ssize_t write_some(int fd, const void *buf, size_t len)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
+	ssize_t n = pwritev2(fd, &iov, 1, -1, RWF_NOWAIT);
+
+	if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL))
+		return n;
+	return write(fd, buf, len < PIPE_BUF ? len : PIPE_BUF);
+}
+
 int io_write(int fd, const void *buf, size_t len, struct err *err)
 {
+	struct stat st;
+	bool blocks = fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode);
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = write(fd, (const char *)buf + done, len - done);
+		const char *p = (const char *)buf + done;
 
-		if (n < 0 && errno == EINTR)
+		if (blocks && wait_ready(fd, POLLOUT, err) < 0)
+			return -1;
+
+		ssize_t n = blocks ? write_some(fd, p, len - done) : write(fd, p, len - done);
+
+		if (n < 0 && (errno == EINTR || (blocks && errno == EAGAIN)))
 			continue;
 		if (n < 0)
 			return err_sys(err, "cannot write");

@@ -22,10 +22,12 @@ ssize_t io_pread_upto(int fd, void *buf, size_t len, uint64_t off, struct err *e
 /** io_pwrite() - write exactly @len bytes at @off; Return: 0 or -1 (ERR_NO_SPACE, ...) */
 int io_pwrite(int fd, const void *buf, size_t len, uint64_t off, struct err *err);
 
-/** io_read_upto() - from a pipe or file at its position until @len or the end; Return: bytes or -1 */
+/** io_read_upto() - from a pipe or file at its position until @len or the end; a stop signal ends the wait
+ *  for a pipe that gives nothing (ERR_CANCELLED); Return: bytes or -1 */
 ssize_t io_read_upto(int fd, void *buf, size_t len, struct err *err);
 
-/** io_write() - all of @len bytes at the position; Return: 0 or -1 (ERR_PIPE when nobody reads) */
+/** io_write() - all of @len bytes at the position; Return: 0 or -1 (ERR_PIPE when nobody reads,
+ *  ERR_CANCELLED when a stop signal comes while a full pipe keeps us waiting) */
 int io_write(int fd, const void *buf, size_t len, struct err *err);
 
 /** io_fsync() - fsync; the first failure is final: what was dirty may be lost, never retry it */

@@ -10,6 +10,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
+#include "libcommon/base/stop.h"
 #include "libcommon/image/codec.h"
 #include "libcommon/image/layers.h"
 
@@ -324,10 +325,13 @@ static int open_path(struct image **ret, const char *path, const struct image_op
 	struct stat st;
 
 	if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode)) { /* also <(COMMAND) of a shell */
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		int fd;
 
+		do /* waits for a writer */
+			fd = open(path, O_RDONLY | O_CLOEXEC);
+		while (fd < 0 && errno == EINTR && !stop_requested());
 		if (fd < 0)
-			return err_sys(err, "cannot open");
+			return stop_check(err) < 0 ? -1 : err_sys(err, "cannot open");
 		return open_pipe(ret, fd, path, opts, err);
 	}
 	if (!(flags & (IMAGE_SHARED | IMAGE_NO_LOCK)))
