@@ -30,7 +30,8 @@ void digest_free(struct digest *d);
 /** hex_encode() - @ret has room for 2 * len + 1 */
 void hex_encode(const void *data, size_t len, char *ret);
 
-/** hex_decode() - exactly 2 * len hexadecimal digits and the end; Return: 0 or -1, no error object */
+/** hex_decode() - exactly 2 * len hexadecimal digits, lower case as hex_encode() makes them, and
+ *  the end; Return: 0 or -1, no error object */
 int hex_decode(const char *text, void *ret, size_t len);
 
 #endif
