@@ -25,7 +25,7 @@ static const struct opt options[] = {
 	 .arg = "N",
 	 .help = "cost of trying a passphrase, as a power of two",
 	 .min = 10,
-	 .max = 24,
+	 .max = 20,
 	 .hidden = true},
 	OPT_END,
 };

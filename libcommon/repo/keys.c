@@ -15,7 +15,18 @@ static const char config_magic[8] = {'V', 'M', 'K', 'I', 'T', 'R', 'E', 'P'};
 static const char key_magic[8] = {'V', 'M', 'K', 'I', 'T', 'K', 'E', 'Y'};
 
 enum { CONFIG_ENCRYPTED = 1 };
-enum { KDF_SCRYPT = 1, SCRYPT_MIN = 10, SCRYPT_MAX = 20, KEY_SEALED_OFF = 80 };
+enum { KDF_SCRYPT = 1, KEY_SEALED_OFF = 80 };
+
+/* 2^15 with r = 8 takes 32 MiB; three passes make it as dear to try a passphrase as 2^17 with one, which takes
+ * 128 MiB. What a key file may ask for is bounded: 1 GiB, and the time of 2^20 with one pass. */
+enum {
+	SCRYPT_MIN = 10,
+	SCRYPT_DEFAULT = 15,
+	SCRYPT_MAX = 20,
+	SCRYPT_PASSES = 3,
+	SCRYPT_ONE_PASS = 17, /* from here N alone is dear enough */
+	SCRYPT_PASSES_MAX = 16,
+};
 
 void config_encode(const struct repo_config *cfg, uint8_t ret[CONFIG_SIZE])
 {
@@ -147,7 +158,7 @@ int keyfile_wrap(const uint8_t master[CRYPTO_KEY], const uint8_t uuid[CRYPTO_UUI
 	int rc = 0;
 
 	if (!log2n)
-		log2n = 17;
+		log2n = SCRYPT_DEFAULT;
 	if (log2n < SCRYPT_MIN || log2n > SCRYPT_MAX)
 		return err_set(err, ERR_USAGE, "scrypt N = 2^%u is not in 2^%d to 2^%d", log2n,
 			       SCRYPT_MIN, SCRYPT_MAX);
@@ -157,7 +168,7 @@ int keyfile_wrap(const uint8_t master[CRYPTO_KEY], const uint8_t uuid[CRYPTO_UUI
 	ret[12] = KDF_SCRYPT;
 	ret[13] = (uint8_t)log2n;
 	ret[14] = 8;
-	ret[15] = 1;
+	ret[15] = log2n < SCRYPT_ONE_PASS ? SCRYPT_PASSES : 1;
 	memcpy(ret + 16, uuid, CRYPTO_UUID);
 	if (crypto_random(ret + 32, 32 + 12, err) || scrypt_key(passphrase, ret, kek, err))
 		return -1;
@@ -179,8 +190,8 @@ int keyfile_check(const uint8_t *data, size_t len, const uint8_t uuid[CRYPTO_UUI
 			       KEYFILE_SIZE);
 	if (data[12] != KDF_SCRYPT)
 		return err_set(err, ERR_UNSUPPORTED, "key derivation %u is not known", data[12]);
-	/* 2^20 with r = 8 is 1 GiB: a hostile file can cost that and no more. */
-	if (data[13] < SCRYPT_MIN || data[13] > SCRYPT_MAX || data[14] != 8 || data[15] != 1)
+	if (data[13] < SCRYPT_MIN || data[13] > SCRYPT_MAX || data[14] != 8 || data[15] < 1 ||
+	    data[15] > SCRYPT_PASSES_MAX || (uint64_t)data[15] << data[13] > 1 << SCRYPT_MAX)
 		return err_set(err, ERR_CORRUPT,
 			       "scrypt parameters N = 2^%u, r = %u, p = %u are out of bounds",
 			       data[13], data[14], data[15]);

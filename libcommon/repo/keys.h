@@ -23,7 +23,8 @@ int config_decode(const uint8_t *data, size_t len, struct repo_config *ret, stru
 int config_check(struct crypto *c, const uint8_t data[CONFIG_SIZE], struct err *err);
 int config_seal(struct crypto *c, uint8_t data[CONFIG_SIZE], struct err *err);
 
-/** keyfile_wrap() - @master under @passphrase; scrypt with N = 2^@log2n, r = 8, p = 1 */
+/** keyfile_wrap() - @master under @passphrase; scrypt with N = 2^@log2n (0: 15), r = 8, p = 3 (1 from
+ *  N = 2^17) */
 int keyfile_wrap(const uint8_t master[CRYPTO_KEY], const uint8_t uuid[CRYPTO_UUID],
 		 const char *passphrase, unsigned log2n, uint8_t ret[KEYFILE_SIZE],
 		 struct err *err);

@@ -32,7 +32,7 @@ struct repo_key_source {
 struct repo_init_opts {
 	bool encrypt;
 	unsigned compression_level; /* zstd level written into config as the default; 0: 3 */
-	unsigned scrypt_log2n;	    /* 0: 17; tests use less */
+	unsigned scrypt_log2n;	    /* 0: 15; tests use less */
 };
 
 /** repo_init() - a new repository at @url (a folder; "s3:" later); ERR_EXISTS when there is one, or the folder is not empty */

@@ -91,6 +91,15 @@ static void test_keyfile(void **state)
 	file[13] = 40; /* 2^40: would take 1 PiB */
 	assert_int_equal(keyfile_unwrap(file, sizeof(file), uuid, "secret", got, &err), -1);
 	assert_int_equal(err.code, ERR_CORRUPT);
+	file[13] = 20;
+	file[15] = 2; /* each within its bounds, not together */
+	assert_int_equal(keyfile_unwrap(file, sizeof(file), uuid, "secret", got, &err), -1);
+	assert_int_equal(err.code, ERR_CORRUPT);
+	must(keyfile_wrap(master, uuid, "secret", 0, file, &err));
+	assert_int_equal(file[13], 15); /* 32 MiB */
+	assert_int_equal(file[15], 3);
+	must(keyfile_unwrap(file, sizeof(file), uuid, "secret", got, &err));
+	assert_memory_equal(got, master, sizeof(got));
 	assert_int_equal(keyfile_wrap(master, uuid, "secret", 30, file, &err), -1);
 	assert_int_equal(err.code, ERR_USAGE);
 }
