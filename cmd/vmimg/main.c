@@ -9,8 +9,8 @@
 #include "libcommon/image/format.h"
 
 static const struct verb *const verbs[] = {
-	&verb_info, &verb_convert, &verb_create, &verb_check, &verb_compare,
-	&verb_map,  &verb_measure, &verb_digest, &verb_resize, NULL,
+	&verb_info,    &verb_convert, &verb_create, &verb_check,  &verb_compare, &verb_map,
+	&verb_measure, &verb_digest,  &verb_resize, &verb_commit, &verb_rebase,	 NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)

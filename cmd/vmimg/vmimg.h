@@ -5,6 +5,7 @@
 #include "libcommon/cli/cli.h"
 
 extern const struct verb verb_check;
+extern const struct verb verb_commit;
 extern const struct verb verb_compare;
 extern const struct verb verb_convert;
 extern const struct verb verb_create;
@@ -12,6 +13,7 @@ extern const struct verb verb_digest;
 extern const struct verb verb_info;
 extern const struct verb verb_map;
 extern const struct verb verb_measure;
+extern const struct verb verb_rebase;
 extern const struct verb verb_resize;
 
 #endif

@@ -49,6 +49,12 @@ struct image_format {
 	int (*flush)(struct image *img, struct err *err);
 	/* Sets img->size */
 	int (*resize)(struct image *img, uint64_t size, struct err *err);
+	/* As if the clusters that lie in the range had never been written: the backing file shows. NULL: cannot */
+	int (*forget)(struct image *img, uint64_t off, uint64_t len, struct err *err);
+	/* Another backing file, or none (NULL), in the header: the old header or the new one is on the disk at any
+	 * moment. Sets img->backing_name and backing_format; the open layers stay. NULL: ERR_UNSUPPORTED */
+	int (*set_backing)(struct image *img, const char *name, const char *format,
+			   struct err *err);
 
 	/* The layer below is open now: is it the one that this image was made on (CID, UUID, time)? NULL: any is */
 	int (*check_backing)(struct image *img, struct err *err);

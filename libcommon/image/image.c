@@ -270,6 +270,44 @@ int image_resize(struct image *img, uint64_t size, struct err *err)
 	return named(img, img->format->resize(img, size, err), err);
 }
 
+bool image_can_forget(const struct image *img)
+{
+	return img->format->forget;
+}
+
+bool image_can_set_backing(const struct image *img)
+{
+	return img->format->set_backing;
+}
+
+int image_forget(struct image *img, uint64_t off, uint64_t len, struct err *err)
+{
+	if (check_write(img, off, len, "forget", err) < 0)
+		return -1;
+	if (!img->format->forget) {
+		err_set(err, ERR_UNSUPPORTED, "%s images cannot forget what was written",
+			img->format->name);
+		return err_object(err, img->name);
+	}
+
+	int r = len ? img->format->forget(img, off, len, err) : 0;
+
+	codec_cache_drop(img->codec_cache);
+	return named(img, r, err);
+}
+
+int image_set_backing(struct image *img, const char *name, const char *format, struct err *err)
+{
+	if (check_write(img, 0, 0, "change", err) < 0)
+		return -1;
+	if (!img->format->set_backing) {
+		err_set(err, ERR_UNSUPPORTED, "the backing file of %s images cannot be changed",
+			img->format->name);
+		return err_object(err, img->name);
+	}
+	return named(img, img->format->set_backing(img, name, format, err), err);
+}
+
 /* Sets @key to @value, which is consumed; NULL when there was no memory for it. */
 static int put(json_t *obj, const char *key, json_t *value, struct err *err)
 {

@@ -148,6 +148,16 @@ int image_flush(struct image *img, struct err *err);
 /** image_resize() - new virtual size; growing reads as zero; shrinking drops the end for good */
 int image_resize(struct image *img, uint64_t size, struct err *err);
 
+/** image_can_forget() - image_forget() works; image_can_set_backing() likewise */
+bool image_can_forget(const struct image *img);
+bool image_can_set_backing(const struct image *img);
+
+/** image_forget() - whole clusters of [off, off + len) as if never written, so that the backing file shows */
+int image_forget(struct image *img, uint64_t off, uint64_t len, struct err *err);
+
+/** image_set_backing() - name another backing file, or none (NULL), in the header, durably; nothing is opened */
+int image_set_backing(struct image *img, const char *name, const char *format, struct err *err);
+
 /**
  * image_info() - what `vmimg info --json` prints for one layer: name, format, virtual_size, actual_size,
  * cluster_size, backing_file, backing_format, snapshots[], format_specific{}; see docs/schema/vmimg-info.json

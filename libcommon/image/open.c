@@ -133,7 +133,7 @@ static int open_layer(struct image *img, const char *format, const struct image_
 				"looks raw, but the image above it does not say so");
 			return err_hint(
 				err,
-				"if it is raw, say so: qemu-img rebase -u -F raw -b FILE IMAGE");
+				"if it is raw, say so: vmimg rebase -u -F raw IMAGE");
 		}
 		if (found)
 			img->format = found;
@@ -150,7 +150,7 @@ static int open_layer(struct image *img, const char *format, const struct image_
 			img->format->name,
 			trust_printable(img->backing_name, shown, sizeof(shown)));
 		return err_hint(err,
-				"state the format in the image above it: qemu-img rebase -u -F %s",
+				"state the format in the image above it: vmimg rebase -u -F %s IMAGE",
 				img->format->name);
 	}
 	if (img->cluster_size >= 512 && img->cluster_size <= CODEC_UNIT_MAX &&

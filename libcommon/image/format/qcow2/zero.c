@@ -224,3 +224,12 @@ int qcow2_discard(struct image *img, uint64_t off, uint64_t len, struct err *err
 	whole_clusters(img, off, off + len, &first, &last);
 	return first < last ? zero_clusters(q->writer, first, last, ZERO_DISCARD, err) : 0;
 }
+
+int qcow2_forget(struct image *img, uint64_t off, uint64_t len, struct err *err)
+{
+	struct qcow2 *q = img->priv;
+	uint64_t first, last;
+
+	whole_clusters(img, off, off + len, &first, &last);
+	return first < last ? zero_clusters(q->writer, first, last, ZERO_FORGET, err) : 0;
+}

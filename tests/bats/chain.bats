@@ -1,0 +1,251 @@
+#!/usr/bin/env bats
+# vmimg commit and rebase against qemu-img: what a chain shows before and after, killed in between, refused.
+load common
+
+setup() {
+	common_setup
+	require qemu-img qemu-io
+}
+
+# three_layers - base.raw <- mid.qcow2 <- top.qcow2, with data, zeros and holes in each; top shows what full.raw holds
+three_layers() {
+	random_image base.raw 6291456 3
+	vmimg create -o "${1:-cluster_size=64k}" -b base.raw -F raw mid.qcow2
+	qemu_writes mid.qcow2 qcow2 6291456 5 15
+	vmimg create -o "${1:-cluster_size=64k}" -b mid.qcow2 top.qcow2
+	qemu_writes top.qcow2 qcow2 6291456 7 15
+	qemu-img convert -O raw top.qcow2 full.raw
+}
+
+@test "commit: the backing file shows what the overlay did, layer by layer" {
+	local how
+	for how in cluster_size=64k cluster_size=512 compat=v2 extended_l2=on; do
+		rm -f ./*.raw ./*.qcow2
+		three_layers $how
+		run vmimg commit --json top.qcow2
+		assert_status 0
+		assert_schema vmimg-commit
+		[ "$(json '"\(.backing_file) \(.emptied) \(.backing_grown)"')" = "mid.qcow2 true false" ]
+		[ "$(json .data_bytes)" -gt 0 ]
+		assert_same_disk full.raw mid.qcow2 raw
+		assert_same_disk full.raw top.qcow2 raw
+		assert_qemu_clean top.qcow2
+		assert_qemu_clean mid.qcow2
+		run vmimg map --json top.qcow2
+		[ "$(json '[.[] | select(.depth == 0 and .data)] | length')" = 0 ]
+		vmimg commit mid.qcow2
+		assert_same_disk full.raw base.raw raw raw
+		assert_same_disk full.raw top.qcow2 raw
+		assert_qemu_clean mid.qcow2
+	done
+}
+
+@test "commit gives what qemu-img commit gives; --keep; a compressed overlay" {
+	three_layers
+	mkdir q
+	cp base.raw mid.qcow2 top.qcow2 q
+	(cd q && qemu-img commit -q top.qcow2)
+	cp top.qcow2 keep.qcow2
+	vmimg commit --keep top.qcow2
+	assert_same_bytes keep.qcow2 top.qcow2
+	assert_same_disk q/mid.qcow2 mid.qcow2
+	assert_same_disk full.raw top.qcow2 raw
+	random_image new.raw 6291456 9
+	vmimg convert -c -B base.raw -F raw new.raw over.qcow2
+	vmimg commit over.qcow2
+	assert_same_disk new.raw base.raw raw raw
+	assert_same_disk new.raw over.qcow2 raw
+}
+
+@test "commit grows a smaller backing file; a larger one keeps its rest" {
+	random_image base.raw 2097152 3
+	vmimg create -b base.raw -F raw a.qcow2 4M
+	qemu-io -c 'write -P 7 3M 512k' a.qcow2 >/dev/null
+	qemu-img convert -O raw a.qcow2 full.raw
+	run vmimg commit --json a.qcow2
+	[ "$(json .backing_grown)" = true ]
+	assert_same_bytes full.raw base.raw
+	vmimg create -b base.raw -F raw b.qcow2 1M
+	qemu-io -c 'write -P 9 0 64k' b.qcow2 >/dev/null
+	vmimg commit b.qcow2
+	[ "$(stat -c %s base.raw)" = 4194304 ]
+	cmp <(tail -c +65537 full.raw) <(tail -c +65537 base.raw)
+}
+
+@test "rebase onto another file, onto a layer further down, onto none" {
+	local how
+	for how in cluster_size=64k cluster_size=512 compat=v2 extended_l2=on; do
+		rm -f ./*.raw ./*.qcow2
+		three_layers $how
+		cp base.raw other.raw
+		qemu-io -f raw -c 'write -P 1 100k 70k' -c 'write -z 1M 300k' -c 'write -P 2 3M 1M' other.raw >/dev/null
+		cp top.qcow2 t1.qcow2
+		run vmimg rebase --json -b other.raw -F raw t1.qcow2
+		assert_status 0
+		assert_schema vmimg-rebase
+		[ "$(json .backing_file)" = other.raw ]
+		assert_same_disk full.raw t1.qcow2 raw
+		assert_qemu_clean t1.qcow2
+		run qemu-img info --output=json t1.qcow2
+		[ "$(json '."backing-filename" + " " + ."backing-filename-format"')" = "other.raw raw" ]
+		cp top.qcow2 t2.qcow2
+		vmimg rebase -b base.raw -F raw t2.qcow2
+		assert_same_disk full.raw t2.qcow2 raw
+		assert_qemu_clean t2.qcow2
+		# what mid.qcow2 does not hold has not been copied
+		[ "$(vmimg map --json t2.qcow2 | jq '[.[] | select(.depth == 1)] | length')" -gt 0 ]
+		cp top.qcow2 t3.qcow2
+		run vmimg rebase --json -b '' t3.qcow2
+		[ "$(json .backing_file)" = null ]
+		run qemu-img info --output=json t3.qcow2
+		[ "$(json '."backing-filename"')" = null ]
+		rm mid.qcow2 base.raw
+		assert_same_disk full.raw t3.qcow2 raw
+		assert_qemu_clean t3.qcow2
+	done
+}
+
+@test "rebase: backing files of other sizes" {
+	random_image base.raw 2097152 3
+	vmimg create -b base.raw -F raw a.qcow2 4100096
+	qemu-img convert -O raw a.qcow2 full.raw
+	random_image long.raw 6291456 4
+	random_image short.raw 700416 5
+	vmimg rebase -b long.raw -F raw a.qcow2
+	assert_same_disk full.raw a.qcow2 raw
+	vmimg rebase -b short.raw -F raw a.qcow2
+	assert_same_disk full.raw a.qcow2 raw
+	qemu-img rebase -F raw -b base.raw a.qcow2
+	assert_same_disk full.raw a.qcow2 raw
+	assert_qemu_clean a.qcow2
+	# a backing file with the same content costs nothing
+	cp base.raw same.raw
+	vmimg create -b base.raw -F raw b.qcow2
+	run vmimg rebase --json -b same.raw -F raw b.qcow2
+	[ "$(json '.data_bytes + .zero_bytes')" = 0 ]
+}
+
+@test "rebase -u changes the header alone, long names and small clusters too" {
+	local name how
+	random_image base.raw 1048576 3
+	name=$(printf 'd%.0s' {1..200})
+	mkdir "$name"
+	cp base.raw "$name/moved.raw"
+	for how in cluster_size=512 cluster_size=1k cluster_size=64k compat=v2,cluster_size=512 data_file=ext.raw; do
+		rm -f ext.raw
+		vmimg create --force -o "$how" -b base.raw -F raw a.qcow2
+		qemu-io -c 'write -P 5 64k 10k' a.qcow2 >/dev/null
+		qemu-img convert -O raw a.qcow2 full.raw
+		vmimg rebase -u -b "$name/moved.raw" -F raw a.qcow2
+		assert_same_disk full.raw a.qcow2 raw
+		assert_qemu_clean a.qcow2
+		run qemu-img info --output=json a.qcow2
+		[ "$(json '."backing-filename"')" = "$name/moved.raw" ]
+		vmimg rebase -u -b "$name/../base.raw" -F raw a.qcow2
+		vmimg rebase -u -b base.raw -F raw a.qcow2
+		assert_same_disk full.raw a.qcow2 raw
+	done
+	vmimg create --force -b base.raw -F raw a.qcow2
+	vmimg rebase -u -b gone.vmdk -F raw a.qcow2
+	refused 4 vmimg info --chain a.qcow2
+	vmimg rebase -u -b '' a.qcow2
+	[ "$(vmimg info --json a.qcow2 | jq .backing_file)" = null ]
+	# a format that was never stated
+	vmimg create --force -b base.raw -F raw a.qcow2
+	patch_bytes a.qcow2 112 12345679
+	refused 9 vmimg digest a.qcow2
+	vmimg rebase -u -F raw a.qcow2
+	assert_same_disk base.raw a.qcow2 raw
+	[ "$(vmimg info --json a.qcow2 | jq -r .backing_file)" = base.raw ]
+}
+
+@test "extensions that nobody knows, names of features and bitmaps stay" {
+	random_image base.raw 1048576 3
+	vmimg create -b base.raw -F raw a.qcow2
+	qemu-img bitmap --add a.qcow2 b0
+	vmimg rebase -u -b ./base.raw -F raw a.qcow2
+	run qemu-img info --output=json a.qcow2
+	[ "$(json '."format-specific".data.bitmaps[0].name')" = b0 ]
+	[ "$(json '."backing-filename"')" = ./base.raw ]
+	assert_qemu_clean a.qcow2
+	python3 - a.qcow2 <<-'END'
+		import struct, sys
+		f = open(sys.argv[1], 'r+b')
+		d = bytearray(f.read(65536))
+		name_off, = struct.unpack_from('>Q', d, 8)
+		pos = struct.unpack_from('>I', d, 100)[0]
+		while struct.unpack_from('>I', d, pos)[0]:
+		    pos += 8 + (struct.unpack_from('>I', d, pos + 4)[0] + 7) // 8 * 8
+		name = d[name_off:name_off + struct.unpack_from('>I', d, 16)[0]]
+		d[pos:] = struct.pack('>II', 0x12345678, 5) + b'hello\0\0\0' + bytes(8) + name + bytes(65536 - pos - 24 - len(name))
+		struct.pack_into('>Q', d, 8, pos + 24)
+		f.seek(0); f.write(d)
+	END
+	vmimg rebase -u -b base.raw -F raw a.qcow2
+	vmimg rebase -u -b '' a.qcow2
+	vmimg rebase -u -b base.raw -F raw a.qcow2
+	head -c 4096 a.qcow2 | grep -aq hello
+	head -c 4096 a.qcow2 | grep -aq 'lazy refcounts'
+	assert_same_disk base.raw a.qcow2 raw
+}
+
+# killed_after SECONDS CMD... - by SIGKILL, unless it was quicker
+killed_after() {
+	"${@:2}" 2>/dev/null 3>&- &
+	local pid=$!
+	sleep "$1"
+	kill -KILL $pid 2>/dev/null || true
+	wait $pid 2>/dev/null || true
+}
+
+@test "killed in the middle, the image shows what it did" {
+	random_bytes 1 50331648 >base.raw
+	vmimg create -b base.raw -F raw a.qcow2
+	qemu-io -c 'write -P 5 1M 20M' a.qcow2 >/dev/null
+	local want ms
+	want=$(vmimg digest a.qcow2 | cut -d' ' -f1)
+	for ms in 0.005 0.02 0.04 0.08; do
+		cp --sparse=always a.qcow2 k.qcow2
+		killed_after $ms vmimg rebase -b '' k.qcow2
+		[ "$(vmimg digest k.qcow2 | cut -d' ' -f1)" = "$want" ]
+		run vmimg check k.qcow2
+		refute_output --partial corrupt
+		killed_after $ms vmimg commit k.qcow2
+		[ "$(vmimg digest k.qcow2 | cut -d' ' -f1)" = "$want" ]
+	done
+	vmimg rebase -b '' a.qcow2
+	[ "$(vmimg digest a.qcow2 | cut -d' ' -f1)" = "$want" ]
+}
+
+@test "refusals and dry runs" {
+	three_layers
+	local before
+	before=$(cat ./*.qcow2 base.raw | sha256sum)
+	refused 2 vmimg commit base.raw
+	refused 2 vmimg rebase top.qcow2
+	refused 2 vmimg rebase -b base.raw top.qcow2
+	refused 2 vmimg rebase -b base.raw -F rwa top.qcow2
+	refused 2 vmimg rebase -b top.qcow2 top.qcow2
+	refused 2 vmimg rebase -b top.qcow2 mid.qcow2
+	[[ $stderr == *"leads to the image itself"* ]]
+	refused 4 vmimg rebase -b none.qcow2 top.qcow2
+	refused 4 vmimg rebase -u -b none.qcow2 top.qcow2
+	mkdir sub
+	cp base.raw sub/../../out.raw
+	refused 12 vmimg rebase -b ../out.raw -F raw top.qcow2
+	rm ../out.raw
+	run vmimg commit --dry-run --json top.qcow2
+	assert_schema vmimg-commit
+	[ "$(json .data_bytes)" -gt 0 ]
+	run vmimg commit --dry-run top.qcow2
+	assert_output --partial "into mid.qcow2"
+	run vmimg rebase --dry-run --json -b base.raw -F raw top.qcow2
+	assert_schema vmimg-rebase
+	[ "$(json .data_bytes)" -gt 0 ]
+	[ "$(cat ./*.qcow2 base.raw | sha256sum)" = "$before" ]
+	qemu-img snapshot -c s1 top.qcow2
+	refused 9 vmimg commit top.qcow2
+	refused 9 vmimg rebase -b base.raw -F raw top.qcow2
+	vmimg rebase -u -b ./mid.qcow2 top.qcow2
+	refused 9 vmimg rebase -b '' base.raw
+}
