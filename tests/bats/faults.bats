@@ -1,0 +1,87 @@
+# What fails or stalls below us: system calls that are refused, a killed process, pipes that give or take nothing.
+
+setup() {
+	load common
+	common_setup
+	require python3
+	BATS_TEST_TIMEOUT=200
+}
+
+# at_each_fault JOB... - every seventh call; all of them: tests/faults.py build/bin build/tools/inject.so FOLDER
+at_each_fault() {
+	sanitized && skip "a preloaded library and sanitizers do not go together"
+	[ -e "$VMKIT_TOOLS/inject.so" ] || fail "inject.so is missing: make tools"
+	local jobs=() job
+	for job; do jobs+=(-j "$job"); done
+	mkdir faults
+	run python3 "$ROOT/tests/faults.py" "$VMKIT_BIN" "$VMKIT_TOOLS/inject.so" faults -s 7 "${jobs[@]}"
+	assert_status 0
+}
+
+@test "convert: a call fails, or is the last: the target is whole or as it was" {
+	at_each_fault raw-qcow2 raw-qcow2-zstd qcow2-raw qcow2-raw-named raw-raw
+}
+
+@test "convert --force: a call fails, or is the last: the old file or the new one" {
+	at_each_fault qcow2-raw-force raw-qcow2-force-named
+}
+
+@test "check --repair: a call fails, or is the last: no data are lost" {
+	at_each_fault repair repair-lost
+}
+
+@test "init and backup: a call fails, or is the last: older snapshots stay, the next run works" {
+	at_each_fault init backup backup-unchanged
+}
+
+@test "encrypted backup: a call fails, or is the last" {
+	at_each_fault backup-encrypted
+}
+
+@test "restore: a call fails, or is the last: the target is whole or as it was" {
+	at_each_fault restore restore-qcow2-force
+}
+
+# stopped CMD... - SIGTERM ends CMD, with descriptor 7 as its input, with status 143 and one sentence
+stopped() {
+	"$@" 2>err <&7 &
+	local pid=$! rc=0
+	sleep 0.4
+	kill -TERM "$pid"
+	timeout 20 tail --pid="$pid" -f /dev/null || {
+		kill -KILL "$pid"
+		fail "$* goes on after SIGTERM"
+	}
+	wait "$pid" || rc=$?
+	[ "$rc" = 143 ] || fail "status $rc: $(cat err)"
+	[[ $(wc -l <err) = 1 && $(cat err) == vm*"stopped by signal 15"* ]] || fail "$(cat err)"
+}
+
+@test "a pipe that gives nothing: a signal ends the wait" {
+	export VMKIT_REPOSITORY=repo
+	vmbackup init --no-encryption
+	mkfifo pipe
+	exec 7<>pipe
+	stopped vmimg convert - x.raw <&7
+	stopped vmimg digest -
+	stopped vmbackup backup --vm a -
+	exec 7>&-
+	# No writer at all
+	stopped vmimg info pipe
+	assert_not_exists x.raw
+	assert_clean
+}
+
+@test "a pipe that takes nothing: a signal ends the wait" {
+	export VMKIT_REPOSITORY=repo
+	random_bytes 1 4000000 >a.raw
+	vmbackup init --no-encryption
+	vmbackup backup --vm a a.raw
+	mkfifo pipe
+	exec 7<>pipe
+	stopped vmimg convert -O raw a.raw - >&7
+	stopped vmimg convert -O qcow2 a.raw - >&7
+	stopped vmbackup restore -O raw a@latest - >&7
+	exec 7>&-
+	assert_clean
+}
