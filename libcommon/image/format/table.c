@@ -5,7 +5,7 @@
 #include "libcommon/image/format.h"
 
 extern const struct image_format image_format_raw, image_format_qcow2;
-extern const struct image_format image_format_vhd;
+extern const struct image_format image_format_vhd, image_format_vhdx;
 extern const struct image_format image_format_vmdk;
 extern const struct image_format image_format_vdi;
 
@@ -13,6 +13,7 @@ const struct image_format *const image_formats[] = {
 	&image_format_qcow2,
 	&image_format_vmdk,
 	&image_format_vhd,
+	&image_format_vhdx,
 	&image_format_vdi,
 	&image_format_raw,
 	NULL,
