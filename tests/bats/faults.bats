@@ -65,7 +65,7 @@ stopped() {
 	stopped vmimg convert - x.raw <&7
 	stopped vmimg digest -
 	stopped vmbackup backup --vm a -
-	exec 7>&-
+	exec 7</dev/null
 	# No writer at all
 	stopped vmimg info pipe
 	assert_not_exists x.raw
