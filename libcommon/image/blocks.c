@@ -132,6 +132,25 @@ int blocks_store(struct bulk *b, struct bulk_unit *u, uint64_t off, uint64_t len
 	return 0;
 }
 
+int blocks_see_holes(struct extent *e, struct err *err)
+{
+	bool data = true;
+	uint64_t len = e->len;
+
+	if (e->kind != EXTENT_DATA || !e->file || e->file->fd < 0 || e->file->is_blockdev)
+		return 0;
+	if (bfile_map(e->file, e->host_off, e->len, &data, &len, err) < 0)
+		return -1;
+	e->len = min_u64(e->len, len);
+	e->host_len = e->len;
+	if (data)
+		return 0;
+	e->kind = EXTENT_ZERO;
+	e->file = NULL;
+	e->host_off = e->host_len = 0;
+	return 0;
+}
+
 void blocks_id_add(struct blocks_id *id, const struct bulk_unit *u)
 {
 	const struct blocks_unit *p = u->priv;

@@ -25,6 +25,13 @@ bool blocks_has_data(const struct bulk_unit *u, uint64_t off, uint64_t len);
 int blocks_store(struct bulk *b, struct bulk_unit *u, uint64_t off, uint64_t len, uint64_t host,
 		 struct err *err);
 
+/**
+ * blocks_see_holes() - for map() of large blocks: a hole of the file in an extent of data reads as zero
+ * So a disk of scattered small blocks costs what it holds, not what its blocks have room for. Not for writers: a hole
+ * is a place that can be written to. @e is cut to what is alike.
+ */
+int blocks_see_holes(struct extent *e, struct err *err);
+
 /** struct blocks_id - what ids are made from; zeroed at begin */
 struct blocks_id {
 	uint64_t lo, hi;

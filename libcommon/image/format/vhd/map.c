@@ -9,6 +9,7 @@
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
+#include "libcommon/image/blocks.h"
 #include "libcommon/image/cache.h"
 #include "libcommon/image/format/vhd/writer.h"
 
@@ -142,5 +143,6 @@ int vhd_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret, s
 	rc = map_block(img, v, off, max, ret, err);
 	if (v->writer)
 		pthread_rwlock_unlock(&v->writer->lock);
-	return rc;
+	/* A writer asks where it can write */
+	return rc < 0 || v->writer ? rc : blocks_see_holes(ret, err);
 }

@@ -19,6 +19,7 @@ enum { REPORTS_MOST = 1000, CHUNK = 64 << 10 };
 /* What lies somewhere in the file */
 struct span {
 	uint64_t off, len;
+	bool reserved; /* named by an entry that says that nothing is there: it may be another's by now */
 };
 
 struct check {
@@ -144,7 +145,7 @@ static int check_regions(struct check *c, bool repair, struct err *err)
 
 /* ---- the BAT */
 
-static int add_span(struct check *c, uint64_t off, uint64_t len, struct err *err)
+static int add_span(struct check *c, uint64_t off, uint64_t len, bool reserved, struct err *err)
 {
 	if (c->n > c->most) /* some overlap for certain: the first of them tell */
 		return 0;
@@ -157,7 +158,7 @@ static int add_span(struct check *c, uint64_t off, uint64_t len, struct err *err
 		c->spans = more;
 		c->room = room;
 	}
-	c->spans[c->n++] = (struct span){off, len};
+	c->spans[c->n++] = (struct span){off, len, reserved};
 	c->res.image_end = max_u64(c->res.image_end, off + len);
 	return 0;
 }
@@ -174,7 +175,7 @@ static int check_place(struct check *c, uint64_t index, uint64_t entry, uint64_t
 		      index, len, at, size);
 		return 0;
 	}
-	return add_span(c, at, len, err);
+	return add_span(c, at, len, false, err);
 }
 
 static int check_block(struct check *c, uint64_t index, uint64_t entry, struct err *err)
@@ -186,7 +187,10 @@ static int check_block(struct check *c, uint64_t index, uint64_t entry, struct e
 	case VHDX_UNDEFINED:
 	case VHDX_ZERO:
 	case VHDX_UNMAPPED:
-		return 0; /* an old place may still be named: it is free */
+		if ((entry & VHDX_OFFSET) >= VHDX_MIB &&
+		    range_inside(entry & VHDX_OFFSET, v->block_size, bfile_size(v->file)))
+			return add_span(c, entry & VHDX_OFFSET, v->block_size, true, err);
+		return 0;
 	case VHDX_PARTIAL:
 		if (!v->has_parent)
 			break;
@@ -271,20 +275,26 @@ static int by_offset(const void *a, const void *b)
 static void check_overlaps(struct check *c)
 {
 	uint64_t end = 0;
+	bool after_reserved = false;
 
 	qsort(c->spans, c->n, sizeof(*c->spans), by_offset);
 	for (size_t i = 0; i < c->n; i++) {
 		const struct span *s = &c->spans[i];
 
-		if (s->off < end)
+		if (s->off < end && !s->reserved && !after_reserved)
 			fault(c, "two blocks or tables lie over each other at offset %" PRIu64,
 			      s->off);
-		else if (s->off - end >= c->v->block_size)
+		else if (s->off > end && s->off - end >= c->v->block_size)
 			c->res.leaks += (s->off - end) / c->v->block_size;
+		if (s->off + s->len >= end)
+			after_reserved = s->reserved;
 		end = max_u64(end, s->off + s->len);
 	}
 	if (bfile_size(c->v->file) > end)
 		c->res.leaks += (bfile_size(c->v->file) - end) / c->v->block_size;
+	/* A fixed disk has its space set aside, also where QEMU's entries do not say what for */
+	if (c->v->fixed)
+		c->res.leaks = 0;
 	if (c->res.leaks && c->report) {
 		char sentence[120];
 
@@ -302,7 +312,7 @@ static int check_log_place(struct check *c, struct err *err)
 		return 0;
 	if (h->log_offset >= VHDX_MIB &&
 	    range_inside(h->log_offset, h->log_length, bfile_size(c->v->file)))
-		return add_span(c, h->log_offset, h->log_length, err);
+		return add_span(c, h->log_offset, h->log_length, false, err);
 	fault(c, "the log of %" PRIu32 " bytes at offset %" PRIu64 " is not inside the file",
 	      h->log_length, h->log_offset);
 	return 0;
@@ -317,9 +327,9 @@ static int check_all(struct check *c, bool repair, struct err *err)
 		return -1;
 	c->res.total_clusters = v->blocks;
 	c->most = (size_t)(bfile_size(v->file) / VHDX_MIB) + 8;
-	if (add_span(c, 0, VHDX_MIB, err) < 0 || check_log_place(c, err) < 0 ||
-	    add_span(c, v->metadata.offset, v->metadata.length, err) < 0 ||
-	    add_span(c, v->bat_region.offset, v->bat_region.length, err) < 0 ||
+	if (add_span(c, 0, VHDX_MIB, false, err) < 0 || check_log_place(c, err) < 0 ||
+	    add_span(c, v->metadata.offset, v->metadata.length, false, err) < 0 ||
+	    add_span(c, v->bat_region.offset, v->bat_region.length, false, err) < 0 ||
 	    check_bat(c, err) < 0)
 		return -1;
 	check_overlaps(c);

@@ -3,6 +3,7 @@
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
+#include "libcommon/image/blocks.h"
 #include "libcommon/image/cache.h"
 #include "libcommon/image/format/vhdx/vhdx.h"
 
@@ -178,5 +179,5 @@ int vhdx_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret, 
 		join(v, block, entry, max, ret);
 	}
 	ret->len = min_u64(ret->len, max);
-	return cut_at_end(v, block, ret, err);
+	return cut_at_end(v, block, ret, err) < 0 ? -1 : blocks_see_holes(ret, err);
 }
