@@ -69,7 +69,7 @@ struct bulk {
 	bool measuring; /* @file only counts bytes: make no other files, count them there too */
 	/* Set by begin(): it consists of more files, and can only be read back by its name */
 	bool has_files;
-	/* Set by the engine: the image has its name; until then abort() removes extra files */
+	/* Set by the engine: the image is done and has its name; until then abort() removes extra files */
 	bool committed;
 	/* bulk_copy_range()'s own, any thread: */
 	_Atomic unsigned copy_refused; /* ways the file system refused */

@@ -414,3 +414,30 @@ setup() {
 	run find . -name 'b*' -o -name 'target*' -o -name nowhere
 	assert_output ""
 }
+
+@test "a data file: beside the image, counted, kept, replaced by --force, gone after a failure" {
+	mkdir sub
+	random_image a.raw $((3 << 20))
+	vmimg convert -o data_file=d.raw a.raw sub/a.qcow2
+	assert_exists sub/d.raw
+	(cd sub && assert_same_disk ../a.raw a.qcow2 raw qcow2) # for QEMU it lies in the current folder
+	[ "$(vmimg measure --json -O qcow2 -o data_file=d.raw a.raw | jq .required)" = \
+		"$(stat -c %s sub/a.qcow2 sub/d.raw | paste -sd+ | bc)" ]
+	[ "$(vmimg measure --json -O qcow2 -o data_file=d.raw a.raw | jq .fully_allocated)" = \
+		"$(stat -c %s sub/a.qcow2 sub/d.raw | paste -sd+ | bc)" ]
+	refused 5 vmimg convert -o data_file=d.raw a.raw sub/b.qcow2
+	assert_not_exists sub/b.qcow2
+	random_image b.raw $((3 << 20)) 2
+	vmimg convert --force -o data_file=d.raw b.raw sub/a.qcow2
+	(cd sub && assert_same_disk ../b.raw a.qcow2 raw qcow2)
+	vmimg compare b.raw sub/a.qcow2
+	# The data file has its name already when the image cannot get its own: neither of the two stays
+	sanitized && return
+	INJECT_AT=$(INJECT_TRACE=1 LD_PRELOAD=$VMKIT_TOOLS/inject.so vmimg convert --threads=1 -o data_file=e.raw a.raw \
+		sub/e.qcow2 2>&1 | awk '$2 == "linkat" { n = $1 } END { print n }')
+	rm sub/e.qcow2 sub/e.raw
+	INJECT_AT=$INJECT_AT INJECT_HOW=eio LD_PRELOAD=$VMKIT_TOOLS/inject.so run vmimg convert --threads=1 \
+		-o data_file=e.raw a.raw sub/e.qcow2
+	assert_status 1
+	assert_equal "$(ls sub)" $'a.qcow2\nd.raw'
+}

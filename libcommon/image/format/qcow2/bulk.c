@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
@@ -20,6 +21,10 @@ static int open_data_file(struct bulk *b, struct qcow2_bulk *s, struct err *err)
 {
 	const char *name = s->o.data_file, *target = b->params->target_path;
 
+	if (b->measuring) {
+		s->data = b->file; /* borrowed; qcow2_bulk_finish() counts */
+		return 0;
+	}
 	if (!target)
 		return err_set(err, ERR_USAGE,
 			       "data_file needs an image with a name, not a stream");
@@ -34,7 +39,7 @@ static int open_data_file(struct bulk *b, struct qcow2_bulk *s, struct err *err)
 	}
 	if (!strcmp(path, target))
 		return err_set(err, ERR_USAGE, "the data file cannot be the image itself");
-	if (outfile_open(&s->data_out, path, 0, err) < 0)
+	if (outfile_open(&s->data_out, path, b->params->outfile_flags, err) < 0)
 		return err_prefix(err, "data file");
 
 	int fd = dup(outfile_fd(s->data_out));
@@ -84,8 +89,13 @@ static void bulk_abort(struct bulk *b)
 
 	if (!s)
 		return;
-	bfile_close(s->data);
+	if (!b->measuring)
+		bfile_close(s->data);
 	outfile_discard(s->data_out);
+	/* With --force it may have replaced another, which does not come back. */
+	if (s->data_path && !b->committed && !(b->params->outfile_flags & OUTFILE_FORCE))
+		(void)unlink(s->data_path);
+	free(s->data_path);
 	if (s->cluster_size)
 		qcow2_compressors_release(&s->compressors);
 	free(s->l1);
@@ -453,7 +463,7 @@ static int bulk_measure(const struct bulk_params *p, uint64_t data_granules, uin
 		if (qcow2_refcount_layout(used, o.cluster_bits, o.refcount_order, &table, &blocks,
 					  err) < 0)
 			return -1;
-		sizes[i] = (used + table + blocks) << o.cluster_bits;
+		sizes[i] = ((used + table + blocks) << o.cluster_bits) + (o.data_file ? o.size : 0);
 	}
 	*ret_required = sizes[0];
 	*ret_full = sizes[1];

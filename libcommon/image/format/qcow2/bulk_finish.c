@@ -189,16 +189,30 @@ static int write_header(struct bulk *b, uint64_t l1_off, uint64_t reftable_off, 
 	return bfile_pwrite(b->file, buf, s->cluster_size, 0, err);
 }
 
-static int finish_data_file(struct qcow2_bulk *s, struct err *err)
+static int finish_data_file(struct bulk *b, struct err *err)
 {
+	struct qcow2_bulk *s = b->priv;
+
 	if (!s->data)
 		return 0;
+	if (b->measuring) { /* as large as the disk, whatever it holds */
+		s->data = NULL;
+		return bfile_truncate(b->file, bfile_size(b->file) + s->o.size, err);
+	}
 	if (s->o.preallocation >= PREALLOC_FALLOC && s->o.size &&
 	    fallocate(s->data->fd, 0, 0, (off_t)s->o.size) < 0 && errno != EOPNOTSUPP)
 		return err_sys(err, "data file: cannot preallocate");
 	bfile_close(s->data);
 	s->data = NULL;
-	return outfile_commit(steal_ptr(&s->data_out), err);
+
+	CLEANUP_FREE char *path = strdup(outfile_path(s->data_out));
+
+	if (!path)
+		return err_nomem(err);
+	if (outfile_commit(steal_ptr(&s->data_out), err) < 0)
+		return -1;
+	s->data_path = steal_ptr(&path);
+	return 0;
 }
 
 static int set_length(struct bulk *b, uint64_t size, struct err *err)
@@ -237,7 +251,7 @@ int qcow2_bulk_finish(struct bulk *b, struct err *err)
 		       s->cluster_size - s->o.l1_entries * 8 % s->cluster_size, false, err) < 0)
 		return -1;
 	if (write_refcounts(b, table, blocks, err) < 0 || set_length(b, size, err) < 0 ||
-	    finish_data_file(s, err) < 0)
+	    finish_data_file(b, err) < 0)
 		return -1;
 	return write_header(b, l1_off, s->next << bits, table, err);
 }

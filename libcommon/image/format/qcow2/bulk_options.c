@@ -15,7 +15,10 @@ const struct image_option qcow2_options[] = {
 	{"extended_l2", OPTION_BOOL,
 	 "32 subclusters a cluster; needs clusters of 16k or more (off)", NULL},
 	{"lazy_refcounts", OPTION_BOOL, "postpone reference count updates of writers (off)", NULL},
-	{"data_file", OPTION_STRING, "keep guest data in this file, beside the image (none)", NULL},
+	{"data_file", OPTION_STRING,
+	 "keep guest data in this file; a relative name is taken from the image's folder, by QEMU "
+	 "from the current one (none)",
+	 NULL},
 	{"data_file_raw", OPTION_BOOL, "the data file is a raw image of the disk (off)", NULL},
 	{"preallocation", OPTION_CHOICE, "allocate beforehand (off)", "off|metadata|falloc|full"},
 	{NULL, OPTION_BOOL, NULL, NULL},

@@ -66,6 +66,7 @@ struct qcow2_bulk {
 	uint64_t zero_guest; /* its first user */
 	uint32_t zero_uses;
 	struct outfile *data_out;
+	char *data_path;    /* owned; the data file, once it has its name */
 	struct bfile *data; /* external data file, or NULL */
 };
 
