@@ -250,8 +250,12 @@ int outfile_commit(struct outfile *of, struct err *err)
 		(void)unlink(of->path); /* written data may be lost (NFS): it must not look whole */
 		goto out;
 	}
-	if (sync && io_fsync_parent(of->path, err) < 0)
+	if (sync && io_fsync_parent(of->path, err) < 0) {
+		/* What was replaced does not come back: then the new file, which is whole, stays. */
+		if (!(of->flags & OUTFILE_FORCE))
+			(void)unlink(of->path);
 		goto out;
+	}
 	rc = 0;
 out:
 	if (rc < 0) {

@@ -41,7 +41,8 @@ int outfile_fd(const struct outfile *of);
 /** outfile_path() - the final name; borrowed */
 const char *outfile_path(const struct outfile *of);
 
-/** outfile_commit() - consumed, also on failure: then nothing appeared under the final name */
+/** outfile_commit() - consumed, also on failure: then nothing appeared under the final name, or, with OUTFILE_FORCE when
+ *  only the folder could not be synced, the whole file */
 int outfile_commit(struct outfile *of, struct err *err);
 
 /** outfile_discard() - consumed */
