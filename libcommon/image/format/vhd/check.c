@@ -173,27 +173,36 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Blocks that would fit between; the table may lie there, at the end of a disk that was grown */
+static uint64_t room_for(const struct vhd *v, uint64_t from, uint64_t to)
+{
+	uint64_t bat = v->header.bat_offset, bat_end = bat + 4ULL * v->entries;
+
+	if (to <= from)
+		return 0;
+	if (bat >= to || bat_end <= from)
+		return (to - from) / block_bytes(v);
+	return (max_u64(bat, from) - from + to - min_u64(bat_end, to)) / block_bytes(v);
+}
+
 static void check_overlaps(struct check *c)
 {
 	struct vhd *v = c->v;
-	uint64_t stride = block_bytes(v), before;
+	uint64_t before = v->footer.data_offset + VHD_HEADER_BYTES;
 
-	if (!c->n)
-		return;
-	qsort(c->blocks, c->n, sizeof(*c->blocks), by_value);
-	before = v->header.bat_offset + 4ULL * v->entries;
+	if (c->n)
+		qsort(c->blocks, c->n, sizeof(*c->blocks), by_value);
 	for (size_t i = 0; i < c->n; i++) {
 		uint64_t at = (uint64_t)c->blocks[i] * VHD_SECTOR;
 
 		if (i && at < before)
 			fault(c, "two blocks lie over each other at offset %" PRIu64, at);
-		else if (at > before && (at - before) / stride)
-			c->res.leaks += (at - before) / stride;
-		before = max_u64(before, at + stride);
+		else
+			c->res.leaks += room_for(v, before, at);
+		before = max_u64(before, at + block_bytes(v));
 	}
-	if (v->footer_off > before)
-		c->res.leaks += (v->footer_off - before) / stride;
-	c->res.image_end = before;
+	c->res.leaks += room_for(v, before, v->footer_off);
+	c->res.image_end = max_u64(before, v->header.bat_offset + 4ULL * v->entries);
 }
 
 static int check_bat(struct check *c, bool deep, struct err *err)

@@ -16,10 +16,16 @@
 
 enum { REPORTS_MOST = 1000, CHUNK = 64 << 10 };
 
+enum span_kind {
+	SPAN_TABLE,
+	SPAN_BLOCK,
+	SPAN_RESERVED, /* named by an entry that says that nothing is there: it may be another's by now */
+};
+
 /* What lies somewhere in the file */
 struct span {
 	uint64_t off, len;
-	bool reserved; /* named by an entry that says that nothing is there: it may be another's by now */
+	enum span_kind kind;
 };
 
 struct check {
@@ -145,7 +151,8 @@ static int check_regions(struct check *c, bool repair, struct err *err)
 
 /* ---- the BAT */
 
-static int add_span(struct check *c, uint64_t off, uint64_t len, bool reserved, struct err *err)
+static int add_span(struct check *c, uint64_t off, uint64_t len, enum span_kind kind,
+		    struct err *err)
 {
 	if (c->n > c->most) /* some overlap for certain: the first of them tell */
 		return 0;
@@ -158,7 +165,7 @@ static int add_span(struct check *c, uint64_t off, uint64_t len, bool reserved, 
 		c->spans = more;
 		c->room = room;
 	}
-	c->spans[c->n++] = (struct span){off, len, reserved};
+	c->spans[c->n++] = (struct span){off, len, kind};
 	c->res.image_end = max_u64(c->res.image_end, off + len);
 	return 0;
 }
@@ -175,7 +182,7 @@ static int check_place(struct check *c, uint64_t index, uint64_t entry, uint64_t
 		      index, len, at, size);
 		return 0;
 	}
-	return add_span(c, at, len, false, err);
+	return add_span(c, at, len, SPAN_BLOCK, err);
 }
 
 static int check_block(struct check *c, uint64_t index, uint64_t entry, struct err *err)
@@ -189,7 +196,7 @@ static int check_block(struct check *c, uint64_t index, uint64_t entry, struct e
 	case VHDX_UNMAPPED:
 		if ((entry & VHDX_OFFSET) >= VHDX_MIB &&
 		    range_inside(entry & VHDX_OFFSET, v->block_size, bfile_size(v->file)))
-			return add_span(c, entry & VHDX_OFFSET, v->block_size, true, err);
+			return add_span(c, entry & VHDX_OFFSET, v->block_size, SPAN_RESERVED, err);
 		return 0;
 	case VHDX_PARTIAL:
 		if (!v->has_parent)
@@ -272,26 +279,26 @@ static int by_offset(const void *a, const void *b)
 	return x->off < y->off ? -1 : x->off > y->off;
 }
 
+/* Writers leave room behind the tables; between blocks they do not */
 static void check_overlaps(struct check *c)
 {
-	uint64_t end = 0;
-	bool after_reserved = false;
+	struct span last = {0};
 
 	qsort(c->spans, c->n, sizeof(*c->spans), by_offset);
 	for (size_t i = 0; i < c->n; i++) {
 		const struct span *s = &c->spans[i];
+		uint64_t end = last.off + last.len;
 
-		if (s->off < end && !s->reserved && !after_reserved)
+		if (s->off < end && s->kind != SPAN_RESERVED && last.kind != SPAN_RESERVED)
 			fault(c, "two blocks or tables lie over each other at offset %" PRIu64,
 			      s->off);
-		else if (s->off > end && s->off - end >= c->v->block_size)
+		if (s->off > end && last.kind != SPAN_TABLE)
 			c->res.leaks += (s->off - end) / c->v->block_size;
 		if (s->off + s->len >= end)
-			after_reserved = s->reserved;
-		end = max_u64(end, s->off + s->len);
+			last = *s;
 	}
-	if (bfile_size(c->v->file) > end)
-		c->res.leaks += (bfile_size(c->v->file) - end) / c->v->block_size;
+	if (bfile_size(c->v->file) > last.off + last.len && last.kind != SPAN_TABLE)
+		c->res.leaks += (bfile_size(c->v->file) - last.off - last.len) / c->v->block_size;
 	/* A fixed disk has its space set aside, also where QEMU's entries do not say what for */
 	if (c->v->fixed)
 		c->res.leaks = 0;
@@ -312,7 +319,7 @@ static int check_log_place(struct check *c, struct err *err)
 		return 0;
 	if (h->log_offset >= VHDX_MIB &&
 	    range_inside(h->log_offset, h->log_length, bfile_size(c->v->file)))
-		return add_span(c, h->log_offset, h->log_length, false, err);
+		return add_span(c, h->log_offset, h->log_length, SPAN_TABLE, err);
 	fault(c, "the log of %" PRIu32 " bytes at offset %" PRIu64 " is not inside the file",
 	      h->log_length, h->log_offset);
 	return 0;
@@ -327,9 +334,9 @@ static int check_all(struct check *c, bool repair, struct err *err)
 		return -1;
 	c->res.total_clusters = v->blocks;
 	c->most = (size_t)(bfile_size(v->file) / VHDX_MIB) + 8;
-	if (add_span(c, 0, VHDX_MIB, false, err) < 0 || check_log_place(c, err) < 0 ||
-	    add_span(c, v->metadata.offset, v->metadata.length, false, err) < 0 ||
-	    add_span(c, v->bat_region.offset, v->bat_region.length, false, err) < 0 ||
+	if (add_span(c, 0, VHDX_MIB, SPAN_TABLE, err) < 0 || check_log_place(c, err) < 0 ||
+	    add_span(c, v->metadata.offset, v->metadata.length, SPAN_TABLE, err) < 0 ||
+	    add_span(c, v->bat_region.offset, v->bat_region.length, SPAN_TABLE, err) < 0 ||
 	    check_bat(c, err) < 0)
 		return -1;
 	check_overlaps(c);
