@@ -139,6 +139,13 @@ int vmdk_bulk_options_parse(const struct bulk *b, struct vmdk_bulk_options *o, s
 	return 0;
 }
 
+const char *vmdk_own_name(const struct bulk_params *p, const char *unnamed)
+{
+	const char *slash = p->target_path ? strrchr(p->target_path, '/') : NULL;
+
+	return slash ? slash + 1 : p->target_path ? p->target_path : unnamed;
+}
+
 int vmdk_new_text(const struct bulk *b, const struct vmdk_bulk_options *o, uint32_t cid,
 		  const struct vmdk_files *s, const char *type, const char *name, char **ret_text,
 		  size_t *ret_len, struct err *err)

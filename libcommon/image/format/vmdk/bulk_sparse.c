@@ -285,20 +285,14 @@ static int write_extent(struct bulk *b, size_t i, struct err *err)
 	return bfile_pwrite(f, sector, sizeof(sector), 0, err);
 }
 
-static const char *own_name(const struct bulk_params *p)
-{
-	const char *slash = p->target_path ? strrchr(p->target_path, '/') : NULL;
-
-	return slash ? slash + 1 : p->target_path ? p->target_path : "disk.vmdk";
-}
-
 static int write_embedded(struct bulk *b, uint32_t cid, struct err *err)
 {
 	struct sparse_bulk *s = b->priv;
 	CLEANUP_FREE char *text = NULL;
 	size_t len;
 
-	if (vmdk_new_text(b, &s->o, cid, NULL, "SPARSE", own_name(b->params), &text, &len, err) < 0)
+	if (vmdk_new_text(b, &s->o, cid, NULL, "SPARSE", vmdk_own_name(b->params, "disk.vmdk"),
+			  &text, &len, err) < 0)
 		return -1;
 	if (len > (size_t)NEW_DESC_SECTORS * VMDK_SECTOR)
 		return err_set(err, ERR_USAGE, "the names do not fit into the descriptor");

@@ -156,7 +156,7 @@ static struct vmdk_header header(const struct stream_bulk *s, uint64_t gd_sector
 }
 
 /* Header and descriptor: *@ret is owned. The content ID comes of the first grain: a stream cannot go back to tell
- * of the others. The name in it is VMware's own for streams, which go by many. */
+ * of the others. A stream without a name gets VMware's; libvmdk wants to find the file by it. */
 static int make_head(const struct bulk *b, const uint8_t *grain, uint64_t off, uint8_t **ret,
 		     struct err *err)
 {
@@ -173,8 +173,8 @@ static int make_head(const struct bulk *b, const uint8_t *grain, uint64_t off, u
 	if (grain)
 		vmdk_sum_data(&sum, grain, off, NEW_GRAIN);
 	if (vmdk_cid(b, sum, &cid, err) < 0 ||
-	    vmdk_new_text(b, &s->o, cid, NULL, "SPARSE", "generated-stream.vmdk", &text, &len,
-			  err) < 0)
+	    vmdk_new_text(b, &s->o, cid, NULL, "SPARSE",
+			  vmdk_own_name(b->params, "generated-stream.vmdk"), &text, &len, err) < 0)
 		return -1;
 	vmdk_header_encode(&h, head);
 	memcpy(head + VMDK_SECTOR, text, min_u64(len, NEW_DESC_SECTORS * VMDK_SECTOR));

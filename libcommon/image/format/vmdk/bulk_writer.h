@@ -49,6 +49,8 @@ int vmdk_files_commit(struct vmdk_files *s, struct err *err);
 /** vmdk_files_close() - also removes what was committed, unless the image is */
 void vmdk_files_close(const struct bulk *b, struct vmdk_files *s);
 
+/** vmdk_own_name() - how an image in one file calls itself; @unnamed: for a stream */
+const char *vmdk_own_name(const struct bulk_params *p, const char *unnamed);
 /** vmdk_new_text() - the descriptor; @type: of its extents; @s: NULL when the image is one file, called @name */
 int vmdk_new_text(const struct bulk *b, const struct vmdk_bulk_options *o, uint32_t cid,
 		  const struct vmdk_files *s, const char *type, const char *name, char **ret_text,
