@@ -11,7 +11,7 @@
 
 static struct {
 	const char *format, *target_format, *compress, *digest, *snapshot, *backing,
-		*backing_format;
+		*backing_format, *target;
 	struct opt_list options, allow;
 	bool verify, force, shared, no_sync, dry_run;
 	unsigned threads;
@@ -27,6 +27,9 @@ static const struct opt options[] = {
 	 .complete = COMPLETE_FORMAT},
 	{'o', "option", OPT_LIST, &o.options, .arg = "KEY=VALUE",
 	 .help = "an option of the target's format, as cluster_size=1M; several with commas"},
+	{0, "for", OPT_CHOICE, &o.target, .arg = "TARGET",
+	 .help = "what this cloud or hypervisor takes: format, options, size",
+	 .choices = IMAGE_PRESET_NAMES},
 	{'c', "compress", OPT_OPTIONAL, &o.compress, .arg = "ALGORITHM[:LEVEL]",
 	 .help = "compress: zstd or zlib; without a value what suits the format"},
 	{0, "digest", OPT_STRING, &o.digest, .arg = "ALGORITHM",
@@ -55,9 +58,12 @@ static const struct opt options[] = {
 	OPT_END};
 
 static const char *const examples[] = {
-	"vmimg convert disk.raw disk.qcow2", "vmimg convert -c -p disk.raw disk.qcow2",
+	"vmimg convert disk.raw disk.qcow2",
+	"vmimg convert -c -p disk.raw disk.qcow2",
+	"vmimg convert --for azure disk.qcow2 disk.vhd",
 	"vmimg convert --digest sha256 --verify disk.qcow2 disk.raw",
-	"ssh host cat /dev/vg/disk | vmimg convert -f raw -O qcow2 -c - disk.qcow2", NULL};
+	"ssh host cat /dev/vg/disk | vmimg convert -f raw -O qcow2 -c - disk.qcow2",
+	NULL};
 
 static double seconds_since(const struct timespec *start)
 {
@@ -108,6 +114,7 @@ static int dry_run(struct cli *cli, struct image *src, const char *target,
 	if (image_copy_check(src, target, opts, &format, err) < 0)
 		return -1;
 	if (!image_is_stream(src) && !opts->params.compress &&
+	    !(opts->preset && opts->preset->archive) &&
 	    image_measure(src, format, &opts->params, false, &required, &full, err) < 0)
 		return -1;
 	if (cli->json)
@@ -180,7 +187,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	    image_open(&src, argv[0], &open_opts, err) == 0) {
 		opts.params.options = values.values;
 		opts.params.n_options = values.count;
-		rc = convert(cli, src, target, &opts, err);
+		if (new_preset(o.target, out ? NULL : target, &values, &opts.params,
+			       &opts.target_format, &opts.preset, err) == 0)
+			rc = convert(cli, src, target, &opts, err);
 	}
 	image_close(src);
 	new_options_free(&values);

@@ -5,7 +5,7 @@
 #include "libcommon/image/copy/engine.h"
 
 static struct {
-	const char *format, *backing, *backing_format;
+	const char *format, *backing, *backing_format, *target;
 	struct opt_list options, allow;
 	bool force;
 } o;
@@ -16,6 +16,9 @@ static const struct opt options[] = {
 	 .complete = COMPLETE_FORMAT},
 	{'o', "option", OPT_LIST, &o.options, .arg = "KEY=VALUE",
 	 .help = "an option of the format, as cluster_size=1M; several with commas"},
+	{0, "for", OPT_CHOICE, &o.target, .arg = "TARGET",
+	 .help = "what this cloud or hypervisor takes: format, options, size",
+	 .choices = IMAGE_PRESET_NAMES},
 	{'b', "backing", OPT_STRING, &o.backing, .arg = "FILE",
 	 .help = "the image shows this file where nothing has been written; kept as given",
 	 .complete = COMPLETE_FILE},
@@ -54,7 +57,14 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (new_options_parse(&o.options, &values, err) == 0) {
 		opts.params.options = values.values;
 		opts.params.n_options = values.count;
-		rc = image_create(argv[0], &opts, err);
+		if (new_preset(o.target, argv[0], &values, &opts.params, &opts.target_format,
+			       &opts.preset, err) < 0)
+			rc = -1;
+		else if (opts.preset && opts.preset->archive)
+			rc = err_set(err, ERR_USAGE,
+				     "%s takes an archive of a disk: convert makes it", o.target);
+		else
+			rc = image_create(argv[0], &opts, err);
 	}
 	new_options_free(&values);
 	return rc;

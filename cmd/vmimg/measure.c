@@ -7,17 +7,20 @@
 #include "libcommon/image/image.h"
 
 static struct {
-	const char *target_format, *format, *snapshot;
+	const char *target_format, *format, *snapshot, *target;
 	struct opt_list options, allow;
 	uint64_t size;
 	bool scan, shared;
-} o = {.target_format = "raw", .size = UINT64_MAX};
+} o = {.size = UINT64_MAX};
 
 static const struct opt options[] = {
 	{'O', "target-format", OPT_STRING, &o.target_format, .arg = "FORMAT",
 	 .help = "format of the new image (default: raw)", .complete = COMPLETE_FORMAT},
 	{'o', "option", OPT_LIST, &o.options, .arg = "KEY=VALUE",
 	 .help = "an option of that format, as cluster_size=1M; several with commas"},
+	{0, "for", OPT_CHOICE, &o.target, .arg = "TARGET",
+	 .help = "what this cloud or hypervisor takes: format, options, size",
+	 .choices = IMAGE_PRESET_NAMES},
 	{0, "size", OPT_SIZE, &o.size, .arg = "SIZE", .help = "of an empty disk of this size"},
 	{0, "scan", OPT_FLAG, &o.scan,
 	 .help = "read the data and leave zeros out, as convert does: an exact figure"},
@@ -36,10 +39,30 @@ static const struct opt options[] = {
 static const char *const examples[] = {"vmimg measure -O qcow2 disk.raw",
 				       "vmimg measure -O qcow2 -o cluster_size=2M --size 1T", NULL};
 
+/* --for TARGET: format, options, and the size that the disk grows to */
+static int choose(struct image *src, struct new_options *values, struct bulk_params *params,
+		  struct err *err)
+{
+	const struct image_preset *preset;
+
+	if (new_preset(o.target, NULL, values, params, &o.target_format, &preset, err) < 0)
+		return -1;
+	if (!preset)
+		return 0;
+	if (preset->archive)
+		return err_set(err, ERR_USAGE,
+			       "the size of a compressed archive is not known before");
+	if (src && image_is_stream(src))
+		return err_set(err, ERR_USAGE, "--for needs a disk whose size is known");
+	return image_preset_size(preset, src ? image_size(src) : params->size, &params->size, err);
+}
+
 static int measure(struct cli *cli, struct image *src, struct bulk_params *params, struct err *err)
 {
 	uint64_t required, full;
 
+	if (!o.target_format)
+		o.target_format = "raw";
 	if (image_measure(src, o.target_format, params, o.scan, &required, &full, err) < 0)
 		return -1;
 	if (cli->json)
@@ -73,7 +96,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	    (sized || image_open(&src, argv[0], &opts, err) == 0)) {
 		params.options = values.values;
 		params.n_options = values.count;
-		rc = measure(cli, src, &params, err);
+		rc = choose(src, &values, &params, err) < 0 ? -1 : measure(cli, src, &params, err);
 	}
 	image_close(src);
 	new_options_free(&values);

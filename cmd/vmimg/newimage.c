@@ -102,3 +102,31 @@ int new_compression_parse(const char *text, struct bulk_params *ret, struct err 
 	ret->compress_level = (int)level;
 	return 0;
 }
+
+int new_preset(const char *name, const char *target, struct new_options *o,
+	       struct bulk_params *params, const char **format, const struct image_preset **ret,
+	       struct err *err)
+{
+	struct image_option_value *room;
+
+	*ret = NULL;
+	if (!name)
+		return 0;
+	if (image_preset_find(ret, name, err) < 0)
+		return -1;
+	room = calloc(o->count + PRESET_OPTIONS, sizeof(*room));
+	if (!room)
+		return err_nomem(err);
+
+	int rc = image_preset_apply(*ret, *format, target, params, room, format, err);
+
+	/* In place of the user's own, which it begins with */
+	if (rc == 0 && params->options == room) {
+		free(o->values);
+		o->values = room;
+		o->count = params->n_options;
+	} else {
+		free(room);
+	}
+	return rc;
+}

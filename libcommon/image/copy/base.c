@@ -5,6 +5,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/image/copy/parts.h"
 #include "libcommon/image/layers.h"
+#include "libcommon/image/preset.h"
 
 int base_open(struct image **ret, const char *target, const struct copy_opts *opts,
 	      struct bulk_params *params, struct err *err)
@@ -47,9 +48,12 @@ int image_create(const char *target, const struct copy_opts *opts, struct err *e
 {
 	struct target t;
 	struct copy_stats stats;
+	uint64_t size = opts->params.size;
 	int rc;
 
-	if (target_open(&t, NULL, target, opts, opts->params.size, err) < 0)
+	if (opts->preset && image_preset_size(opts->preset, size, &size, err) < 0)
+		return -1;
+	if (target_open(&t, NULL, target, opts, size, err) < 0)
 		return -1;
 	progress_begin(opts->progress, "create", t.params.size);
 	rc = target_finish(&t, NULL, &stats, err);

@@ -6,6 +6,8 @@
 #include "libcommon/base/pipeline.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/image/copy/parts.h"
+#include "libcommon/image/preset.h"
+#include "libcommon/image/protocol/nbd.h"
 
 struct copy {
 	struct image *src;
@@ -254,6 +256,9 @@ static int open_target(struct copy *c, const char *target, struct err *err)
 	uint64_t size = image_is_stream(c->src) ? 0 : image_size(c->src);
 	uint64_t want = c->opts->params.size;
 
+	if (c->opts->preset &&
+	    image_preset_size(c->opts->preset, max_u64(want, size), &want, err) < 0)
+		return -1;
 	if (want && want < size)
 		return err_set(err, ERR_USAGE,
 			       "a disk of %" PRIu64 " bytes does not fit into one of %" PRIu64,
@@ -288,6 +293,10 @@ int image_copy_check(struct image *src, const char *target, const struct copy_op
 {
 	struct copy c = {.src = src, .opts = opts};
 
+	if (opts->preset && opts->preset->archive) {
+		*ret_format = "tar.gz";
+		return archive_check(opts, err);
+	}
 	if (opts->digest && digest_new(&c.digest, opts->digest, err) < 0)
 		return -1;
 	digest_free(c.digest);
@@ -307,7 +316,8 @@ static int takes_stream(const struct copy_opts *opts, const char *target, bool *
 
 	if (target_format(&format, opts->target_format, target, err) < 0)
 		return -1;
-	*ret = strcmp(format->name, "raw") == 0 && !opts->verify && !opts->params.backing_name &&
+	*ret = strcmp(format->name, "raw") == 0 && !opts->verify && !opts->preset &&
+	       !opts->params.backing_name && !nbd_is_uri(target) &&
 	       !(stat(target, &st) == 0 && S_ISBLK(st.st_mode));
 	return 0;
 }
@@ -321,6 +331,8 @@ int image_copy(struct image *src, const char *target, const struct copy_opts *op
 	int rc;
 
 	*ret = (struct copy_stats){0};
+	if (opts->preset && opts->preset->archive)
+		return archive_copy(src, target, opts, ret, err);
 	if (image_is_stream(src)) {
 		if (takes_stream(opts, target, &direct, err) < 0)
 			return -1;

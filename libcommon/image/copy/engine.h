@@ -6,6 +6,8 @@
 #include "libcommon/image/bulk.h"
 #include "libcommon/image/image.h"
 
+struct image_preset;
+
 struct copy_opts {
 	unsigned threads;   /* 0: all that this process may use */
 	const char *digest; /* algorithm over the virtual content, or NULL */
@@ -16,9 +18,15 @@ struct copy_opts {
 	uint64_t rate_limit; /* bytes a second of data read; 0: none */
 	struct progress *progress;
 	const char *target_format; /* NULL: by the target's suffix; raw for "-" and block devices */
+	/* Borrowed: written to in order, without going back, by formats that can be streamed; the target is a name
+	 * only then, and nothing is synced or verified. NULL: the target is what it names */
+	struct bfile *target_file;
 	/* Folders outside of the target's where params.backing_name may lie */
 	const char *const *allow_dirs;
 	size_t n_allow_dirs;
+	/* The disk grows to a size that this takes (preset.h), for an archive: it is written instead of an image. The
+	 * format and options are the caller's: image_preset_apply(). NULL: none */
+	const struct image_preset *preset;
 	/* For the new image. size 0: the source's size; target_is_zero, target_path, threads: the engine's */
 	struct bulk_params params;
 };

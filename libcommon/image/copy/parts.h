@@ -6,6 +6,8 @@
  *	target.c	choosing, making, finishing, dropping the target
  *	outstream.c	to a pipe in order; spool files
  *	base.c		the backing file of a new image; create.c: image_create()
+ *	archive.c	disk.raw in a tar.gz
+ *	commit.c rebase.c	work on chains: chain.h
  *	compare.c image_digest.c measure.c rate.c	one subject each
  */
 #ifndef VMKIT_COPY_PARTS_H
@@ -181,6 +183,12 @@ int spool_send(int fd, uint64_t size, struct err *err);
 /** spool_image() - read a stream to its end into a spool file and open that as raw; owned */
 int spool_image(struct image *stream, struct progress *progress, struct image **ret,
 		struct err *err);
+
+/** archive_copy() - image_copy() for a preset that wants an archive */
+int archive_copy(struct image *src, const char *target, const struct copy_opts *opts,
+		 struct copy_stats *ret, struct err *err);
+/** archive_check() - options that it cannot have */
+int archive_check(const struct copy_opts *opts, struct err *err);
 
 /** base_open() - the backing file that @params name, as opening the finished @target would find it */
 int base_open(struct image **ret, const char *target, const struct copy_opts *opts,

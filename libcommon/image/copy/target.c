@@ -11,6 +11,8 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/io.h"
 #include "libcommon/image/copy/parts.h"
+#include "libcommon/image/preset.h"
+#include "libcommon/image/protocol/nbd.h"
 
 /* Write-back is asked for this often, so that fsync at the end finds little left to do. */
 enum { WRITEBACK_BYTES = 32 << 20 };
@@ -20,7 +22,8 @@ int target_format(const struct image_format **ret, const char *name, const char 
 {
 	struct stat st;
 
-	if (!name && (strcmp(target, "-") == 0 || (stat(target, &st) == 0 && S_ISBLK(st.st_mode))))
+	if (!name && (strcmp(target, "-") == 0 || nbd_is_uri(target) ||
+		      (stat(target, &st) == 0 && S_ISBLK(st.st_mode))))
 		name = "raw";
 	if (name) {
 		if (image_format_find(ret, name, err) < 0)
@@ -42,11 +45,16 @@ int target_format(const struct image_format **ret, const char *name, const char 
 static int refuse_layers(const struct target *t, struct image *img, const char *what,
 			 struct err *err)
 {
-	for (struct image *layer = img; layer && t->has_id; layer = image_backing(layer)) {
+	bool nbd = nbd_is_uri(t->name);
+
+	for (struct image *layer = img; layer && (t->has_id || nbd); layer = image_backing(layer)) {
 		struct stat st;
 
-		if (!layer->file || layer->file->fd < 0 || fstat(layer->file->fd, &st) < 0 ||
-		    !same_inode(&st, &t->id))
+		if (!layer->file)
+			continue;
+		if (nbd ? strcmp(layer->file->name, t->name) != 0
+			: layer->file->fd < 0 || fstat(layer->file->fd, &st) < 0 ||
+				    !same_inode(&st, &t->id))
 			continue;
 		err_set(err, ERR_USAGE, "is %s%s itself", layer == img ? "" : "a layer of ", what);
 		return err_object(err, t->name);
@@ -97,13 +105,20 @@ static int open_file(struct target *t, struct image *src, struct err *err)
 
 static int open_device(struct target *t, struct err *err)
 {
+	bool nbd = nbd_is_uri(t->name);
+
 	if (!t->opts->force) {
-		err_set(err, ERR_EXISTS, "is a block device and would be overwritten");
+		err_set(err, ERR_EXISTS, "is a%s and would be overwritten",
+			nbd ? "n NBD export" : " block device");
 		err_hint(err, "--force writes to it");
 		return err_object(err, t->name);
 	}
-	if (bfile_open(&t->file, t->name, BFILE_RDWR | BFILE_LOCK_WRITE, err) < 0)
+	if (nbd) {
+		if (nbd_file_open(&t->file, t->name, true, err) < 0)
+			return -1;
+	} else if (bfile_open(&t->file, t->name, BFILE_RDWR | BFILE_LOCK_WRITE, err) < 0) {
 		return -1;
+	}
 	t->params.target_is_zero = false;
 	return 0;
 }
@@ -132,8 +147,21 @@ static int open_spool(struct target *t, struct image *src, struct err *err)
 	return bfile_of_fd(&t->file, fd, "standard output", true, err);
 }
 
+/* A part of a larger file that the caller writes. */
+static int take_file(struct target *t, struct err *err)
+{
+	if (!t->bulk.ops->can_stream)
+		return err_set(err, ERR_UNSUPPORTED, "%s cannot be written in order",
+			       t->format->name);
+	t->kind = TARGET_PIPE;
+	t->file = t->opts->target_file;
+	return 0;
+}
+
 static int choose(struct target *t, struct image *src, struct err *err)
 {
+	if (t->opts->target_file)
+		return take_file(t, err);
 	if (strcmp(t->name, "-") == 0) {
 		t->has_id = fstat(STDOUT_FILENO, &t->id) == 0 && !S_ISFIFO(t->id.st_mode);
 		t->params.target_path = NULL;
@@ -143,7 +171,9 @@ static int choose(struct target *t, struct image *src, struct err *err)
 									: TARGET_SPOOL;
 	} else {
 		t->has_id = stat(t->name, &t->id) == 0;
-		t->kind = t->has_id && S_ISBLK(t->id.st_mode) ? TARGET_DEVICE : TARGET_FILE;
+		t->kind = nbd_is_uri(t->name) || (t->has_id && S_ISBLK(t->id.st_mode))
+				  ? TARGET_DEVICE
+				  : TARGET_FILE;
 	}
 	if (refuse_layers(t, src, "the source", err) < 0 ||
 	    refuse_layers(t, t->base, "the backing file", err) < 0)
@@ -251,8 +281,13 @@ static bool names_others(const struct target *t)
 
 static int finish_file(struct target *t, bool verify_by_name, struct image *src, struct err *err)
 {
-	int rc = outfile_commit(t->of, err);
+	int rc = 0;
 
+	/* Windows refuses sparse files */
+	if (t->opts->preset && t->opts->preset->no_holes && bfile_size(t->file) &&
+	    fallocate(t->file->fd, 0, 0, (off_t)bfile_size(t->file)) < 0 && errno != EOPNOTSUPP)
+		return err_sys(err, "cannot allocate %" PRIu64 " bytes", bfile_size(t->file));
+	rc = outfile_commit(t->of, err);
 	t->of = NULL;
 	if (rc == 0 && verify_by_name) {
 		rc = verify(t, true, src, err);
@@ -310,7 +345,7 @@ void target_close(struct target *t)
 {
 	if (t->begun && t->bulk.ops->abort)
 		t->bulk.ops->abort(&t->bulk);
-	if (t->file)
+	if (t->file && t->file != t->opts->target_file)
 		bfile_close(t->file);
 	outfile_discard(t->of);
 	if (t->old)
