@@ -7,10 +7,12 @@
 
 #include "cmd/vmimg/vmimg.h"
 #include "libcommon/image/format.h"
+#include "libcommon/image/preset.h"
 
 static const struct verb *const verbs[] = {
-	&verb_info,    &verb_convert, &verb_create, &verb_check,  &verb_compare, &verb_map,
-	&verb_measure, &verb_digest,  &verb_resize, &verb_commit, &verb_rebase,	 NULL,
+	&verb_info,   &verb_convert, &verb_create, &verb_check,	 &verb_compare,
+	&verb_map,    &verb_measure, &verb_digest, &verb_resize, &verb_commit,
+	&verb_rebase, NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)
@@ -48,6 +50,13 @@ static void man(FILE *out)
 				      o->choices ? o->choices : "VALUE", o->help);
 		(void)fputc('\n', out);
 	}
+	(void)fputs(".SH TARGETS\n"
+		    "What \\fB\\-\\-for\\fR makes; disks grow to the sizes that a target takes.\n"
+		    "The backup GPT of a disk that grew is not at its end any more:\n"
+		    "\\fBvmimg resize \\fIIMAGE\\fB +0\\fR moves it.\n",
+		    out);
+	for (const struct image_preset *p = image_presets; p->name; p++)
+		(void)fprintf(out, ".TP\n.B %s\n%s.\n", p->name, p->summary);
 }
 
 static const struct program program = {
