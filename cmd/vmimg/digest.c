@@ -1,4 +1,5 @@
 /* vmimg digest: what sha256sum would say of the disk as a raw file. */
+#include <errno.h>
 #include <string.h>
 
 #include "cmd/vmimg/vmimg.h"
@@ -35,7 +36,7 @@ static const char *const examples[] = {"vmimg digest disk.qcow2",
 				       "vmimg digest --json disk.qcow2", NULL};
 
 /* As sha256sum: a name with a newline or a backslash is escaped, and a backslash before the line says so. */
-static void print_line(const char *hex, const char *name)
+static int print_line(const char *hex, const char *name, struct err *err)
 {
 	bool escape = strpbrk(name, "\\\n\r") != NULL;
 
@@ -52,7 +53,10 @@ static void print_line(const char *hex, const char *name)
 			(void)putchar(*name);
 	}
 	(void)putchar('\n');
-	(void)fflush(stdout); /* the next one may take minutes */
+	errno = 0;
+	if (fflush(stdout) != 0) /* now: the next one may take minutes */
+		return err_sys(err, "cannot write to standard output");
+	return 0;
 }
 
 static int digest_one(struct cli *cli, const char *name, json_t *list, struct err *err)
@@ -70,7 +74,7 @@ static int digest_one(struct cli *cli, const char *name, json_t *list, struct er
 		return -1;
 	rc = image_digest(img, o.algorithm, o.threads, &cli->progress, hex, err);
 	if (rc == 0 && !cli->json)
-		print_line(hex, name);
+		rc = print_line(hex, name, err);
 	if (rc == 0 && cli->json &&
 	    json_array_append_new(list,
 				  json_pack("{s:o, s:s, s:s, s:I}", "name", cli_json_string(name),

@@ -60,6 +60,7 @@ static enum err_code code_of_errno(int e)
 	case EDQUOT:
 		return ERR_NO_SPACE;
 	case ENOENT:
+	case ENOTDIR:
 		return ERR_NOT_FOUND;
 	case EACCES:
 	case EPERM:

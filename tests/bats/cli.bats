@@ -73,6 +73,9 @@ verbs() { "$1" --help | awk '/^Verbs:/ { on = 1; next } /^$/ { on = 0 } on && /^
 	[ -z "$output" ]
 	[ "$(jq -r '.error | "\(.status) \(.code) \(.object)"' <<<"$stderr")" = "4 not_found missing.qcow2" ]
 	jq -e '.error.message | length > 5' <<<"$stderr"
+	: >file
+	refused 4 vmimg info file/missing.qcow2
+	refused 4 vmbackup -r file list
 }
 
 @test "names that drive a terminal or are not UTF-8 are escaped" {
@@ -108,6 +111,8 @@ verbs() { "$1" --help | awk '/^Verbs:/ { on = 1; next } /^$/ { on = 0 } on && /^
 	run_split bash -c 'vmimg info --json a.qcow2 >/dev/full'
 	assert_status 13
 	[ "$(jq .error.status <<<"$stderr")" = 13 ]
+	run_split bash -c 'vmimg digest a.qcow2 >/dev/full'
+	assert_status 13
 	run_split bash -c 'vmimg info a.qcow2 >&-'
 	assert_status 1
 	run_split bash -c 'vmimg --help >/dev/full'
