@@ -37,6 +37,8 @@ override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
 
 # What is linked; scripts/deps.sh names the Debian packages of these.
 PACKAGES := jansson libcrypto libzstd libdeflate libisal zlib
+# Loaded while running (dlopen), never linked: headers are enough.
+LOADED_PACKAGES := libnbd libarchive libxml-2.0
 UNIT_PACKAGES := cmocka
 
 PROGRAMS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.c))))
@@ -45,6 +47,10 @@ LIB_SOURCES := $(shell find libcommon -name '*.c' | LC_ALL=C sort)
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY := $(BUILD)/libvmkit.a
 BINARIES := $(PROGRAMS:%=$(BUILD)/bin/%)
+# nbdkit is a program that loads a plugin of ours: built where its headers are.
+PLUGIN_SOURCES := $(if $(shell pkg-config --exists nbdkit && echo yes),$(wildcard cmd/*/plugin/*.c))
+PLUGINS := $(patsubst cmd/%/plugin/plugin.c,$(BUILD)/libexec/vmkit/nbdkit-%-plugin.so, \
+	$(filter %/plugin.c,$(PLUGIN_SOURCES)))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
@@ -59,22 +65,25 @@ WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototype
 	-Wcast-qual -Wwrite-strings -fno-common
 # Where bytes from outside are parsed, no conversion is silent. The exceptions keep -Wconversion without signs;
 # so do sanitizer builds, where gcc 12 warns of its own casts.
-CONVERSION := libcommon/image/% libcommon/repo/%
+CONVERSION := libcommon/image/% libcommon/repo/% libcommon/package/%
 CONVERSION_UNSIGNED := libcommon/image/format/qcow2/bulk.c
 conversion = $(if $(filter $(CONVERSION),$<),-Wconversion) \
 	$(if $(SAN)$(filter $(CONVERSION_UNSIGNED),$<),-Wno-sign-conversion)
-PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null || echo missing)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) $(LOADED_PACKAGES) 2>/dev/null || echo missing)
 ifneq ($(filter missing,$(PKG_CFLAGS)),)
 ifneq ($(filter-out clean help uninstall,$(or $(MAKECMDGOALS),all)),)
-$(error a library is missing (one of: $(PACKAGES)); run scripts/deps.sh build)
+$(error a library is missing (one of: $(PACKAGES) $(LOADED_PACKAGES)); run scripts/deps.sh build)
 endif
 endif
 CPPFLAGS_ALL := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -DVMKIT_VERSION='"$(VERSION)"' $(PKG_CFLAGS) \
 	$(CPPFLAGS)
 CFLAGS ?= $(if $(SAN),-O1,-O2) -g
-CFLAGS_ALL = -std=gnu17 $(WARNINGS) $(WERROR) -pthread -fPIE -fstack-protector-strong -MMD -MP $(CFLAGS)
+# The library becomes part of programs and of a plugin: position independent for both, no symbol open to others.
+PIC := -fPIC -fno-semantic-interposition -fvisibility=hidden
+CFLAGS_ALL = -std=gnu17 $(WARNINGS) $(WERROR) -pthread $(PIC) -fstack-protector-strong -MMD -MP $(CFLAGS)
 LDFLAGS_ALL = -pthread -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
-LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+# libbz2 has no pkg-config file in Debian 12.
+LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lbz2
 UNIT_LIBS = $(shell pkg-config --libs $(UNIT_PACKAGES))
 ifneq ($(SAN),)
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -99,7 +108,7 @@ say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
 .PHONY: all lib unit fuzzers tools man completions lint format check test fuzz bench cov-report install \
 	install-strip uninstall clean help FORCE
-all: $(BINARIES)		## the programs (the default)
+all: $(BINARIES) $(PLUGINS)	## the programs (the default)
 lib: $(LIBRARY)			## libcommon alone
 unit: $(UNIT_TESTS)		## unit tests, built
 fuzzers: $(FUZZERS)		## fuzz targets, built: libFuzzer with FUZZ=1, else a driver that replays files
@@ -136,6 +145,11 @@ $$(BUILD)/bin/$(1): $$(patsubst %.c,$$(BUILD)/%.o,$$(sort $$(wildcard cmd/$(1)/*
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
+
+$(BUILD)/libexec/vmkit/nbdkit-%-plugin.so: $(BUILD)/cmd/%/plugin/plugin.o $(LIBRARY)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -shared -o $@ $^ $(LIBS)
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_SHARED) $(LIBRARY)
 	@mkdir -p $(@D)
@@ -191,6 +205,7 @@ cov-report:			## tests with coverage, then lines covered by file
 	$(Q)tests/coverage.sh build-cov
 
 bindir := $(PREFIX)/bin
+libexecdir := $(PREFIX)/libexec/vmkit
 man1dir := $(PREFIX)/share/man/man1
 docdir := $(PREFIX)/share/doc/vmkit
 bashdir := $(PREFIX)/share/bash-completion/completions
@@ -203,6 +218,10 @@ STRIP_FLAG :=
 install: all man		## programs, man pages, completions, documents; DESTDIR= PREFIX=
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(man1dir) $(docdir)/docs $(bashdir) $(zshdir) $(fishdir))
 	$(INSTALL) -m 755 $(STRIP_FLAG) $(BINARIES) $(DESTDIR)$(bindir)
+ifneq ($(PLUGINS),)
+	$(INSTALL) -d $(DESTDIR)$(libexecdir)
+	$(INSTALL) -m 644 $(STRIP_FLAG) $(PLUGINS) $(DESTDIR)$(libexecdir)
+endif
 	$(INSTALL) -m 644 $(MAN_PAGES) $(DESTDIR)$(man1dir)
 	$(INSTALL) -m 644 LICENSE README.md $(DESTDIR)$(docdir)
 	$(INSTALL) -m 644 $(wildcard docs/*.md) $(DESTDIR)$(docdir)/docs
@@ -220,6 +239,7 @@ uninstall:			## what install put there; give the same DESTDIR and PREFIX
 		rm -f $(DESTDIR)$(bindir)/$$p $(DESTDIR)$(man1dir)/$$p.1 $(DESTDIR)$(bashdir)/$$p \
 			$(DESTDIR)$(zshdir)/_$$p $(DESTDIR)$(fishdir)/$$p.fish; \
 	done
+	rm -f $(addprefix $(DESTDIR)$(libexecdir)/,$(notdir $(PLUGINS)))
 	rm -rf $(DESTDIR)$(docdir)
 
 clean:				## every build folder
@@ -232,5 +252,5 @@ help:				## this list
 .PRECIOUS: $(BUILD)/%.o
 .DELETE_ON_ERROR:
 
--include $(wildcard $(LIB_OBJECTS:.o=.d) $(PROGRAM_SOURCES:%.c=$(BUILD)/%.d) $(UNIT_SHARED:.o=.d) \
+-include $(wildcard $(LIB_OBJECTS:.o=.d) $(PROGRAM_SOURCES:%.c=$(BUILD)/%.d) $(PLUGIN_SOURCES:%.c=$(BUILD)/%.d) $(UNIT_SHARED:.o=.d) \
 	$(FUZZ_SHARED:.o=.d) $(BUILD)/tests/*/*.d)

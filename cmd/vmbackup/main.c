@@ -7,6 +7,7 @@
 
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/image/format.h"
+#include "libcommon/image/protocol/nbd.h"
 
 static const char *repository;
 
@@ -110,5 +111,6 @@ static const struct program program = {
 int main(int argc, char **argv)
 {
 	repo_register(&vmbackup_key);
+	nbd_register();
 	return cli_main(&program, argc, argv);
 }

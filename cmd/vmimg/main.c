@@ -8,11 +8,12 @@
 #include "cmd/vmimg/vmimg.h"
 #include "libcommon/image/format.h"
 #include "libcommon/image/preset.h"
+#include "libcommon/image/protocol/nbd.h"
 
 static const struct verb *const verbs[] = {
 	&verb_info,   &verb_convert, &verb_create, &verb_check,	 &verb_compare,
 	&verb_map,    &verb_measure, &verb_digest, &verb_resize, &verb_commit,
-	&verb_rebase, NULL,
+	&verb_rebase, &verb_serve,   NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)
@@ -70,5 +71,7 @@ static const struct program program = {
 
 int main(int argc, char **argv)
 {
+	nbd_register();
+	repo_register(&vmimg_key);
 	return cli_main(&program, argc, argv);
 }

@@ -3,6 +3,7 @@
 #define VMKIT_VMIMG_H
 
 #include "libcommon/cli/cli.h"
+#include "libcommon/repo/repo.h"
 
 extern const struct verb verb_check;
 extern const struct verb verb_commit;
@@ -15,5 +16,9 @@ extern const struct verb verb_map;
 extern const struct verb verb_measure;
 extern const struct verb verb_rebase;
 extern const struct verb verb_resize;
+extern const struct verb verb_serve;
+
+/* For repo: names; asks when a repository is encrypted (serve.c) */
+extern const struct repo_key_source vmimg_key;
 
 #endif

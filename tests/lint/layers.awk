@@ -24,6 +24,7 @@ BEGIN {
 	door["^linux/kvm\\.h$"] = "^libcommon/runner/"
 	door["^curl/"] = "^libcommon/repo/backend_s3"
 	door["^libnbd\\.h$"] = "^libcommon/image/protocol/"
+	door["^nbdkit-"] = "^cmd/[a-z]*/plugin/"
 	door["^xxhash\\.h$"] = "^libcommon/(base|repo|image)/"
 	door["^cmocka\\.h$"] = "^tests/unit/"
 }
