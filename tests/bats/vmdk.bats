@@ -283,6 +283,24 @@ le64() { od -An -v -tu8 -j "$(($2))" -N 8 "$1" | tr -d ' '; }
 	refused 9 vmimg convert se.vmdk x.raw
 }
 
+@test "vmdk: small grains, grains in any order, extents by qemu-img" {
+	random_image a.raw 5000192 3
+	for kind in hosted stream; do
+		python3 "$ROOT/tests/vmdk_make.py" $kind a.raw $kind.vmdk
+		same_as a.raw $kind.vmdk
+		run -0 vmimg check --deep $kind.vmdk
+	done
+	python3 "$ROOT/tests/vmdk_make.py" hosted a.raw zeros.vmdk whole
+	same_as a.raw zeros.vmdk
+	run -0 vmimg check zeros.vmdk
+	# compressed ones off the grid of the disk
+	describe m.vmdk custom 'RW 7 ZERO' 'RW 9766 SPARSE "stream.vmdk"'
+	{ head -c 3584 /dev/zero; cat a.raw; } >want.raw
+	run -0 vmimg compare want.raw m.vmdk
+	run -0 vmimg digest m.vmdk
+	[ "${output%% *}" = "$(sha256 want.raw)" ]
+}
+
 @test "vmdk: extents of several kinds, parts of one file, lines with CR" {
 	random_image f.raw 3000320 3
 	random_image s.raw 2000384 4
