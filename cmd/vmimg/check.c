@@ -2,10 +2,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cmd/vmimg/packages.h"
 #include "cmd/vmimg/vmimg.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/size.h"
 #include "libcommon/image/image.h"
+#include "libcommon/package/package.h"
 
 static const char *format, *repair;
 static bool deep, shared;
@@ -134,6 +136,11 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (repair && shared) {
 		err_set(err, ERR_USAGE, "an image in use cannot be repaired");
 		return err_hint(err, "leave out --force-share");
+	}
+	if (package_named(argv[0], format)) {
+		if (repair)
+			return err_set(err, ERR_UNSUPPORTED, "packages cannot be repaired");
+		return check_package(cli, package_path(argv[0]), opts.flags, deep, err);
 	}
 	if (image_open(&img, argv[0], &opts, err) < 0)
 		return -1;

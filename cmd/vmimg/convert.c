@@ -1,17 +1,24 @@
 /* vmimg convert: one image into another format. */
+#include <limits.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "cmd/vmimg/newimage.h"
+#include "cmd/vmimg/packages.h"
 #include "cmd/vmimg/vmimg.h"
+#include "libcommon/base/cleanup.h"
 #include "libcommon/base/size.h"
 #include "libcommon/image/copy/engine.h"
 #include "libcommon/image/image.h"
+#include "libcommon/package/package.h"
+
+static struct machine_options machine;
 
 static struct {
 	const char *format, *target_format, *compress, *digest, *snapshot, *backing,
-		*backing_format, *target;
+		*backing_format, *target, *disk;
 	struct opt_list options, allow;
 	bool verify, force, shared, no_sync, dry_run;
 	unsigned threads;
@@ -46,6 +53,23 @@ static const struct opt options[] = {
 	{0, "allow-backing", OPT_LIST, &o.allow, .arg = "DIR",
 	 .help = "folder outside of the image's own where its chain may lead",
 	 .complete = COMPLETE_DIR},
+	{0, "disk", OPT_STRING, &o.disk, .arg = "NAME",
+	 .help = "the disk of an OVA or OVF to read: its id, file name or number"},
+	{0, "name", OPT_STRING, &machine.name, .arg = "NAME",
+	 .help = "to an OVA: name of the machine; default: that of the target"},
+	{0, "cpus", OPT_UINT, &machine.cpus, .arg = "N",
+	 .help = "to an OVA: virtual processors (1)", .min = 1, .max = MACHINE_CPUS_MAX},
+	{0, "memory", OPT_SIZE, &machine.memory, .arg = "SIZE",
+	 .help = "to an OVA: memory, rounded up to 4 MiB (1G)"},
+	{0, "firmware", OPT_CHOICE, &machine.firmware, .arg = "FIRMWARE",
+	 .help = "to an OVA: what boots the machine (bios)", .choices = "bios|efi|efi-secure"},
+	{0, "nic", OPT_LIST, &machine.nics, .arg = "NETWORK[,MODEL]",
+	 .help = "to an OVA: a network card (e1000, e1000e, vmxnet3, pcnet32); may be repeated"},
+	{0, "os", OPT_STRING, &machine.os, .arg = "SYSTEM",
+	 .help = "to an OVA: operating system, as debian or windows, or its number in CIM"},
+	{0, "domain-xml", OPT_STRING, &machine.domain_xml, .arg = "FILE",
+	 .help = "to an OVA: take from a libvirt domain what the options do not say",
+	 .complete = COMPLETE_FILE},
 	{0, "force", OPT_FLAG, &o.force, .help = "replace an existing target, write to a device"},
 	{0, "threads", OPT_UINT, &o.threads, .arg = "N",
 	 .help = "threads; default: the processors this process may use", .min = 1, .max = 1024},
@@ -62,6 +86,8 @@ static const char *const examples[] = {
 	"vmimg convert -c -p disk.raw disk.qcow2",
 	"vmimg convert --for azure disk.qcow2 disk.vhd",
 	"vmimg convert --digest sha256 --verify disk.qcow2 disk.raw",
+	"vmimg convert --disk 2 appliance.ova data.qcow2",
+	"vmimg convert --memory 4G --cpus 2 --nic 'VM Network' root.qcow2 data.raw web.ova",
 	"ssh host cat /dev/vg/disk | vmimg convert -f raw -O qcow2 -c - disk.qcow2",
 	NULL};
 
@@ -150,9 +176,65 @@ static int convert(struct cli *cli, struct image *src, const char *target,
 	return print_result(cli, src, target, &stats, seconds_since(&start), err);
 }
 
+/* "ova:FILE#DISK" of --disk and the name of a package, owned; NULL without --disk. */
+static int disk_name(const char *source, char **ret, struct err *err)
+{
+	*ret = NULL;
+	if (!o.disk)
+		return 0;
+	if (!package_named(source, o.format)) {
+		err_set(err, ERR_USAGE, "is no OVA or OVF: --disk names nothing");
+		return err_object(err, source);
+	}
+	return asprintf(ret, "ova:%s#%s", package_path(source), o.disk) < 0 ? err_nomem(err) : 0;
+}
+
+static bool to_package(const char *target)
+{
+	return o.target_format ? strcmp(o.target_format, "ova") == 0 : package_named(target, NULL);
+}
+
+/* Disks are streamOptimized VMDKs whatever is asked, so nothing may be asked. */
+static int make_package(struct cli *cli, int argc, char **argv, const struct image_open_opts *open,
+			struct err *err)
+{
+	const char *target = argv[argc - 1];
+	const char *bad = o.options.count ? "-o"
+			  : o.backing	  ? "-B"
+			  : o.digest	  ? "--digest"
+			  : o.target	  ? "--for"
+			  : o.disk	  ? "--disk (name it ova:FILE#DISK)"
+					  : NULL;
+	struct bulk_params params = {0};
+
+	if (bad)
+		return err_set(err, ERR_USAGE, "an OVA is made without %s", bad);
+	if (!o.target_format && package_named(target, NULL) &&
+	    strcasecmp(target + strlen(target) - 4, ".ovf") == 0) {
+		err_set(err, ERR_UNSUPPORTED, "an OVF with files beside it is not written");
+		return err_hint(err, "name the target .ova");
+	}
+	if (new_compression_parse(o.compress, &params, err) < 0)
+		return -1;
+	if (params.compress_codec != CODEC_NONE && params.compress_codec != CODEC_DEFLATE)
+		return err_set(err, ERR_USAGE, "disks of an OVA are compressed with zlib");
+
+	const struct ova_write_opts opts = {.threads = o.threads,
+					    .force = o.force,
+					    .no_sync = o.no_sync,
+					    .verify = o.verify,
+					    .level = params.compress_level,
+					    .rate_limit = o.rate,
+					    .progress = &cli->progress};
+
+	return convert_to_package(cli, argv, (size_t)argc - 1, target, &machine, open, &opts,
+				  o.dry_run, err);
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	const char *target = argv[1];
+	const char *target = argv[argc - 1];
+	CLEANUP_FREE char *disk = NULL;
 	bool out = strcmp(target, "-") == 0;
 	struct new_options values = {0};
 	struct image *src = NULL;
@@ -175,16 +257,24 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		.params = {.backing_name = o.backing, .backing_format = o.backing_format}};
 	int rc = -1;
 
-	(void)argc;
 	if (o.backing_format && !o.backing)
 		return err_set(err, ERR_USAGE, "-F needs -B");
 	if (out && cli->json)
 		return err_set(err, ERR_USAGE, "--json and the target - both want standard output");
 	if (out && !o.dry_run && cli_refuse_terminal(err) < 0)
 		return -1;
+	if (to_package(target))
+		return make_package(cli, argc, argv, &open_opts, err);
+	if (argc > 2)
+		return err_set(err, ERR_USAGE, "several sources make an OVA only");
+	if (machine_options_given(&machine))
+		return err_set(err, ERR_USAGE, "%s is for a target that is an OVA",
+			       machine_options_given(&machine));
+	if (disk_name(argv[0], &disk, err) < 0)
+		return -1;
 	if (new_options_parse(&o.options, &values, err) == 0 &&
 	    new_compression_parse(o.compress, &opts.params, err) == 0 &&
-	    image_open(&src, argv[0], &open_opts, err) == 0) {
+	    image_open(&src, disk ? disk : argv[0], &open_opts, err) == 0) {
 		opts.params.options = values.values;
 		opts.params.n_options = values.count;
 		if (new_preset(o.target, out ? NULL : target, &values, &opts.params,
@@ -198,7 +288,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_convert = {
 	.name = "convert",
-	.usage = "[OPTIONS] SOURCE TARGET",
+	.usage = "[OPTIONS] SOURCE... TARGET",
 	.summary = "copy an image into a new one, of another format if wanted",
 	.details = "The target appears under its name only when it is whole; what is under that "
 		   "name now is not\n"
@@ -206,13 +296,17 @@ const struct verb verb_convert = {
 		   "The same source\n"
 		   "and options give the same bytes, whatever the number of threads. - is standard "
 		   "input or output;\n"
-		   "formats that cannot be streamed go through a nameless file in TMPDIR.",
+		   "formats that cannot be streamed go through a nameless file in TMPDIR.\n\n"
+		   "A target called .ova (or -O ova) becomes a package of one machine with all "
+		   "sources as its\n"
+		   "disks. A source may be a package: ova:FILE#DISK, or --disk when it holds "
+		   "several.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 2 usage, 4 not found, 5 the target exists, 6 locked, 8 corrupt, 9 "
 		    "unsupported, 13 no space",
 	.min_args = 2,
-	.max_args = 2,
+	.max_args = UINT_MAX,
 	.json = true,
 	.progress = true,
 	.complete_args = COMPLETE_FILE,

@@ -2,10 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/vmimg/packages.h"
 #include "cmd/vmimg/vmimg.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/size.h"
 #include "libcommon/image/image.h"
+#include "libcommon/package/package.h"
 
 static const char *format;
 static bool chain, shared;
@@ -227,6 +229,10 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	(void)argc;
 	if (!list)
 		return err_nomem(err);
+	if (package_named(argv[0], format)) {
+		json_decref(list);
+		return info_package(cli, package_path(argv[0]), opts.flags, err);
+	}
 	if (image_open(&img, argv[0], &opts, err) == 0) {
 		rc = collect(img, list, err);
 		if (rc == 0)
@@ -239,6 +245,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 static const char *const examples[] = {
 	"vmimg info disk.qcow2",
+	"vmimg info appliance.ova",
 	"vmimg info --chain --json overlay.qcow2 | jq '.[].backing_file'",
 	NULL,
 };

@@ -9,6 +9,7 @@
 #include "libcommon/image/format.h"
 #include "libcommon/image/preset.h"
 #include "libcommon/image/protocol/nbd.h"
+#include "libcommon/package/package.h"
 
 static const struct verb *const verbs[] = {
 	&verb_info,   &verb_convert, &verb_create, &verb_check,	 &verb_compare,
@@ -51,6 +52,14 @@ static void man(FILE *out)
 				      o->choices ? o->choices : "VALUE", o->help);
 		(void)fputc('\n', out);
 	}
+	(void)fputs(".SH PACKAGES\n"
+		    "\\fIFILE\\fB.ova\\fR and \\fIFILE\\fB.ovf\\fR are packages of machines "
+		    "with their disks: \\fBinfo\\fR and\n"
+		    "\\fBcheck\\fR look at all of it, every other verb at the disk inside, which "
+		    "\\fBova:\\fIFILE\\fB#\\fIDISK\\fR\n"
+		    "names by its id, file name or number. Nothing is unpacked. "
+		    "\\fB\\-f ova\\fR reads one from a pipe.\n",
+		    out);
 	(void)fputs(".SH TARGETS\n"
 		    "What \\fB\\-\\-for\\fR makes; disks grow to the sizes that a target takes.\n"
 		    "The backup GPT of a disk that grew is not at its end any more:\n"
@@ -71,6 +80,7 @@ static const struct program program = {
 
 int main(int argc, char **argv)
 {
+	package_register();
 	nbd_register();
 	repo_register(&vmimg_key);
 	return cli_main(&program, argc, argv);

@@ -185,7 +185,8 @@ struct image_check_result {
 int image_check(struct image *img, unsigned flags, void (*report)(void *ctx, const char *sentence),
 		void *ctx, struct image_check_result *ret, struct err *err);
 
-/** image_register_opener() - names that begin with @scheme ("repo:", "nbd://") go to @open; at start only */
+/** image_register_opener() - names that begin with @scheme ("repo:", "nbd://") go to @open; at start only. A scheme
+ *  that begins with a dot (".ova") is a suffix instead, or the name of a format that the caller asks for */
 void image_register_opener(const char *scheme,
 			   int (*open)(struct image **, const char *,
 				       const struct image_open_opts *, struct err *));

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -131,9 +132,7 @@ static int open_layer(struct image *img, const char *format, const struct image_
 		if (!found && img->guessed) {
 			err_set(err, ERR_UNSUPPORTED,
 				"looks raw, but the image above it does not say so");
-			return err_hint(
-				err,
-				"if it is raw, say so: vmimg rebase -u -F raw IMAGE");
+			return err_hint(err, "if it is raw, say so: vmimg rebase -u -F raw IMAGE");
 		}
 		if (found)
 			img->format = found;
@@ -149,9 +148,9 @@ static int open_layer(struct image *img, const char *format, const struct image_
 			"was only guessed to be %s, and names the backing file %s",
 			img->format->name,
 			trust_printable(img->backing_name, shown, sizeof(shown)));
-		return err_hint(err,
-				"state the format in the image above it: vmimg rebase -u -F %s IMAGE",
-				img->format->name);
+		return err_hint(
+			err, "state the format in the image above it: vmimg rebase -u -F %s IMAGE",
+			img->format->name);
 	}
 	if (img->cluster_size >= 512 && img->cluster_size <= CODEC_UNIT_MAX &&
 	    is_pow2(img->cluster_size) && !(img->flags & IMAGE_INFO))
@@ -344,6 +343,18 @@ static int open_path(struct image **ret, const char *path, const struct image_op
 	return open_on_file(ret, file, path, path, opts, err);
 }
 
+/* Schemes are how a name begins; ".ova" is how it ends, or the format that was asked for. */
+static bool opener_fits(const char *scheme, const char *name, const struct image_open_opts *opts)
+{
+	size_t n = strlen(name), m = strlen(scheme);
+
+	if (scheme[0] != '.')
+		return strncmp(name, scheme, m) == 0;
+	if (opts && opts->format)
+		return strcmp(opts->format, scheme + 1) == 0;
+	return n > m && strcasecmp(name + n - m, scheme) == 0;
+}
+
 int image_open(struct image **ret_image, const char *name, const struct image_open_opts *opts,
 	       struct err *err)
 {
@@ -353,7 +364,7 @@ int image_open(struct image **ret_image, const char *name, const struct image_op
 		return err_set(err, ERR_USAGE, "%s cannot be written to",
 			       opts->snapshot ? "a snapshot" : "an image shared with a writer");
 	for (size_t i = 0; i < MAX_OPENERS && openers[i].scheme; i++)
-		if (strncmp(name, openers[i].scheme, strlen(openers[i].scheme)) == 0)
+		if (opener_fits(openers[i].scheme, name, opts))
 			return openers[i].open(ret_image, name, opts, err);
 	if (strcmp(name, "-") == 0)
 		r = open_stdin(ret_image, opts, err);
