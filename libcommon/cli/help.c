@@ -64,7 +64,11 @@ void help_wrap(FILE *out, unsigned col, unsigned indent, unsigned width, const c
 	while (*text) {
 		size_t len = strcspn(text, " \n");
 
-		if (*text == '\n') { /* a line end in the text stays one */
+		if (*text == '\n' && !empty && text[1] && !strchr("\n ", text[1])) {
+			text++; /* where the source's lines end says nothing */
+			continue;
+		}
+		if (*text == '\n') { /* an empty line, or one that is set in, stays */
 			(void)fputc('\n', out);
 			col = 0;
 			empty = true;

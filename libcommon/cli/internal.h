@@ -67,7 +67,8 @@ const struct opt *common_options(struct common *c, bool json,
 void help_program(const struct program *p, FILE *out);
 void help_verb(const struct program *p, const struct verb *v, FILE *out);
 void help_usage(const struct program *p, FILE *out);
-/** help_wrap() - @text in lines of at most @width columns, each after @indent blanks; the cursor stands at @col */
+/** help_wrap() - @text in lines of at most @width columns, each after @indent blanks; the cursor stands at @col;
+ *  paragraphs (an empty line) and lines that begin with a blank are kept */
 void help_wrap(FILE *out, unsigned col, unsigned indent, unsigned width, const char *text);
 /** help_option_form() - "-o, --opt KEY=VALUE" */
 void help_option_form(const struct opt *o, char *buf, size_t len);

@@ -38,6 +38,11 @@ static void test_wrap(void **state)
 	help_wrap(f, 0, 0, 10, "first\n\nsecond");
 	(void)fclose(f);
 	assert_string_equal(text, "first\n\nsecond\n");
+
+	f = begin();
+	help_wrap(f, 0, 0, 12, "one two\nthree four\n  in\n\nfive\n");
+	(void)fclose(f);
+	assert_string_equal(text, "one two\nthree four\nin\n\nfive\n\n");
 }
 
 static void test_suggest(void **state)
