@@ -16,7 +16,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --repository= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	restore)
-		options=" --output-format= --option= --compress --force --verify --digest= --threads= --rate-limit= --repository= --json --progress --quiet --verbose --help --version"
+		options=" --target-format= --option= --compress --force --verify --digest= --threads= --rate-limit= --repository= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	verify)
 		options=" --quick --threads= --repository= --json --progress --quiet --verbose --help --version"
@@ -43,7 +43,7 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	list:--tag|list:--tag=|list:-t) kind=none ;;
 	list:--json=) words=" lines" ;;
 	show:--json=) words=" lines" ;;
-	restore:--output-format|restore:--output-format=|restore:-O) kind=format ;;
+	restore:--target-format|restore:--target-format=|restore:-O) kind=format ;;
 	restore:--option|restore:--option=|restore:-o) kind=none ;;
 	restore:--compress=) kind=none ;;
 	restore:--digest|restore:--digest=) kind=digest ;;

@@ -61,7 +61,7 @@ complete -c vmbackup -n '__fish_seen_subcommand_from show' -l verbose -s v -d 's
 complete -c vmbackup -n '__fish_seen_subcommand_from show' -l help -s h -d 'show this help'
 complete -c vmbackup -n '__fish_seen_subcommand_from show' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmbackup -n '__fish_seen_subcommand_from show' -x -a '(__vmbackup_dynamic snapshot)'
-complete -c vmbackup -n '__fish_seen_subcommand_from restore' -l output-format -s O -x -a '(__vmbackup_dynamic format)' -d 'format of the target (default: by its suffix)'
+complete -c vmbackup -n '__fish_seen_subcommand_from restore' -l target-format -s O -x -a '(__vmbackup_dynamic format)' -d 'format of the target (default: by its suffix)'
 complete -c vmbackup -n '__fish_seen_subcommand_from restore' -l option -s o -x -d 'option of the target\'s format; more than once for several'
 complete -c vmbackup -n '__fish_seen_subcommand_from restore' -l compress -s c -d 'compress the target: zlib or zstd (default: the format\'s own)'
 complete -c vmbackup -n '__fish_seen_subcommand_from restore' -l force -d 'replace a target that exists'

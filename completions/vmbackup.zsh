@@ -116,8 +116,8 @@ _vmbackup() {
 		'*:argument: _vmbackup_dynamic snapshot' ;;
 	(restore)
 		_arguments -s -S \
-		'(-O --output-format)-O+[format of the target (default\: by its suffix)]:FORMAT: _vmbackup_dynamic format' \
-		'(-O --output-format)--output-format=[format of the target (default\: by its suffix)]:FORMAT: _vmbackup_dynamic format' \
+		'(-O --target-format)-O+[format of the target (default\: by its suffix)]:FORMAT: _vmbackup_dynamic format' \
+		'(-O --target-format)--target-format=[format of the target (default\: by its suffix)]:FORMAT: _vmbackup_dynamic format' \
 		'*-o+[option of the target'\''s format; more than once for several]:KEY=VALUE:' \
 		'*--option=[option of the target'\''s format; more than once for several]:KEY=VALUE:' \
 		'(-c --compress)-c[compress the target\: zlib or zstd (default\: the format'\''s own)]' \

@@ -17,7 +17,7 @@ static struct {
 
 static const struct opt options[] = {
 	{.letter = 'O',
-	 .name = "output-format",
+	 .name = "target-format",
 	 .type = OPT_STRING,
 	 .value = &o.format,
 	 .arg = "FORMAT",
