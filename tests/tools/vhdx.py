@@ -11,6 +11,7 @@ vhdx.py set FILE OFFSET HEX       change bytes; sums of headers and region table
 vhdx.py bat FILE INDEX [VALUE]    print or set an entry
 vhdx.py linkage FILE PARENT       the parent_linkage of FILE becomes the DataWriteGuid of PARENT
 vhdx.py guid FILE                 print the DataWriteGuid
+vhdx.py log FILE                  print where the log lies
 """
 import struct
 import sys
@@ -189,7 +190,11 @@ def show(argv):
     print(uuid.UUID(bytes_le=Image(argv[0]).head[32:48]))
 
 
-COMMANDS = {"dirty": dirty, "region": region, "item": item, "set": set_bytes, "bat": bat, "linkage": linkage, "guid": show}
+def log(argv):
+    print(Image(argv[0]).log_at)
+
+
+COMMANDS = {"log": log, "dirty": dirty, "region": region, "item": item, "set": set_bytes, "bat": bat, "linkage": linkage, "guid": show}
 if len(sys.argv) < 3 or sys.argv[1] not in COMMANDS:
     sys.exit(__doc__)
 COMMANDS[sys.argv[1]](sys.argv[2:])

@@ -238,10 +238,11 @@ static int make_footer(struct bulk *b, struct vhd_bulk *s, uint8_t bytes[VHD_SEC
 	if (now > VHD_EPOCH)
 		f.timestamp = (uint32_t)min_u64(now - VHD_EPOCH, UINT32_MAX);
 	/* The id follows from all that the file says, the footer without the id among it */
-	uint8_t salt[VHD_SECTOR + 16];
+	uint8_t salt[VHD_SECTOR + 20];
 
 	vhd_footer_encode(&f, salt);
 	memcpy(salt + VHD_SECTOR, s->header.parent_uuid, 16);
+	put_be32(salt + VHD_SECTOR + 16, s->header.block_size);
 	if (blocks_uuid(b->params, &s->id, salt, sizeof(salt), f.uuid, err) < 0)
 		return -1;
 	vhd_footer_encode(&f, bytes);
