@@ -168,7 +168,10 @@ const struct verb verb_check = {
 		   "harmless otherwise; "
 		   "corruptions are dangerous. Backing files are not looked at: check them by "
 		   "themselves. Formats without "
-		   "metadata (raw) have nothing to check: status 9.",
+		   "metadata (raw) have nothing to check: status 9. Of an OVF or OVA every digest "
+		   "of the manifest, the "
+		   "certificate's signature, sizes, names and order are checked; with --deep the "
+		   "disks as well.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 no faults, or all are mended, 4 no such image, 6 in use, 8 faults remain, "

@@ -10,6 +10,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
 #include "libcommon/base/size.h"
+#include "libcommon/package/package.h"
 
 #define MEMORY_DEFAULT (1ULL << 30)
 
@@ -174,6 +175,19 @@ static int write_package(struct cli *cli, const struct machine *m, struct image 
 		err);
 }
 
+/* Its machine would be lost without a word. */
+static int refuse_packages(char **sources, size_t n, const char *format, struct err *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!package_named(sources[i], format))
+			continue;
+		err_set(err, ERR_USAGE, "is a package, of which only disks can be taken");
+		err_hint(err, "name each as ova:FILE#DISK, and describe the machine by options");
+		return err_object(err, sources[i]);
+	}
+	return 0;
+}
+
 int convert_to_package(struct cli *cli, char **sources, size_t n, const char *target,
 		       const struct machine_options *machine, const struct image_open_opts *open,
 		       const struct ova_write_opts *opts, bool dry, struct err *err)
@@ -184,7 +198,9 @@ int convert_to_package(struct cli *cli, char **sources, size_t n, const char *ta
 
 	if (!disks)
 		return err_nomem(err);
-	rc = describe(&m, machine, target, err);
+	rc = refuse_packages(sources, n, open->format, err);
+	if (rc == 0)
+		rc = describe(&m, machine, target, err);
 	for (size_t i = 0; i < n && rc == 0; i++)
 		rc = image_open(&disks[i], sources[i], open, err);
 	if (rc == 0)

@@ -257,7 +257,8 @@ const struct verb verb_info = {
 	.details = "Only headers and tables of snapshots and bitmaps are read, no data: it takes a "
 		   "few milliseconds "
 		   "whatever the size. A backing file that the image names is not opened unless "
-		   "--chain is given.",
+		   "--chain is given. Of an OVF or OVA the machines and disks are shown as the "
+		   "descriptor has them.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 4 no such image, or with --chain a backing file is missing, 6 in use "

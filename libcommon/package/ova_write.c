@@ -22,6 +22,7 @@
 #include "libcommon/image/copy/engine.h"
 #include "libcommon/image/protocol.h"
 #include "libcommon/package/ovf.h"
+#include "libcommon/package/package.h"
 #include "libcommon/package/range.h"
 #include "libcommon/package/tar.h"
 #include "libcommon/package/xml.h"
@@ -324,18 +325,28 @@ static int to_stdout(struct ova *w, struct image *const *disks, struct err *err)
 	return write_all(w, disks, err) < 0 ? -1 : send_out(fd, w->pos, err);
 }
 
+/* The file behind the name of a source: "ova:FILE#DISK" lies in FILE. */
+static bool is_file(const char *name, const struct stat *there)
+{
+	const char *path = package_path(name), *hash = path != name ? strrchr(path, '#') : NULL;
+	CLEANUP_FREE char *file = hash ? strndup(path, (size_t)(hash - path)) : strdup(path);
+	struct stat st;
+
+	return file && stat(file, &st) == 0 && st.st_dev == there->st_dev &&
+	       st.st_ino == there->st_ino;
+}
+
 /* Sources stay whole until the end, since the target is a file of its own; but who replaces one by its own package has
  * most likely mistyped. */
 static int refuse_sources(struct image *const *disks, size_t n, const char *target, struct err *err)
 {
-	struct stat there, st;
+	struct stat there;
 
 	if (stat(target, &there) < 0)
 		return 0;
 	for (size_t i = 0; i < n; i++)
 		for (struct image *layer = disks[i]; layer; layer = image_backing(layer))
-			if (stat(image_name(layer), &st) == 0 && st.st_dev == there.st_dev &&
-			    st.st_ino == there.st_ino)
+			if (is_file(image_name(layer), &there))
 				return err_set(err, ERR_USAGE, "is one of the sources itself");
 	return 0;
 }

@@ -120,6 +120,7 @@ manifest() {
 	refused 2 vmimg convert -czstd a.raw b.ova
 	refused 2 vmimg convert --os beos a.raw b.ova
 	refused 9 vmimg convert a.raw b.ovf
+	refused 2 vmimg convert a.ova b.ova
 	refused 2 vmimg convert --force ova:a.ova#1 ova:a.ova#1 -O ova a.ova
 	refused 4 vmimg convert missing.raw b.ova
 	assert_file_not_exists b.ova
