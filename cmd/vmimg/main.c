@@ -24,6 +24,8 @@ static void complete(enum complete_kind kind, const char *prefix, FILE *out)
 	for (size_t i = 0; image_formats[i]; i++)
 		if (!strncmp(image_formats[i]->name, prefix, strlen(prefix)))
 			(void)fprintf(out, "%s\n", image_formats[i]->name);
+	if (!strncmp("ova", prefix, strlen(prefix)))
+		(void)fprintf(out, "ova\n");
 }
 
 static void versions(FILE *out)
