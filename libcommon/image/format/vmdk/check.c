@@ -175,7 +175,8 @@ static void check_overlap(struct vmdk_check *c)
 {
 	uint64_t len = c->x->compressed ? VMDK_SECTOR : c->x->grain;
 
-	qsort(c->used, c->n_used, sizeof(*c->used), by_offset);
+	if (c->n_used) /* there may be no list at all */
+		qsort(c->used, c->n_used, sizeof(*c->used), by_offset);
 	for (size_t i = 1; i < c->n_used; i++)
 		if (c->used[i].off - c->used[i - 1].off < len)
 			vmdk_fault(c,
