@@ -36,7 +36,7 @@ endif
 override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
 
 # What is linked; scripts/deps.sh names the Debian packages of these.
-PACKAGES := jansson libcrypto libzstd libdeflate libisal zlib
+PACKAGES := jansson libcrypto libzstd libdeflate libisal zlib ext2fs com_err
 # Loaded while running (dlopen), never linked: headers are enough.
 LOADED_PACKAGES := libnbd libarchive libxml-2.0
 UNIT_PACKAGES := cmocka

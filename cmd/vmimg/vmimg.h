@@ -16,6 +16,7 @@ extern const struct verb verb_map;
 extern const struct verb verb_measure;
 extern const struct verb verb_rebase;
 extern const struct verb verb_resize;
+extern const struct verb verb_sparsify;
 extern const struct verb verb_serve;
 
 /* For repo: names; asks when a repository is encrypted (serve.c) */
