@@ -21,6 +21,7 @@
 #include "libcommon/base/digest.h"
 #include "libcommon/base/size.h"
 #include "libcommon/image/image.h"
+#include "libcommon/image/protocol/nbd.h"
 
 enum { CHUNK = 1 << 20, MAX_WORDS = 8 };
 
@@ -294,6 +295,7 @@ int main(int argc, char **argv)
 	struct image *img = NULL;
 	int c, r;
 
+	nbd_register();
 	while ((c = getopt(argc, argv, "+f:rUa:")) != -1) {
 		if (c == 'f')
 			opts.format = optarg;
