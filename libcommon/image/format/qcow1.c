@@ -175,7 +175,10 @@ static int qcow1_map(struct image *img, uint64_t off, uint64_t max, struct exten
 		ret->codec = CODEC_DEFLATE;
 		ret->host_off = entry & ((1ULL << shift) - 1);
 		ret->host_len = entry >> shift & ((1ULL << q->cluster_bits) - 1);
-		return 0;
+		if (ret->host_len)
+			return 0;
+		return err_set(err, ERR_CORRUPT,
+			       "a compressed cluster of 0 bytes at offset %" PRIu64, ret->host_off);
 	}
 	if (entry & 511)
 		return err_set(err, ERR_CORRUPT,
