@@ -8,6 +8,8 @@ extern const struct image_format image_format_raw, image_format_qcow2;
 extern const struct image_format image_format_vhd, image_format_vhdx;
 extern const struct image_format image_format_vmdk;
 extern const struct image_format image_format_vdi;
+extern const struct image_format image_format_parallels, image_format_qed, image_format_qcow;
+extern const struct image_format image_format_dmg;
 
 const struct image_format *const image_formats[] = {
 	&image_format_qcow2,
@@ -15,6 +17,10 @@ const struct image_format *const image_formats[] = {
 	&image_format_vhd,
 	&image_format_vhdx,
 	&image_format_vdi,
+	&image_format_parallels,
+	&image_format_qed,
+	&image_format_qcow,
+	&image_format_dmg,
 	&image_format_raw,
 	NULL,
 };
