@@ -4,11 +4,12 @@
 # never looks at the disk type), takes a fixed disk for raw when it probes, and ignores bitmaps. Differencing samples
 # come from tests/tools/vhd.py, which is written from the specification alone.
 
+SIZE=$((20 * 1048576 + 512))
+
 setup() {
 	load common
 	common_setup
 	require qemu-img qemu-io vhdiinfo python3 jq
-	SIZE=$((20 * 1048576 + 512))
 }
 
 vhdpy() { python3 "$ROOT/tests/tools/vhd.py" "$@" || fail "vhd.py $*"; }

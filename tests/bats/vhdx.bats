@@ -1,11 +1,12 @@
 # VHDX: what we write is what qemu-img and libvhdi read, what they write is what we read, and what neither can: logs are
 # laid over the file without writing to it, parents are followed. Such samples come from tests/tools/vhdx.py.
 
+SIZE=$((20 * 1048576 + 512))
+
 setup() {
 	load common
 	common_setup
 	require qemu-img qemu-io vhdiinfo python3 jq
-	SIZE=$((20 * 1048576 + 512))
 }
 
 vhdxpy() { python3 "$ROOT/tests/tools/vhdx.py" "$@" || fail "vhdx.py $*"; }
