@@ -7,10 +7,10 @@ _vmimg_verb() # sets options and kind of arguments for a verb
 		options=" --format= --chain --force-share --allow-backing= --json --quiet --verbose --help --version"
 		kind=file ;;
 	convert)
-		options=" --format= --target-format= --option= --compress --digest= --verify --snapshot= --backing= --backing-format= --allow-backing= --force --threads= --rate-limit= --force-share --no-sync --dry-run --json --progress --quiet --verbose --help --version"
+		options=" --format= --target-format= --option= --for= --compress --digest= --verify --snapshot= --backing= --backing-format= --allow-backing= --disk= --name= --cpus= --memory= --firmware= --nic= --os= --domain-xml= --force --threads= --rate-limit= --force-share --no-sync --dry-run --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	create)
-		options=" --format= --option= --backing= --backing-format= --allow-backing= --force --quiet --verbose --help --version"
+		options=" --format= --option= --for= --backing= --backing-format= --allow-backing= --force --quiet --verbose --help --version"
 		kind=file ;;
 	check)
 		options=" --format= --repair --deep --force-share --json --quiet --verbose --help --version"
@@ -22,14 +22,29 @@ _vmimg_verb() # sets options and kind of arguments for a verb
 		options=" --format= --start-offset= --max-length= --data --snapshot= --force-share --allow-backing= --json --quiet --verbose --help --version"
 		kind=file ;;
 	measure)
-		options=" --target-format= --option= --size= --scan --format= --snapshot= --allow-backing= --force-share --json --quiet --verbose --help --version"
+		options=" --target-format= --option= --for= --size= --scan --format= --snapshot= --allow-backing= --force-share --json --quiet --verbose --help --version"
 		kind=file ;;
 	digest)
 		options=" --algorithm= --format= --snapshot= --allow-backing= --force-share --threads= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
+	resize)
+		options=" --format= --shrink --force --keep-table --allow-backing= --dry-run --json --quiet --verbose --help --version"
+		kind=file ;;
+	commit)
+		options=" --format= --keep --allow-backing= --threads= --dry-run --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	rebase)
+		options=" --backing= --backing-format= --unsafe --format= --allow-backing= --threads= --dry-run --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	sparsify)
+		options=" --format= --partition= --target-format= --option= --compress --allow-backing= --force --threads= --dry-run --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	serve)
+		options=" --format= --snapshot= --socket= --port= --name= --writable --cow --once --timeout= --exit-with-parent --force-share --allow-backing= --quiet --verbose --help --version"
+		kind=file ;;
 	'')
 		options=" --quiet --verbose --help --version"
-		words=" info convert create check compare map measure digest" ;;
+		words=" info convert create check compare map measure digest resize commit rebase sparsify serve" ;;
 	esac
 }
 
@@ -42,18 +57,28 @@ _vmimg_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	convert:--format|convert:--format=|convert:-f) kind=format ;;
 	convert:--target-format|convert:--target-format=|convert:-O) kind=format ;;
 	convert:--option|convert:--option=|convert:-o) kind=none ;;
+	convert:--for|convert:--for=) words=" azure aws gce esxi hyperv virtualbox openstack proxmox" ;;
 	convert:--compress=) kind=none ;;
 	convert:--digest|convert:--digest=) kind=digest ;;
 	convert:--snapshot|convert:--snapshot=) kind=none ;;
 	convert:--backing|convert:--backing=|convert:-B) kind=file ;;
 	convert:--backing-format|convert:--backing-format=|convert:-F) kind=format ;;
 	convert:--allow-backing|convert:--allow-backing=) kind=dir ;;
+	convert:--disk|convert:--disk=) kind=none ;;
+	convert:--name|convert:--name=) kind=none ;;
+	convert:--cpus|convert:--cpus=) kind=none ;;
+	convert:--memory|convert:--memory=) kind=none ;;
+	convert:--firmware|convert:--firmware=) words=" bios efi efi-secure" ;;
+	convert:--nic|convert:--nic=) kind=none ;;
+	convert:--os|convert:--os=) kind=none ;;
+	convert:--domain-xml|convert:--domain-xml=) kind=file ;;
 	convert:--threads|convert:--threads=) kind=none ;;
 	convert:--rate-limit|convert:--rate-limit=) kind=none ;;
 	convert:--json=) words=" lines" ;;
 	convert:--progress=) words=" bar json none" ;;
 	create:--format|create:--format=|create:-f) kind=format ;;
 	create:--option|create:--option=|create:-o) kind=none ;;
+	create:--for|create:--for=) words=" azure aws gce esxi hyperv virtualbox openstack proxmox" ;;
 	create:--backing|create:--backing=|create:-b) kind=file ;;
 	create:--backing-format|create:--backing-format=|create:-F) kind=format ;;
 	create:--allow-backing|create:--allow-backing=) kind=dir ;;
@@ -74,6 +99,7 @@ _vmimg_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	map:--json=) words=" lines" ;;
 	measure:--target-format|measure:--target-format=|measure:-O) kind=format ;;
 	measure:--option|measure:--option=|measure:-o) kind=none ;;
+	measure:--for|measure:--for=) words=" azure aws gce esxi hyperv virtualbox openstack proxmox" ;;
 	measure:--size|measure:--size=) kind=none ;;
 	measure:--format|measure:--format=|measure:-f) kind=format ;;
 	measure:--snapshot|measure:--snapshot=) kind=none ;;
@@ -86,6 +112,37 @@ _vmimg_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	digest:--threads|digest:--threads=) kind=none ;;
 	digest:--json=) words=" lines" ;;
 	digest:--progress=) words=" bar json none" ;;
+	resize:--format|resize:--format=|resize:-f) kind=format ;;
+	resize:--allow-backing|resize:--allow-backing=) kind=dir ;;
+	resize:--json=) words=" lines" ;;
+	commit:--format|commit:--format=|commit:-f) kind=format ;;
+	commit:--allow-backing|commit:--allow-backing=) kind=dir ;;
+	commit:--threads|commit:--threads=) kind=none ;;
+	commit:--json=) words=" lines" ;;
+	commit:--progress=) words=" bar json none" ;;
+	rebase:--backing|rebase:--backing=|rebase:-b) kind=file ;;
+	rebase:--backing-format|rebase:--backing-format=|rebase:-F) kind=format ;;
+	rebase:--format|rebase:--format=|rebase:-f) kind=format ;;
+	rebase:--allow-backing|rebase:--allow-backing=) kind=dir ;;
+	rebase:--threads|rebase:--threads=) kind=none ;;
+	rebase:--json=) words=" lines" ;;
+	rebase:--progress=) words=" bar json none" ;;
+	sparsify:--format|sparsify:--format=|sparsify:-f) kind=format ;;
+	sparsify:--partition|sparsify:--partition=) kind=none ;;
+	sparsify:--target-format|sparsify:--target-format=|sparsify:-O) kind=format ;;
+	sparsify:--option|sparsify:--option=|sparsify:-o) kind=none ;;
+	sparsify:--compress=) kind=none ;;
+	sparsify:--allow-backing|sparsify:--allow-backing=) kind=dir ;;
+	sparsify:--threads|sparsify:--threads=) kind=none ;;
+	sparsify:--json=) words=" lines" ;;
+	sparsify:--progress=) words=" bar json none" ;;
+	serve:--format|serve:--format=|serve:-f) kind=format ;;
+	serve:--snapshot|serve:--snapshot=) kind=none ;;
+	serve:--socket|serve:--socket=) kind=file ;;
+	serve:--port|serve:--port=) kind=none ;;
+	serve:--name|serve:--name=) kind=none ;;
+	serve:--timeout|serve:--timeout=) kind=none ;;
+	serve:--allow-backing|serve:--allow-backing=) kind=dir ;;
 	*) return 1 ;;
 	esac
 }
