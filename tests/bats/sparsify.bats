@@ -101,7 +101,7 @@ ext_free() { dumpe2fs -h "$1" 2>/dev/null | awk '/^Free blocks:/ { f = $3 } /^Bl
 	[ "$(json .free_bytes)" -gt 8000000 ]
 	[ "$(json .free_bytes)" = "$(ntfsinfo -m b.raw | awk '/Free Clusters:/ { print $3 * 4096 }')" ]
 	ntfsfix -n a.raw >.fsck 2>&1 || fail "$(cat .fsck)"
-	assert_same_bytes <(ntfscat b.raw '$UpCase') <(ntfscat a.raw '$UpCase')
+	assert_same_bytes <(ntfscat b.raw "\$UpCase") <(ntfscat a.raw "\$UpCase")
 	vmimg sparsify b.raw c.raw
 	assert_same_disk a.raw c.raw raw raw
 	ntfsfix b.raw >.fsck 2>&1 # marks it, so that Windows checks it

@@ -24,7 +24,7 @@ struct disk_resize_result {
  * @img: open for writing (also with dry_run, to learn about locks)
  *
  * A smaller size is refused (ERR_USAGE) without opts->shrink; when a partition, or the table itself, would not fit;
- * and, where there is no table, when a file system is larger or what would be cut off is not all zero. A GPT is
+ * and, where there is no table, when what would be cut off is not all zero. A GPT is
  * moved before shrinking and after growing, so that it is good at any moment.
  */
 int disk_resize(struct image *img, uint64_t size, const struct disk_resize_opts *opts,
