@@ -10,7 +10,7 @@
 
 #define XML_BYTES_MAX (1U << 20)
 /* Tags and attributes together: the tree takes 100 to 200 bytes for each */
-#define XML_NODES_MAX 60000U
+#define XML_NODES_MAX 32000U
 
 struct xml {
 	const struct xml_lib *lib;
