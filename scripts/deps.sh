@@ -7,7 +7,7 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config libjansson-dev libssl-dev libzstd-dev libdeflate-dev libisal-dev zlib1g-dev libbz2-dev libxxhash-dev libext2fs-dev libnbd-dev libarchive-dev libxml2-dev nbdkit-plugin-dev"
-test="$build libcmocka-dev bats bats-support bats-assert bats-file qemu-utils nbdkit libnbd-bin libqcow-utils libvhdi-utils e2fsprogs jq libxml2-utils openssl python3
+test="$build libcmocka-dev bats bats-support bats-assert bats-file qemu-utils nbdkit libnbd-bin libqcow-utils libvmdk-utils libvhdi-utils e2fsprogs jq libxml2-utils openssl python3
 	python3-jsonschema zstd fdisk gdisk dosfstools ntfs-3g"
 fuzz="$build clang llvm libclang-rt-dev"
 lint="$build clang clang-tidy clang-format cppcheck shellcheck man-db mawk"
