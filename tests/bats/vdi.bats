@@ -83,7 +83,7 @@ sound() {
 
 @test "a disk of scattered blocks stays sparse" {
 	truncate -s 4G a.raw
-	for i in 0 1 7 500 1023 2048 4095; do printf "block $i" | dd of=a.raw bs=1M seek=$i conv=notrunc status=none; done
+	for i in 0 1 7 500 1023 2048 4095; do printf "block %d" "$i" | dd of=a.raw bs=1M seek=$i conv=notrunc status=none; done
 	vmimg convert -q a.raw a.vdi
 	[ "$(allocated a.vdi)" -lt 400000 ]
 	[ "$(le32 a.vdi $COUNT)" = 7 ]
