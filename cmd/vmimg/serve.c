@@ -350,7 +350,8 @@ const struct verb verb_serve = {
 	.summary = "serve an image of any format as a network block device (NBD)",
 	.details = "It serves until a signal, --once or --timeout ends it. IMAGE is what every "
 		   "verb takes: any format,\n"
-		   "a chain, a disk of a backup (repo:REPOSITORY#NAME@WHEN:DISK), another NBD "
+		   "a chain, a disk of a package or of a backup (repo:REPOSITORY#NAME@WHEN:DISK), "
+		   "another NBD "
 		   "export. Clients only read\n"
 		   "unless --writable or --cow is given. The image is locked meanwhile.\n"
 		   "With COMMAND it is served on a socket that nobody else finds, until the "

@@ -20,6 +20,7 @@
 #include "libcommon/base/io.h"
 #include "libcommon/image/image.h"
 #include "libcommon/image/protocol/nbd.h"
+#include "libcommon/package/package.h"
 #include "libcommon/repo/repo.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
@@ -153,6 +154,7 @@ static int plugin_after_fork(void)
 	struct err err = ERR_INIT;
 	pthread_t thread;
 
+	package_register();
 	nbd_register();
 	repo_register(&key);
 	if (image_open(&image, name, &how, &err) < 0)
