@@ -11,6 +11,7 @@
 #include "libcommon/image/bulk.h"
 #include "libcommon/image/image.h"
 #include "libcommon/image/protocol.h"
+#include "libcommon/image/snapshot.h"
 
 struct image_format {
 	const char *name;	 /* "qcow2" */
@@ -64,6 +65,9 @@ struct image_format {
 	/* NULL: ERR_UNSUPPORTED */
 	int (*check)(struct image *img, unsigned flags, void (*report)(void *, const char *),
 		     void *ctx, struct image_check_result *ret, struct err *err);
+
+	/* Internal snapshots: see snapshot.h. NULL: ERR_UNSUPPORTED */
+	const struct snapshot_ops *snapshots;
 
 	/* New images: see bulk.h. NULL: read only format */
 	const struct bulk_ops *bulk;

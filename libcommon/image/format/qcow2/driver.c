@@ -175,6 +175,7 @@ const struct image_format image_format_qcow2 = {
 	.set_backing = qcow2_set_backing,
 	.info = qcow2_info,
 	.check = qcow2_check,
+	.snapshots = &qcow2_snapshot_ops,
 	.bulk = &qcow2_bulk_ops,
 	.create_options = qcow2_options,
 };

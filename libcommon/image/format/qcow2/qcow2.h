@@ -9,6 +9,7 @@
  *	resize.c	growing and shrinking
  *	bulk.c		new images in one pass; compress.c: clusters to deflate/zstd streams
  *	snapshot.c	internal snapshots: read the table, open one by name
+ *	snapshot_write.c	make, remove, go back to internal snapshots; snapshot_counts.c: their refcounts
  *	bitmap.c	persistent bitmaps: read the directory, say whether they are consistent
  *	check.c		cross-check of refcounts and mappings, repair.c: repair
  *	info.c		format-specific JSON
@@ -208,6 +209,7 @@ void qcow2_snapshots_free(struct qcow2_snapshot *s, uint32_t n);
 int qcow2_snapshots_json(struct image *img, json_t **ret, struct err *err);
 int qcow2_bitmaps_json(struct image *img, json_t **ret, struct err *err);
 
+extern const struct snapshot_ops qcow2_snapshot_ops; /* snapshot_write.c, snapshot_counts.c */
 extern const struct bulk_ops qcow2_bulk_ops;
 extern const struct image_option qcow2_options[];
 extern const struct image_format image_format_qcow2;

@@ -303,7 +303,7 @@ static int reload(struct check *c, struct err *err)
 
 int check_repair(struct check *c, struct err *err)
 {
-	bool all = c->flags & CHECK_REPAIR_ALL;
+	bool all = c->flags & CHECK_REPAIR_ALL, lowered = false;
 
 	if (all && c->rebuild) {
 		if (rebuild(c, err) || reload(c, err))
@@ -311,6 +311,8 @@ int check_repair(struct check *c, struct err *err)
 	} else if (c->res.leaks && !c->damaged) {
 		if (lower_leaks(c, err) || reload(c, err))
 			return -1;
+		lowered = true;
 	}
-	return all && c->res.corruptions ? fix_flags(c, err) : 0;
+	/* A count that fell to 1 wants its flag: a killed snapshot leaves counts of 2 and no flags */
+	return lowered || (all && c->res.corruptions) ? fix_flags(c, err) : 0;
 }
