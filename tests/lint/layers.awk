@@ -6,10 +6,11 @@ BEGIN {
 	may["image"] = "base"
 	may["package"] = "base image"
 	may["repo"] = "base image"
+	may["snap"] = "base image"
 	may["runner"] = "base image"
 	may["host"] = "base"
 	may["guest"] = "base image"
-	may["cmd"] = "base cli image package repo runner host guest"
+	may["cmd"] = "base cli image package repo snap runner host guest"
 	may["tests"] = may["cmd"] " cmd"
 	may["bench"] = ""
 

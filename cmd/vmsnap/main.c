@@ -1,0 +1,125 @@
+/* vmsnap: snapshots of disks. The table of verbs, and what they share. */
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/image/format.h"
+
+int split_name(const char *text, char **ret_disk, const char **ret_name, struct err *err)
+{
+	const char *at = strrchr(text, '@');
+
+	if (!at || at == text || !at[1] || strchr(at, '/')) {
+		err_set(err, ERR_USAGE, "DISK@NAME is wanted, a disk and its snapshot");
+		return err_object(err, text);
+	}
+	*ret_disk = strndup(text, (size_t)(at - text));
+	*ret_name = at + 1;
+	return *ret_disk ? 0 : err_nomem(err);
+}
+
+const char *utc_time(time_t t, char buf[32])
+{
+	struct tm tm;
+
+	if (!gmtime_r(&t, &tm) || strftime(buf, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		return "1970-01-01T00:00:00Z";
+	return buf;
+}
+
+const char *local_time(time_t t, char buf[32])
+{
+	struct tm tm;
+
+	if (!localtime_r(&t, &tm) || strftime(buf, 32, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		return "?";
+	return buf;
+}
+
+uint64_t own_bytes(const struct snap_entry *e)
+{
+	struct stat st;
+
+	return e->file && stat(e->file, &st) == 0 ? 512 * (uint64_t)st.st_blocks : 0;
+}
+
+json_t *entry_json(const struct snap_entry *e)
+{
+	char when[32];
+
+	return json_pack("{s:o, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I}", "name",
+			 cli_json_string(e->name), "engine", snap_engine_name(e->engine), "created",
+			 utc_time(e->created, when), "automatic", (int)e->automatic, "parent",
+			 *e->parent ? cli_json_string(e->parent) : json_null(), "file",
+			 e->file ? cli_json_string(e->file) : json_null(), "virtual_size",
+			 (json_int_t)e->virtual_size, "actual_size", (json_int_t)own_bytes(e),
+			 "vm_state_size", (json_int_t)e->vm_state_size);
+}
+
+static const struct verb *const verbs[] = {
+	&verb_create, &verb_list,   &verb_show,	 &verb_diff,	&verb_revert,
+	&verb_delete, &verb_export, &verb_prune, &verb_recover, NULL,
+};
+
+static void complete(enum complete_kind kind, const char *prefix, FILE *out)
+{
+	for (size_t i = 0; kind == COMPLETE_FORMAT && image_formats[i]; i++)
+		if (!strncmp(image_formats[i]->name, prefix, strlen(prefix)))
+			(void)fprintf(out, "%s\n", image_formats[i]->name);
+}
+
+static void versions(FILE *out)
+{
+	(void)fprintf(out, "jansson %s\n", jansson_version_str());
+	(void)fprintf(out, "%s\n", OpenSSL_version(OPENSSL_VERSION));
+}
+
+static void man(FILE *out)
+{
+	(void)fputs(".SH ENGINES\n"
+		    ".TP\n.B reflink\n"
+		    "A clone of the whole file that shares its blocks, on XFS and btrfs: the same "
+		    "time and "
+		    "no space whatever the size.\n"
+		    "It lies in the folder DISK.snap beside the disk, with a record NAME.json. Any "
+		    "format "
+		    "that is one file.\n"
+		    ".TP\n.B internal\n"
+		    "qcow2's own snapshots, in the file; qemu-img and QEMU know them. The time "
+		    "grows with "
+		    "the tables of the image.\n"
+		    ".PP\n"
+		    "Without --engine a disk gets what its snapshots have; the first is a reflink "
+		    "where the "
+		    "file system can, else internal.\n"
+		    "A disk has snapshots of one engine at a time.\n"
+		    ".SH LIMITS\n"
+		    "Snapshots are of disk files that no machine has open for writing. Libvirt "
+		    "domains, "
+		    "machines of vmrun, overlays (external snapshots)\n"
+		    "and sets of several disks are not supported by this version.\n"
+		    ".SH FILES\n"
+		    ".TP\n.I DISK.snap/\n"
+		    "Snapshots and records of the reflink engine, and .journal.json while a change "
+		    "is under "
+		    "way.\n",
+		    out);
+}
+
+static const struct program program = {
+	.name = "vmsnap",
+	.summary = "snapshots of disk files: create, list, diff, revert, prune",
+	.verbs = verbs,
+	.complete = complete,
+	.versions = versions,
+	.man = man,
+};
+
+int main(int argc, char **argv)
+{
+	return cli_main(&program, argc, argv);
+}

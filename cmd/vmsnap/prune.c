@@ -1,0 +1,142 @@
+/* vmsnap prune: delete snapshots that no rule keeps. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/cleanup.h"
+
+static struct {
+	struct snap_policy keep;
+	bool dry_run;
+} o;
+
+#define RULE(name_, field, what)                                                                   \
+	{                                                                                          \
+		0, "keep-" name_, OPT_UINT, &o.keep.field, .arg = "N", .help = what                \
+	}
+
+static const struct opt options[] = {
+	RULE("last", last, "keep the newest N"),
+	RULE("hourly", hourly, "keep the newest of each of the last N hours that have one"),
+	RULE("daily", daily, "keep the newest of each of the last N days that have one"),
+	RULE("weekly", weekly, "keep the newest of each of the last N weeks that have one"),
+	RULE("monthly", monthly, "keep the newest of each of the last N months that have one"),
+	RULE("yearly", yearly, "keep the newest of each of the last N years that have one"),
+	{0, "keep-within", OPT_DURATION, &o.keep.within_ms, .arg = "TIME",
+	 .help = "keep all that are not older, as 7d or 36h"},
+	{0, "dry-run", OPT_FLAG, &o.dry_run,
+	 .help = "say what would be done and why, delete nothing"},
+	OPT_END};
+
+static const char *const examples[] = {
+	"vmsnap prune --keep-daily 7 --keep-weekly 4 disk.qcow2",
+	"vmsnap prune --dry-run --keep-last 3 --keep-within 2d disk.raw", NULL};
+
+static const struct {
+	enum snap_reason bit;
+	const char *name;
+} reasons[] = {{SNAP_KEEP_LAST, "last"},       {SNAP_KEEP_HOURLY, "hourly"},
+	       {SNAP_KEEP_DAILY, "daily"},     {SNAP_KEEP_WEEKLY, "weekly"},
+	       {SNAP_KEEP_MONTHLY, "monthly"}, {SNAP_KEEP_YEARLY, "yearly"},
+	       {SNAP_KEEP_WITHIN, "within"},   {SNAP_KEEP_FUTURE, "dated in the future"}};
+
+static json_t *reasons_json(unsigned why)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (why & (unsigned)reasons[i].bit)
+			json_array_append_new(list, json_string(reasons[i].name));
+	return list;
+}
+
+static void print_one(const struct snap_entry *e, unsigned why)
+{
+	const char *sep = ": ";
+
+	printf("%s %s", why ? "keep" : o.dry_run ? "would delete" : "delete", e->name);
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+		if (why & (unsigned)reasons[i].bit) {
+			printf("%s%s", sep, reasons[i].name);
+			sep = ", ";
+		}
+	printf("\n");
+}
+
+static int report(struct cli *cli, const struct snap_entry *list, size_t n, const unsigned *why,
+		  struct err *err)
+{
+	json_t *out;
+
+	if (!cli->json) {
+		for (size_t i = 0; (o.dry_run || cli->verbose) && i < n; i++)
+			print_one(&list[i], why[i]);
+		return 0;
+	}
+	out = json_array();
+	for (size_t i = 0; out && i < n; i++)
+		json_array_append_new(
+			out, json_pack("{s:o, s:b, s:o, s:b}", "name",
+				       cli_json_string(list[i].name), "keep", (int)(why[i] != 0),
+				       "reasons", reasons_json(why[i]), "dry_run", (int)o.dry_run));
+	return cli_print_json(cli, out, err);
+}
+
+static int prune(struct cli *cli, struct snap_disk *d, const struct snap_entry *list, size_t n,
+		 struct err *err)
+{
+	CLEANUP_FREE time_t *times = calloc(n + 1, sizeof(*times));
+	CLEANUP_FREE unsigned *why = calloc(n + 1, sizeof(*why));
+
+	if (!times || !why)
+		return err_nomem(err);
+	for (size_t i = 0; i < n; i++)
+		times[i] = list[i].created;
+	snap_prune_plan(times, n, &o.keep, time(NULL), why);
+	for (size_t i = 0; !o.dry_run && i < n; i++)
+		if (!why[i] && snap_delete(d, list[i].name, err) < 0)
+			return -1;
+	return report(cli, list, n, why, err);
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	static const struct snap_policy none;
+	struct snap_entry *list = NULL;
+	struct snap_disk *d;
+	size_t n = 0;
+	int rc;
+
+	(void)argc;
+	if (memcmp(&o.keep, &none, sizeof(none)) == 0)
+		return err_set(err, ERR_USAGE, "no --keep rule is given: that would delete all");
+	if (snap_open(&d, argv[0], true, err) < 0)
+		return -1;
+	rc = snap_list(d, &list, &n, err);
+	if (rc == 0)
+		rc = prune(cli, d, list, n, err);
+	snap_list_free(list, n);
+	snap_close(d);
+	return rc;
+}
+
+const struct verb verb_prune = {
+	.name = "prune",
+	.usage = "[OPTIONS] DISK",
+	.summary = "delete the snapshots that no --keep rule keeps",
+	.details =
+		"A snapshot stays when any rule keeps it. Hours, days and so on are those of the "
+		"local time zone, and\n"
+		"only those that have a snapshot count. Snapshots dated in the future always "
+		"stay.",
+	.options = options,
+	.examples = examples,
+	.statuses = "0 done, 2 usage, 4 not found, 6 in use",
+	.min_args = 1,
+	.max_args = 1,
+	.json = true,
+	.complete_args = COMPLETE_FILE,
+	.run = run,
+};

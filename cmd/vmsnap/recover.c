@@ -1,0 +1,45 @@
+/* vmsnap recover: finish or undo what a killed vmsnap began. */
+#include <stdio.h>
+
+#include "cmd/vmsnap/vmsnap.h"
+
+static const struct opt options[] = {OPT_END};
+
+static const char *const examples[] = {"vmsnap recover disk.qcow2",
+				       "vmsnap recover --json disk.raw", NULL};
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	static const char *const names[] = {"nothing", "finished", "undone"};
+	enum snap_recovered what;
+
+	(void)argc;
+	if (snap_recover(argv[0], &what, err) < 0)
+		return -1;
+	if (cli->json)
+		return cli_print_json(cli,
+				      json_pack("{s:o, s:s}", "disk", cli_json_string(argv[0]),
+						"result", names[what]),
+				      err);
+	if (what != SNAP_NOTHING && !cli->quiet)
+		(void)fprintf(stderr, "vmsnap: %s: the interrupted change is %s\n", argv[0],
+			      names[what]);
+	return 0;
+}
+
+const struct verb verb_recover = {
+	.name = "recover",
+	.usage = "[OPTIONS] DISK",
+	.summary = "finish or undo a change that was killed",
+	.details = "Every change is announced in DISK.snap/.journal.json before it begins; while "
+		   "that is there, other\n"
+		   "verbs refuse to work. Without such a journal nothing is done.",
+	.options = options,
+	.examples = examples,
+	.statuses = "0 done, or nothing to do, 4 not found, 6 in use, 8 corrupt",
+	.min_args = 1,
+	.max_args = 1,
+	.json = true,
+	.complete_args = COMPLETE_FILE,
+	.run = run,
+};

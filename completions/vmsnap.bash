@@ -1,0 +1,103 @@
+# bash completion for vmsnap, made by "vmsnap __completion bash"
+
+_vmsnap_verb() # sets options and kind of arguments for a verb
+{
+	case $1 in
+	create)
+		options=" --engine= --json --quiet --verbose --help --version"
+		kind=file ;;
+	list)
+		options=" --tree --json --quiet --verbose --help --version"
+		kind=file ;;
+	show)
+		options=" --json --quiet --verbose --help --version"
+		kind=file ;;
+	diff)
+		options=" --extents --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	revert)
+		options=" --discard-current --json --quiet --verbose --help --version"
+		kind=file ;;
+	delete)
+		options=" --dry-run --quiet --verbose --help --version"
+		kind=file ;;
+	export)
+		options=" --target-format= --compress --verify --force --threads= --progress --quiet --verbose --help --version"
+		kind=file ;;
+	prune)
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --dry-run --json --quiet --verbose --help --version"
+		kind=file ;;
+	recover)
+		options=" --json --quiet --verbose --help --version"
+		kind=file ;;
+	'')
+		options=" --quiet --verbose --help --version"
+		words=" create list show diff revert delete export prune recover" ;;
+	esac
+}
+
+_vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has no value there
+{
+	case $1 in
+	create:--engine|create:--engine=|create:-e) words=" auto reflink internal" ;;
+	create:--json=) words=" lines" ;;
+	list:--json=) words=" lines" ;;
+	show:--json=) words=" lines" ;;
+	diff:--json=) words=" lines" ;;
+	diff:--progress=) words=" bar json none" ;;
+	revert:--json=) words=" lines" ;;
+	export:--target-format|export:--target-format=|export:-O) kind=format ;;
+	export:--threads|export:--threads=) kind=none ;;
+	export:--progress=) words=" bar json none" ;;
+	prune:--keep-last|prune:--keep-last=) kind=none ;;
+	prune:--keep-hourly|prune:--keep-hourly=) kind=none ;;
+	prune:--keep-daily|prune:--keep-daily=) kind=none ;;
+	prune:--keep-weekly|prune:--keep-weekly=) kind=none ;;
+	prune:--keep-monthly|prune:--keep-monthly=) kind=none ;;
+	prune:--keep-yearly|prune:--keep-yearly=) kind=none ;;
+	prune:--keep-within|prune:--keep-within=) kind=none ;;
+	prune:--json=) words=" lines" ;;
+	recover:--json=) words=" lines" ;;
+	*) return 1 ;;
+	esac
+}
+
+_vmsnap()
+{
+	local line=${COMP_LINE:0:COMP_POINT} verb= options= words= kind= cur i
+	local -a w environment=()
+	read -ra w <<<"$line"
+	[[ $line == *[[:blank:]] ]] && w+=("")
+	cur=${w[${#w[@]}-1]}
+	COMPREPLY=()
+	for ((i = 1; i < ${#w[@]} - 1; i++)); do
+		case ${w[i]} in
+		-*) ;;
+		*) [[ -z $verb ]] && verb=${w[i]} ;;
+		esac
+	done
+	if [[ $cur == --*=* ]] && _vmsnap_value "$verb:${cur%%=*}="; then
+		cur=${cur#*=}
+	elif ((${#w[@]} > 2)) && _vmsnap_value "$verb:${w[${#w[@]}-2]}"; then
+		:
+	else
+		_vmsnap_verb "$verb"
+		[[ $cur == -* ]] && words=$options kind=
+	fi
+	case $kind in
+	file) compopt -o default; return ;;
+	dir) compopt -o dirnames; return ;;
+	none) return ;;
+	esac
+	if [[ -n $words ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	elif [[ -n $kind ]]; then
+		mapfile -t COMPREPLY < <(env "${environment[@]}" "${w[0]/#\~/$HOME}" __complete "$kind" "$cur" 2>/dev/null)
+	fi
+	local head=${cur%"${cur##*[=:@]}"}
+	[[ -n $head ]] && COMPREPLY=("${COMPREPLY[@]#"$head"}")
+	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == --*= ]] && compopt -o nospace
+	return 0
+}
+
+complete -F _vmsnap vmsnap

@@ -1,0 +1,173 @@
+#compdef vmsnap
+# zsh completion for vmsnap, made by "vmsnap __completion zsh"
+
+_vmsnap_dynamic() {
+	local -a found settings
+	local i
+	local -a line=(${(Q)${(z)BUFFER}})
+	for ((i = 2; i <= $#line; i++)); do
+		case $line[i] in
+		esac
+	done
+	found=(${(f)"$(env $settings vmsnap __complete $1 "$PREFIX" 2>/dev/null)"})
+	compadd -- $found
+}
+
+_vmsnap() {
+	local curcontext="$curcontext" state
+	local -a line verbs
+	typeset -A opt_args
+	_arguments -C -S \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'1:verb:->verb' \
+		'*::argument:->arguments'
+	case $state in
+	(verb)
+		verbs=(
+			'create:keep the present state of a disk under a name'
+			'list:list the snapshots of a disk, oldest first'
+			'show:say what is known of one snapshot'
+			'diff:say how much changed since a snapshot, or between two'
+			'revert:go back to a snapshot, which stays'
+			'delete:delete snapshots; the disk and the others stay as they are'
+			'export:write a snapshot as an image of its own, of any format'
+			'prune:delete the snapshots that no --keep rule keeps'
+			'recover:finish or undo a change that was killed'
+		)
+		_describe verb verbs
+		return ;;
+	esac
+	case $line[1] in
+	(create)
+		_arguments -s -S \
+		'(-e --engine)-e+[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal )' \
+		'(-e --engine)--engine=[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal )' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(list)
+		_arguments -s -S \
+		'--tree[each below the one that the disk was then made from]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(show)
+		_arguments -s -S \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(diff)
+		_arguments -s -S \
+		'(-x --extents)-x[list the ranges\: offset and length in bytes]' \
+		'(-x --extents)--extents[list the ranges\: offset and length in bytes]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(revert)
+		_arguments -s -S \
+		'--discard-current[do not keep the present state]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(delete)
+		_arguments -s -S \
+		'--dry-run[say what would be deleted, delete nothing]' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(export)
+		_arguments -s -S \
+		'(-O --target-format)-O+[format of the target; without it the target'\''s suffix tells, and - is raw]:FORMAT: _vmsnap_dynamic format' \
+		'(-O --target-format)--target-format=[format of the target; without it the target'\''s suffix tells, and - is raw]:FORMAT: _vmsnap_dynamic format' \
+		'(-c --compress)-c[compress as suits the format]' \
+		'(-c --compress)--compress[compress as suits the format]' \
+		'--verify[read the target back and compare it]' \
+		'--force[replace an existing target]' \
+		'--threads=[threads; default\: the processors this process may use]:N:' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(prune)
+		_arguments -s -S \
+		'--keep-last=[keep the newest N]:N:' \
+		'--keep-hourly=[keep the newest of each of the last N hours that have one]:N:' \
+		'--keep-daily=[keep the newest of each of the last N days that have one]:N:' \
+		'--keep-weekly=[keep the newest of each of the last N weeks that have one]:N:' \
+		'--keep-monthly=[keep the newest of each of the last N months that have one]:N:' \
+		'--keep-yearly=[keep the newest of each of the last N years that have one]:N:' \
+		'--keep-within=[keep all that are not older, as 7d or 36h]:TIME:' \
+		'--dry-run[say what would be done and why, delete nothing]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(recover)
+		_arguments -s -S \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	esac
+}
+
+_vmsnap "$@"

@@ -1,0 +1,107 @@
+/* Snapshots of a disk file, by two engines:
+ *
+ *	reflink		a clone of the whole file that shares its blocks, on file systems that can (XFS, btrfs):
+ *			DISK.snap/NAME.SUFFIX, and a record DISK.snap/NAME.json; the record makes it exist
+ *	internal	qcow2's own snapshots, in the file
+ *
+ * A disk has snapshots of one engine at a time. Every change writes DISK.snap/.journal.json first and removes it
+ * last; while a journal of a killed process is there, nothing but snap_recover() works. Processes exclude each other
+ * by a lock on the folder DISK.snap, which ends with the process.
+ *
+ * One thread. A disk that another process may write to is refused (ERR_BUSY).
+ */
+#ifndef VMKIT_SNAP_SNAP_H
+#define VMKIT_SNAP_SNAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "libcommon/base/err.h"
+#include "libcommon/image/image.h"
+
+enum { SNAP_NAME_MAX = 128 };
+
+enum snap_engine { SNAP_AUTO, SNAP_REFLINK, SNAP_INTERNAL };
+
+struct snap_disk;
+
+/** struct snap_entry - a snapshot */
+struct snap_entry {
+	char *name;
+	char *parent; /* what the disk was made from then: a name, or "" */
+	char *file;   /* path of a file of its own; NULL: in the disk's file */
+	enum snap_engine engine;
+	time_t created;
+	bool automatic; /* made by a revert */
+	uint64_t virtual_size;
+	uint64_t vm_state_size; /* internal: memory that QEMU saved with it */
+};
+
+const char *snap_engine_name(enum snap_engine e);
+
+/** snap_name_check() - letters, digits and ._+:- ; not a dot or a dash first, not digits alone; ERR_USAGE */
+int snap_name_check(const char *name, struct err *err);
+
+/**
+ * snap_open() - take the lock of @path's snapshots
+ * @change: for changes: alone; else beside other readers
+ * Return: 0, or -1: ERR_NOT_FOUND, ERR_BUSY (another vmsnap), ERR_FAILED when a killed change waits for snap_recover(),
+ * ERR_UNSUPPORTED for names that are no files ("qemu:///...")
+ */
+int snap_open(struct snap_disk **ret, const char *path, bool change, struct err *err);
+void snap_close(struct snap_disk *d); /* NULL is fine */
+
+/** snap_list() - oldest first; *@ret is owned: snap_list_free() */
+int snap_list(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struct err *err);
+void snap_list_free(struct snap_entry *list, size_t n);
+
+/** snap_find() - ERR_NOT_FOUND; *@ret is owned: snap_list_free(ret, 1) */
+int snap_find(struct snap_disk *d, const char *name, struct snap_entry **ret, struct err *err);
+
+/** snap_image() - the disk as @name shows it; NULL: the present; owned: image_close() */
+int snap_image(struct snap_disk *d, const char *name, struct image **ret, struct err *err);
+
+/** snap_create() - @ret_engine: what SNAP_AUTO became; may be NULL */
+int snap_create(struct snap_disk *d, const char *name, enum snap_engine engine,
+		enum snap_engine *ret_engine, struct err *err);
+
+/** snap_revert() - @name's state becomes the present; @ret_kept: name of the automatic snapshot that has the old
+ *  present, empty with @discard */
+int snap_revert(struct snap_disk *d, const char *name, bool discard,
+		char ret_kept[SNAP_NAME_MAX + 1], struct err *err);
+
+int snap_delete(struct snap_disk *d, const char *name, struct err *err);
+
+enum snap_recovered { SNAP_NOTHING, SNAP_FINISHED, SNAP_UNDONE };
+
+/** snap_recover() - finish or undo what a killed process began; needs no snap_open() */
+int snap_recover(const char *path, enum snap_recovered *ret, struct err *err);
+
+/* ---- which to keep (prune.c) */
+
+struct snap_policy {
+	unsigned last, hourly, daily, weekly, monthly, yearly;
+	uint64_t within_ms;
+};
+
+enum snap_reason {
+	SNAP_KEEP_LAST = 1,
+	SNAP_KEEP_HOURLY = 2,
+	SNAP_KEEP_DAILY = 4,
+	SNAP_KEEP_WEEKLY = 8,
+	SNAP_KEEP_MONTHLY = 16,
+	SNAP_KEEP_YEARLY = 32,
+	SNAP_KEEP_WITHIN = 64,
+	SNAP_KEEP_FUTURE = 128, /* dated after now: the clock is not to be trusted */
+};
+
+/**
+ * snap_prune_plan() - why each of @times is kept; 0: it is not
+ * @times: ascending; periods are those of the local time zone, the newest of each is kept
+ */
+void snap_prune_plan(const time_t *times, size_t n, const struct snap_policy *p, time_t now,
+		     unsigned *ret_reasons);
+
+#endif
