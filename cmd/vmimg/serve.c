@@ -226,7 +226,7 @@ static int find_plugin(char path[PATH_MAX + sizeof(PLUGIN)], struct err *err)
 			*slash = '\0';
 	}
 	if (slash)
-		(void)strcpy(slash, "/" PLUGIN);
+		(void)memcpy(slash, "/" PLUGIN, sizeof("/" PLUGIN));
 	if (slash && access(path, R_OK) == 0)
 		return 0;
 	err_set(err, ERR_UNSUPPORTED, "the plugin for nbdkit is not installed");
