@@ -255,7 +255,7 @@ s = socket.socket(socket.AF_UNIX); s.bind("mute"); s.listen(); time.sleep(60)'
 	foreign --filter=log --filter=delay file disk.raw rdelay=60 logfile=log
 	vmimg convert -O raw "$uri" out.raw &
 	reader=$!
-	pids+=($reader)
+	pids+=("$reader")
 	until_true grep -q ' Read ' log
 	kill -TERM $reader
 	code=0

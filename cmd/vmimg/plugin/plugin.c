@@ -337,4 +337,6 @@ static struct nbdkit_plugin plugin = {
 	.extents = plugin_extents,
 };
 
+/* What the macro defines; clang misses it in nbdkit's header. */
+extern struct nbdkit_plugin *plugin_init(void);
 NBDKIT_REGISTER_PLUGIN(plugin)
