@@ -17,6 +17,8 @@ struct image_format {
 	const char *name;	 /* "qcow2" */
 	const char *description; /* one line for --help and README */
 	bool can_name_files;	 /* its header may name backing or data files */
+	/* QEMU's name where it is another one: accepted, and written into headers. NULL: the same */
+	const char *qemu_name;
 	/* NULL-terminated, without the dot: target format by file name */
 	const char *const *suffixes;
 
@@ -108,6 +110,9 @@ const struct bulk_ops *bulk_ops_of(const struct image_format *f, const struct bu
 
 /** image_format_find() - by name; ERR_USAGE with the nearest name in the hint */
 int image_format_find(const struct image_format **ret, const char *name, struct err *err);
+
+/** image_format_header_name() - how a header shall name format @name: as QEMU does; static, or @name itself */
+const char *image_format_header_name(const char *name);
 
 /** image_format_of_suffix() - by the file name's suffix; NULL when none fits */
 const struct image_format *image_format_of_suffix(const char *path);

@@ -287,6 +287,22 @@ clean() {
 	assert_same_bytes 2.vhd p.vhd
 }
 
+@test "QEMU calls it vpc: overlays name it so, both ways" {
+	head -c 3000000 /dev/urandom >a.raw
+	truncate -s 4M a.raw
+	vmimg convert a.raw a.vhd
+	qemu-img create -q -f qcow2 -b a.vhd -F vpc theirs.qcow2
+	run vmimg compare theirs.qcow2 a.raw
+	assert_success
+	vmimg create -b a.vhd -F vhd ours.qcow2
+	qemu-img compare -q -F raw ours.qcow2 a.raw
+	vmimg create other.qcow2 4M
+	vmimg rebase -u -b a.vhd -F vpc other.qcow2
+	qemu-img compare -q -F raw other.qcow2 a.raw
+	vmimg convert -O vpc a.raw b.vhd
+	cmp a.vhd b.vhd
+}
+
 @test "hostile headers are refused with the offset" {
 	vmimg create a.vhd 64M
 	"$VMKIT_TOOLS/imgio" -f vhd a.vhd "write 0 512 1" "write 4M 512 2"

@@ -97,6 +97,7 @@ static void bulk_write(const char *path, const uint8_t *data, const struct bulk_
 	}
 	if (b.ops->finish(&b, &err) < 0)
 		fail_msg("%s", err.message);
+	b.committed = true; /* what the engine says once the image has its name */
 	b.ops->unit_free(&b, &u);
 	b.ops->abort(&b);
 	free(u.data);

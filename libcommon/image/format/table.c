@@ -62,7 +62,7 @@ int image_format_find(const struct image_format **ret, const char *name, struct 
 	for (const struct image_format *const *f = image_formats; *f; f++) {
 		unsigned d = distance(name, (*f)->name);
 
-		if (d == 0) {
+		if (d == 0 || ((*f)->qemu_name && strcmp(name, (*f)->qemu_name) == 0)) {
 			*ret = *f;
 			return 0;
 		}
@@ -75,6 +75,14 @@ int image_format_find(const struct image_format **ret, const char *name, struct 
 	if (nearest)
 		err_hint(err, "did you mean %s?", nearest->name);
 	return -1;
+}
+
+const char *image_format_header_name(const char *name)
+{
+	for (const struct image_format *const *f = image_formats; *f; f++)
+		if ((*f)->qemu_name && strcmp(name, (*f)->name) == 0)
+			return (*f)->qemu_name;
+	return name;
 }
 
 const struct image_format *image_format_of_suffix(const char *path)

@@ -134,7 +134,8 @@ int bfile_pread_padded(struct bfile *f, void *buf, size_t len, uint64_t off, str
 
 	if (inside && bfile_pread(f, buf, inside, off, err) < 0)
 		return -1;
-	memset((uint8_t *)buf + inside, 0, len - inside);
+	if (inside < len)
+		memset((uint8_t *)buf + inside, 0, len - inside);
 	return 0;
 }
 

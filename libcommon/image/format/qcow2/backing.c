@@ -140,8 +140,7 @@ int qcow2_set_backing(struct image *img, const char *name, const char *format, s
 	char *names[4] = {NULL};
 	int rc = -1;
 
-	if (!name)
-		format = NULL;
+	format = name && format ? image_format_header_name(format) : NULL;
 	if (name && (!*name || strlen(name) > QCOW2_MAX_BACKING_NAME))
 		return err_set(err, ERR_USAGE,
 			       "name of the backing file has %zu bytes, from 1 to %u are possible",

@@ -152,7 +152,9 @@ static int write_header(struct bulk *b, uint64_t l1_off, uint64_t reftable_off, 
 	CLEANUP_FREE uint8_t *buf = calloc(1, s->cluster_size);
 	CLEANUP_FREE char *name = b->params->backing_name ? strdup(b->params->backing_name) : NULL;
 	CLEANUP_FREE char *format =
-		b->params->backing_format ? strdup(b->params->backing_format) : NULL;
+		b->params->backing_format
+			? strdup(image_format_header_name(b->params->backing_format))
+			: NULL;
 	CLEANUP_FREE char *data = s->o.data_file ? strdup(s->o.data_file) : NULL;
 	bool v3 = s->o.version == 3;
 	struct qcow2_header h = {

@@ -252,6 +252,7 @@ static const char *const suffixes[] = {"vhd", "vpc", "avhd", NULL};
 extern const struct image_format image_format_vhd;
 const struct image_format image_format_vhd = {
 	.name = "vhd",
+	.qemu_name = "vpc",
 	.suffixes = suffixes,
 	.description = "Virtual PC, Hyper-V, Azure, XenServer: fixed, dynamic, differencing",
 	.can_name_files = true,
