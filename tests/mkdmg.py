@@ -3,7 +3,7 @@
 
 KINDS, taken in turn: zlib bzip2 raw zero ignore adc lzfse lzma, or auto (zero where all is zero, else zlib). SECTORS a
 chunk (default 100: never at multiples of a power of two). The disk is cut into two block tables, the second one first in
-the list. FIELD=VALUE overwrites a field after it was computed: of the trailer (version, segments, plist_offset,
+the list (order=ascending: the first one; QEMU finds nothing otherwise). FIELD=VALUE overwrites a field after it was computed: of the trailer (version, segments, plist_offset,
 plist_length, sectors, data_offset), of the first table (first, stored, count), or of its first chunk (type, sector, n,
 off, len); xml=TEXT replaces the whole property list.
 """
@@ -63,7 +63,7 @@ def main():
     dicts = "".join(
         "<dict><key>Attributes</key><string>0x0050</string>\n<key>CFName</key><string>p &amp; q</string>\n"
         "<key>Data</key>\n<data>\n%s\n</data><key>ID</key><string>%d</string></dict>\n"
-        % ("\n".join(textwrap.wrap(base64.b64encode(t).decode(), 52)), i) for i, t in reversed(list(enumerate(tables))))
+        % ("\n".join(textwrap.wrap(base64.b64encode(t).decode(), 52)), i) for i, t in sorted(enumerate(tables), reverse=set_.get("order") != "ascending"))
     xml = ('<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE plist PUBLIC "-//Apple Computer//DTD PLIST 1.0//EN" "x">\n'
            '<!-- <key>blkx</key> <array> > -->\n<plist version="1.0"><dict><key>resource-fork</key><dict>'
            "<key>blkx</key>\n<array>" + dicts + "</array>\n<key>plst</key><array><dict><key>Data</key><data>AAAA</data>"

@@ -276,10 +276,10 @@ print(r.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)'
 	cut_off a.dmg dmg
 }
 
-@test "dmg: as qemu-img reads it, where it has the module" {
+@test "dmg: as qemu-img reads it" {
 	random_image a.raw 2097152 15
-	mkdmg a.raw a.dmg zlib,raw 256
-	qemu-img convert -f dmg -O raw a.dmg q.raw || skip "this qemu-img reads no dmg"
+	mkdmg a.raw a.dmg zlib,raw 256 order=ascending
+	qemu-img convert -f dmg -O raw a.dmg q.raw
 	assert_same_bytes a.raw q.raw
 	same a.dmg dmg
 }
