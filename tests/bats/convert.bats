@@ -346,7 +346,7 @@ setup() {
 	random_bytes 4 100000 | dd of=a.raw bs=4k seek=100 conv=notrunc status=none
 	run vmimg convert a.raw "$dev"
 	local plain=$status
-	run vmimg convert --force a.raw "$dev"
+	run vmimg convert --force --verify a.raw "$dev"
 	local forced=$status
 	truncate -s 20M large.raw
 	run vmimg convert --force large.raw "$dev"
