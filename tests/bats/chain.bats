@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# bats file_tags=slow
 # vmimg commit and rebase against qemu-img: what a chain shows before and after, killed in between, refused.
 load common
 

@@ -236,9 +236,9 @@ bash_words() {
 	bash_words 'vmimg ' | grep -qx info
 	bash_words 'vmimg info --' | grep -qx -- --chain
 	bash_words 'vmimg info --' | grep -qx -- --format=
-	[ "$(bash_words 'vmimg info -f q')" = qcow2 ]
-	[ "$(bash_words 'vmimg info --format=q')" = qcow2 ]
-	[ "$(bash_words 'vmimg info --format q')" = qcow2 ]
+	[ "$(bash_words 'vmimg info -f vm')" = vmdk ]
+	[ "$(bash_words 'vmimg info --format=vm')" = vmdk ]
+	[ "$(bash_words 'vmimg info --format vm')" = vmdk ]
 	[ "$(bash_words 'vmimg check --repair=')" = $'leaks\nall' ]
 	[ "$(bash_words 'vmimg info ' | head -1)" = "<files>" ]
 	[ "$(bash_words 'vmimg map --json --allow-backing ' | head -1)" = "<folders>" ]
@@ -250,7 +250,7 @@ bash_words() {
 	fish_words() { fish --no-config -c "${1%% *} __completion fish | source; complete -C '$1'" | cut -f1; }
 	fish_words 'vmimg con' | grep -qx convert
 	fish_words 'vmimg info --ch' | grep -qx -- --chain
-	[ "$(fish_words 'vmimg info -f q')" = qcow2 ]
+	[ "$(fish_words 'vmimg info -f vm')" = vmdk ]
 	fish_words 'vmimg info --format=q' | grep -q qcow2
 	fish_words 'vmimg convert -q' | grep -qv info
 }
@@ -273,7 +273,7 @@ bash_words() {
 	zsh_line() { rm -f got; timeout 30 zsh -f drive.zsh "$1" >/dev/null 2>&1; cat got; }
 	[ "$(zsh_line 'vmimg conv')" = "vmimg convert " ]
 	[ "$(zsh_line 'vmimg info --cha')" = "vmimg info --chain " ]
-	[ "$(zsh_line 'vmimg info --format=qc')" = "vmimg info --format=qcow2 " ]
-	[ "$(zsh_line 'vmimg info -f qc')" = "vmimg info -f qcow2 " ]
+	[ "$(zsh_line 'vmimg info --format=vm')" = "vmimg info --format=vmdk " ]
+	[ "$(zsh_line 'vmimg info -f vm')" = "vmimg info -f vmdk " ]
 	[ "$(zsh_line 'vmimg check --repair=le')" = "vmimg check --repair=leaks " ]
 }

@@ -1,4 +1,5 @@
 # What fails or stalls below us: system calls that are refused, a killed process, pipes that give or take nothing.
+# bats file_tags=slow
 
 setup() {
 	load common
@@ -9,7 +10,6 @@ setup() {
 
 # at_each_fault JOB... - every seventh call; all of them: tests/faults.py build/bin build/tools/inject.so FOLDER
 at_each_fault() {
-	sanitized && skip "a preloaded library and sanitizers do not go together"
 	[ -e "$VMKIT_TOOLS/inject.so" ] || fail "inject.so is missing: make tools"
 	local jobs=() job
 	for job; do jobs+=(-j "$job"); done
@@ -18,26 +18,32 @@ at_each_fault() {
 	assert_status 0
 }
 
+# bats test_tags=release
 @test "convert: a call fails, or is the last: the target is whole or as it was" {
 	at_each_fault raw-qcow2 raw-qcow2-zstd qcow2-raw qcow2-raw-named raw-raw
 }
 
+# bats test_tags=release
 @test "convert --force: a call fails, or is the last: the old file or the new one" {
 	at_each_fault qcow2-raw-force raw-qcow2-force-named
 }
 
+# bats test_tags=release
 @test "check --repair: a call fails, or is the last: no data are lost" {
 	at_each_fault repair repair-lost
 }
 
+# bats test_tags=release
 @test "init and backup: a call fails, or is the last: older snapshots stay, the next run works" {
 	at_each_fault init backup backup-unchanged
 }
 
+# bats test_tags=release
 @test "encrypted backup: a call fails, or is the last" {
 	at_each_fault backup-encrypted
 }
 
+# bats test_tags=release
 @test "restore: a call fails, or is the last: the target is whole or as it was" {
 	at_each_fault restore restore-qcow2-force
 }

@@ -1,4 +1,5 @@
 # Damaged and hostile qcow2 images: one sentence, status 8 or 9, little memory, never a crash.
+# bats file_tags=slow
 
 setup() {
 	load common

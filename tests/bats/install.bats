@@ -1,4 +1,5 @@
 # make install and uninstall; a build that is up to date does nothing
+# bats file_tags=release
 
 load common
 

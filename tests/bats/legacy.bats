@@ -1,4 +1,5 @@
 # Formats that are only read: parallels, qed, qcow (version 1), dmg; against qemu-img, and damaged.
+# bats file_tags=slow
 
 setup() {
 	load common

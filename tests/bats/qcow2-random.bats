@@ -1,4 +1,5 @@
 # Random writes to qcow2: in turns with qemu-io on one image, against a model; and writers killed at random points.
+# bats file_tags=slow
 # More of the same: tests/qcow2_random.py IMGIO FOLDER SEED ROUNDS OPS NAME=VALUE...
 
 load common

@@ -1,4 +1,5 @@
 # What we read of qcow2 images that qemu-img and qemu-io made is what qemu-img converts, over every feature.
+# bats file_tags=slow
 
 setup() {
 	load common

@@ -1,4 +1,5 @@
 # VHD: what we write is what qemu-img (vpc) and libvhdi read, what they write is what we read, and what neither can.
+# bats file_tags=slow
 #
 # Where qemu-img is wrong the specification decides: it reads differencing disks without their parent (its vpc driver
 # never looks at the disk type), takes a fixed disk for raw when it probes, and ignores bitmaps. Differencing samples

@@ -1,4 +1,5 @@
 # VHDX: what we write is what qemu-img and libvhdi read, what they write is what we read, and what neither can: logs are
+# bats file_tags=slow
 # laid over the file without writing to it, parents are followed. Such samples come from tests/tools/vhdx.py.
 
 SIZE=$((20 * 1048576 + 512))

@@ -1,4 +1,5 @@
 # VMDK: every subformat in both directions against qemu-img and libvmdk, streams, parents, ESX's own extents, damage.
+# bats file_tags=slow
 # shellcheck disable=SC2086,SC2094 # names of subformats have no blanks; what is read back is another file
 
 load common

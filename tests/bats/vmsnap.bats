@@ -1,4 +1,5 @@
 # vmsnap on disk files: internal snapshots held against qemu-img, reflinks on a loop-mounted XFS, kills, retention.
+# bats file_tags=slow
 
 setup() {
 	load common
