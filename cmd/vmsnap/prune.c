@@ -14,7 +14,7 @@ static struct {
 
 #define RULE(name_, field, what)                                                                   \
 	{                                                                                          \
-		0, "keep-" name_, OPT_UINT, &o.keep.field, .arg = "N", .help = what                \
+		0, "keep-" name_, OPT_UINT, &o.keep.field, .arg = "N", .help = (what)              \
 	}
 
 static const struct opt options[] = {

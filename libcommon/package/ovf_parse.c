@@ -97,7 +97,7 @@ int ovf_decode_href(const char *href, char **ret, struct err *err)
 	else if (href[scheme] == ':')
 		return err_set(err, ERR_UNSUPPORTED,
 			       "the file %.200s is not in the package: nothing is fetched", href);
-	name = out = malloc(strlen(href) + 1);
+	name = out = calloc(1, strlen(href) + 1);
 	if (!name)
 		return err_nomem(err);
 	for (const char *p = href; *p; p++) {

@@ -29,12 +29,12 @@
 #define QCOW2_MAGIC 0x514649fbU
 
 enum { /* incompatible_features */
-	QCOW2_INCOMPAT_DIRTY = 1 << 0,
-	QCOW2_INCOMPAT_CORRUPT = 1 << 1,
-	QCOW2_INCOMPAT_DATA_FILE = 1 << 2,
-	QCOW2_INCOMPAT_COMPRESSION = 1 << 3,
-	QCOW2_INCOMPAT_EXTL2 = 1 << 4,
-	QCOW2_INCOMPAT_KNOWN = 0x1f,
+       QCOW2_INCOMPAT_DIRTY = 1 << 0,
+       QCOW2_INCOMPAT_CORRUPT = 1 << 1,
+       QCOW2_INCOMPAT_DATA_FILE = 1 << 2,
+       QCOW2_INCOMPAT_COMPRESSION = 1 << 3,
+       QCOW2_INCOMPAT_EXTL2 = 1 << 4,
+       QCOW2_INCOMPAT_KNOWN = 0x1f,
 };
 
 #define QCOW2_COMPAT_LAZY_REFCOUNTS (1ULL << 0)
@@ -42,12 +42,12 @@ enum { /* incompatible_features */
 #define QCOW2_AUTOCLEAR_DATA_RAW    (1ULL << 1)
 
 enum { /* extension types */
-	QCOW2_EXT_END = 0,
-	QCOW2_EXT_BACKING_FORMAT = 0xE2792ACA,
-	QCOW2_EXT_FEATURE_NAMES = 0x6803f857,
-	QCOW2_EXT_BITMAPS = 0x23852875,
-	QCOW2_EXT_LUKS = 0x0537be77,
-	QCOW2_EXT_DATA_FILE = 0x44415441,
+       QCOW2_EXT_END = 0,
+       QCOW2_EXT_BACKING_FORMAT = 0xE2792ACA,
+       QCOW2_EXT_FEATURE_NAMES = 0x6803f857,
+       QCOW2_EXT_BITMAPS = 0x23852875,
+       QCOW2_EXT_LUKS = 0x0537be77,
+       QCOW2_EXT_DATA_FILE = 0x44415441,
 };
 
 enum { QCOW2_CRYPT_NONE = 0, QCOW2_CRYPT_AES = 1, QCOW2_CRYPT_LUKS = 2 };
@@ -56,7 +56,7 @@ enum { QCOW2_COMPRESSION_ZLIB = 0, QCOW2_COMPRESSION_ZSTD = 1 };
 #define QCOW2_OFFSET_MASK     0x00fffffffffffe00ULL /* L1, L2, reftable entries: host offset */
 #define QCOW2_FLAG_COPIED     (1ULL << 63)	    /* refcount is exactly 1 */
 #define QCOW2_FLAG_COMPRESSED (1ULL << 62)
-#define QCOW2_FLAG_ZERO	      (1ULL << 0)	    /* v3, not with extended L2 */
+#define QCOW2_FLAG_ZERO	      (1ULL << 0) /* v3, not with extended L2 */
 
 /* Limits: QEMU's, so that what we write it opens and what it refuses we refuse. */
 #define QCOW2_MAX_L1_BYTES	 (32U << 20)
@@ -119,15 +119,17 @@ struct qcow2_snapshot {
 /** struct qcow2 - img->priv */
 struct qcow2 {
 	struct qcow2_header h;
-	struct bfile *data_file;      /* owned when it is not img->file */
+	struct bfile *data_file; /* owned when it is not img->file */
 	uint32_t cluster_size;
-	uint32_t l2_bits;	      /* log2 of the entries of an L2 table */
-	uint32_t l2_entry_size;	      /* 8, or 16 with extended L2 */
+	uint32_t l2_bits;	/* log2 of the entries of an L2 table */
+	uint32_t l2_entry_size; /* 8, or 16 with extended L2 */
 	bool extended_l2;
-	uint64_t l1_offset;	      /* of the active state, or of the snapshot opened */
+	uint64_t l1_offset; /* of the active state, or of the snapshot opened */
 	uint32_t l1_entries;
-	struct table_cache *l1_cache, *l2_cache; /* slices of tables, shared, bounded: libcommon/image/cache.h */
-	struct qcow2_writer *writer;  /* random writing state, NULL on read-only opens; guarded by its own lock */
+	struct table_cache *l1_cache,
+		*l2_cache; /* slices of tables, shared, bounded: libcommon/image/cache.h */
+	struct qcow2_writer *
+		writer; /* random writing state, NULL on read-only opens; guarded by its own lock */
 };
 
 /**
@@ -135,7 +137,8 @@ struct qcow2 {
  * @allow_faults: for check: keep going where a field outside the header is out of bounds
  * Every claim is checked against the size of the file before memory is taken for it.
  */
-int qcow2_header_read(struct bfile *file, struct qcow2_header *ret, bool allow_faults, struct err *err);
+int qcow2_header_read(struct bfile *file, struct qcow2_header *ret, bool allow_faults,
+		      struct err *err);
 void qcow2_header_release(struct qcow2_header *h);
 
 /** qcow2_header_write() - serialize into one cluster: fixed part, extensions, feature names, backing name;
@@ -158,7 +161,8 @@ static inline bool qcow2_external_data(const struct qcow2 *q)
 void qcow2_decode(const struct qcow2 *q, uint64_t entry, struct qcow2_cluster *ret);
 
 /** qcow2_encode_compressed() - a descriptor for @len bytes at @off; false when the offset does not fit */
-bool qcow2_encode_compressed(uint32_t cluster_bits, uint64_t off, uint64_t len, uint64_t *ret_entry);
+bool qcow2_encode_compressed(uint32_t cluster_bits, uint64_t off, uint64_t len,
+			     uint64_t *ret_entry);
 
 /** qcow2_open_writer() - for IMAGE_RDWR: load what allocation needs, clear autoclear bits that we do not keep */
 int qcow2_open_writer(struct image *img, struct err *err);
@@ -166,7 +170,8 @@ void qcow2_close_writer(struct image *img);
 
 int qcow2_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err);
 int qcow2_write(struct image *img, const void *buf, uint64_t off, size_t len, struct err *err);
-int qcow2_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap, struct err *err);
+int qcow2_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap,
+		       struct err *err);
 int qcow2_discard(struct image *img, uint64_t off, uint64_t len, struct err *err);
 int qcow2_flush(struct image *img, struct err *err);
 int qcow2_resize(struct image *img, uint64_t size, struct err *err);
@@ -197,13 +202,14 @@ struct qcow2_bitmap {
 
 /** qcow2_bitmaps_walk() - call @fn for each bitmap; it says 0: go on, 1: enough, -1 */
 typedef int qcow2_bitmap_fn(void *ctx, const struct qcow2_bitmap *b, struct err *err);
-int qcow2_bitmaps_walk(struct bfile *file, const struct qcow2_header *h, qcow2_bitmap_fn *fn, void *ctx,
-		       struct err *err);
+int qcow2_bitmaps_walk(struct bfile *file, const struct qcow2_header *h, qcow2_bitmap_fn *fn,
+		       void *ctx, struct err *err);
 
 /** qcow2_snapshots_load() - the whole table, bounded; *@ret is owned: qcow2_snapshots_free();
  *  *@ret_bytes: length of the table in the file; may be NULL */
-int qcow2_snapshots_load(struct bfile *file, const struct qcow2_header *h, struct qcow2_snapshot **ret,
-			 uint32_t *ret_n, uint64_t *ret_bytes, struct err *err);
+int qcow2_snapshots_load(struct bfile *file, const struct qcow2_header *h,
+			 struct qcow2_snapshot **ret, uint32_t *ret_n, uint64_t *ret_bytes,
+			 struct err *err);
 void qcow2_snapshots_free(struct qcow2_snapshot *s, uint32_t n);
 /** qcow2_snapshots_json() / qcow2_bitmaps_json() - arrays for info, bounded; owned */
 int qcow2_snapshots_json(struct image *img, json_t **ret, struct err *err);
