@@ -387,8 +387,8 @@ static void name_members(struct ova *w)
 	}
 	w->stem[len] = '\0';
 	for (size_t i = 0; i < w->n; i++)
-		(void)snprintf(w->disks[i].href, sizeof(w->disks[i].href), "%s-disk%zu.vmdk",
-			       w->stem, i + 1);
+		(void)snprintf(w->disks[i].href, sizeof(w->disks[i].href), "%s-disk%u.vmdk",
+			       w->stem, (unsigned)i + 1);
 }
 
 int ova_write(const struct machine *m, struct image *const *disks, size_t n, const char *target,
