@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -182,6 +183,29 @@ int io_fsync_parent(const char *path, struct err *err)
 	if (fd < 0)
 		return err_sys(err, "cannot open the folder of %s", path);
 	return io_fsync(fd, err);
+}
+
+int io_nameless(int *ret_fd, struct err *err)
+{
+	const char *dir = getenv("TMPDIR");
+	CLEANUP_FREE char *name = NULL;
+
+	if (!dir || !*dir)
+		dir = "/var/tmp";
+	*ret_fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (*ret_fd >= 0)
+		return 0;
+	if (asprintf(&name, "%s/vmkit-XXXXXX", dir) < 0) {
+		name = NULL;
+		return err_nomem(err);
+	}
+	*ret_fd = mkostemp(name, O_CLOEXEC);
+	if (*ret_fd < 0) {
+		err_sys(err, "cannot create a temporary file in %s", dir);
+		return err_hint(err, "TMPDIR names the folder for temporary files");
+	}
+	(void)unlink(name);
+	return 0;
 }
 
 int io_read_file(const char *path, size_t max, char **ret_data, size_t *ret_len, struct err *err)

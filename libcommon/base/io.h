@@ -39,6 +39,10 @@ int io_close(int fd, struct err *err);
 /** io_fsync_parent() - fsync the folder that holds @path, so that a rename in it lasts */
 int io_fsync_parent(const char *path, struct err *err);
 
+/** io_nameless() - a file without a name in TMPDIR (/var/tmp: /tmp is often memory, and this may be a whole disk), open for
+ *  reading and writing; the caller closes *@ret_fd */
+int io_nameless(int *ret_fd, struct err *err);
+
 /** io_read_file() - a whole small file, at most @max bytes (ERR_CORRUPT above); *@ret_data is owned
  *  by the caller (free) and has a NUL behind it */
 int io_read_file(const char *path, size_t max, char **ret_data, size_t *ret_len, struct err *err);

@@ -77,28 +77,6 @@ void stream_free(struct image *img)
 	img->priv = NULL;
 }
 
-static int nameless_file(struct err *err)
-{
-	const char *dir = getenv("TMPDIR");
-	char path[4096];
-
-	if (!dir || !*dir)
-		dir = "/tmp";
-
-	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-		if ((size_t)snprintf(path, sizeof(path), "%s/vmkit-XXXXXX", dir) >= sizeof(path))
-			return err_set(err, ERR_FAILED, "TMPDIR is too long");
-		fd = mkostemp(path, O_CLOEXEC);
-		if (fd >= 0)
-			(void)unlink(path);
-	}
-	if (fd < 0)
-		return err_sys(err, "cannot make a temporary file in %s", dir);
-	return fd;
-}
-
 enum { SPOOL_BLOCK = 4096, SPOOL_CHUNK = 1 << 20 };
 
 /* Zero blocks become holes: a spooled disk must not cost more than its data. */
@@ -122,11 +100,11 @@ static int spool_chunk(int out, const uint8_t *buf, size_t len, uint64_t off, st
 int stream_spool(int fd, const char *name, const void *peeked, size_t peeked_len,
 		 struct bfile **ret, struct err *err)
 {
-	CLEANUP_CLOSE int out = nameless_file(err);
+	CLEANUP_CLOSE int out = -1;
 	CLEANUP_FREE uint8_t *buf = malloc(SPOOL_CHUNK);
 	uint64_t total = peeked_len;
 
-	if (out < 0)
+	if (io_nameless(&out, err) < 0)
 		return -1;
 	if (!buf)
 		return err_nomem(err);

@@ -247,7 +247,7 @@ int ova_gunzip(struct bfile *in, uint64_t limit, struct bfile **ret, struct err 
 
 	if (!buf)
 		return err_nomem(err);
-	if (!lib || spool_nameless(&fd, err) < 0 || !(a = open_source(lib, &s, true, err)))
+	if (!lib || io_nameless(&fd, err) < 0 || !(a = open_source(lib, &s, true, err)))
 		return -1;
 	if (lib->archive_read_next_header(a, &e) < ARCHIVE_WARN)
 		archive_err(lib, a, &s, "gzip", err);

@@ -319,7 +319,7 @@ static int to_stdout(struct ova *w, struct image *const *disks, struct err *err)
 {
 	CLEANUP_CLOSE int fd = -1;
 
-	if (spool_nameless(&fd, err) < 0)
+	if (io_nameless(&fd, err) < 0)
 		return -1;
 	w->fd = fd;
 	return write_all(w, disks, err) < 0 ? -1 : send_out(fd, w->pos, err);

@@ -12,6 +12,7 @@
 
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/io.h"
 #include "libcommon/base/log.h"
 #include "libcommon/package/package_private.h"
 #include "libcommon/package/range.h"
@@ -241,7 +242,7 @@ static int empty_disk(const struct ovf_disk *d, struct bfile **ret, struct err *
 	if (!d->capacity)
 		return err_set(err, ERR_CORRUPT, "disk %s has neither a file nor a capacity",
 			       d->id);
-	if (spool_nameless(&fd, err) < 0)
+	if (io_nameless(&fd, err) < 0)
 		return -1;
 	if (ftruncate(fd, (off_t)d->capacity) < 0)
 		return err_sys(err, "an empty disk of %" PRIu64 " bytes", d->capacity);

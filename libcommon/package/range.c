@@ -105,27 +105,6 @@ int range_file(struct bfile **ret, const char *name, const struct range_part *pa
 	return 0;
 }
 
-int spool_nameless(int *ret_fd, struct err *err)
-{
-	const char *dir = getenv("TMPDIR");
-	CLEANUP_FREE char *name = NULL;
-
-	if (!dir || !*dir)
-		dir = "/var/tmp";
-	*ret_fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (*ret_fd >= 0)
-		return 0;
-	if (asprintf(&name, "%s/vmkit-spool-XXXXXX", dir) < 0)
-		return err_nomem(err);
-	*ret_fd = mkostemp(name, O_CLOEXEC);
-	if (*ret_fd < 0) {
-		err_sys(err, "cannot create a temporary file in %s", dir);
-		return err_hint(err, "TMPDIR names the folder for temporary files");
-	}
-	(void)unlink(name);
-	return 0;
-}
-
 int spool_pipe(int fd, const char *name, struct bfile **ret_file, struct err *err)
 {
 	enum { CHUNK = 1 << 20 };
@@ -135,7 +114,7 @@ int spool_pipe(int fd, const char *name, struct bfile **ret_file, struct err *er
 
 	if (!buf)
 		return err_nomem(err);
-	if (spool_nameless(&out, err) < 0)
+	if (io_nameless(&out, err) < 0)
 		return -1;
 	for (;;) {
 		ssize_t n = io_read_upto(fd, buf, CHUNK, err);

@@ -18,10 +18,7 @@ struct range_part {
 int range_file(struct bfile **ret, const char *name, const struct range_part *parts, size_t n_parts,
 	       struct bfile *const *owned, size_t n_owned, struct err *err);
 
-/** spool_nameless() - an empty file without a name in TMPDIR (default /var/tmp: /tmp is often memory) */
-int spool_nameless(int *ret_fd, struct err *err);
-
-/** spool_pipe() - the rest of @fd into such a file; *@ret_file is owned */
+/** spool_pipe() - the rest of @fd into a nameless file; *@ret_file is owned */
 int spool_pipe(int fd, const char *name, struct bfile **ret_file, struct err *err);
 
 #endif

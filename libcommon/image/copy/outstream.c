@@ -157,29 +157,6 @@ int stream_file(struct bfile **ret, struct err *err)
 	return 0;
 }
 
-int spool_open(int *ret_fd, struct err *err)
-{
-	const char *dir = getenv("TMPDIR");
-
-	if (!dir || !*dir)
-		dir = "/var/tmp"; /* /tmp is often memory, and this may be a whole disk */
-	*ret_fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (*ret_fd >= 0)
-		return 0;
-
-	char *name;
-
-	if (asprintf(&name, "%s/vmkit-spool-XXXXXX", dir) < 0)
-		return err_nomem(err);
-	*ret_fd = mkostemp(name, O_CLOEXEC);
-	if (*ret_fd < 0)
-		err_sys(err, "cannot create a temporary file in %s", dir);
-	else
-		(void)unlink(name);
-	free(name);
-	return *ret_fd < 0 ? err_hint(err, "TMPDIR names the folder for temporary files") : 0;
-}
-
 int spool_send(int fd, uint64_t size, struct err *err)
 {
 	CLEANUP_FREE uint8_t *buf = malloc(SPOOL_BUFFER);
@@ -235,7 +212,7 @@ int spool_image(struct image *stream, struct progress *progress, struct image **
 	struct bfile *file;
 
 	progress_begin(progress, "read", 0);
-	if (spool_open(&fd, err) < 0 || spool_fill(stream, fd, progress, err) < 0)
+	if (io_nameless(&fd, err) < 0 || spool_fill(stream, fd, progress, err) < 0)
 		return -1;
 	if (bfile_of_fd(&file, steal_fd(&fd), image_name(stream), false, err) < 0)
 		return -1;

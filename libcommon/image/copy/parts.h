@@ -176,8 +176,6 @@ void stream_begin(struct target *t);
 /** stream_file() - standard output as a file that can only be written to in order (TARGET_PIPE) */
 int stream_file(struct bfile **ret, struct err *err);
 
-/** spool_open() - an unlinked file in TMPDIR */
-int spool_open(int *ret_fd, struct err *err);
 /** spool_send() - all of @fd to standard output */
 int spool_send(int fd, uint64_t size, struct err *err);
 /** spool_image() - read a stream to its end into a spool file and open that as raw; owned */

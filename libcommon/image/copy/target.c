@@ -141,7 +141,7 @@ static int open_spool(struct target *t, struct image *src, struct err *err)
 {
 	int fd;
 
-	if (spool_open(&fd, err) < 0)
+	if (io_nameless(&fd, err) < 0)
 		return -1;
 	t->can_clone = probe_clone(src, fd);
 	return bfile_of_fd(&t->file, fd, "standard output", true, err);
