@@ -41,7 +41,7 @@ release() {
 }
 
 # our own process that holds an image: "extents" answers with at least a line
-hold_ours() { hold stdbuf -o0 "$imgio" "$@"; answer extents; }
+hold_ours() { hold "$imgio" "$@"; answer extents; }
 hold_qemu() { hold qemu-io "$@"; answer 'read 0 512'; }
 
 busy() {

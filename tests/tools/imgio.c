@@ -295,6 +295,8 @@ int main(int argc, char **argv)
 	struct image *img = NULL;
 	int c, r;
 
+	/* Who drives us through pipes waits for each answer */
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	nbd_register();
 	while ((c = getopt(argc, argv, "+f:rUa:")) != -1) {
 		if (c == 'f')
