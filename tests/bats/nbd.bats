@@ -347,6 +347,8 @@ plugin() { [ -e "$VMKIT_BIN/../libexec/vmkit/nbdkit-vmimg-plugin.so" ] || skip "
 	vmimg compare a.qcow2 b.raw
 }
 
+# nbdkit with its cow filter waits for ever when the sanitizer is preloaded into it
+# bats test_tags=release
 @test "serve --cow: clients write, the image stays as it is" {
 	plugin
 	qemu-img convert -O qcow2 disk.raw disk.qcow2
@@ -418,6 +420,8 @@ plugin() { [ -e "$VMKIT_BIN/../libexec/vmkit/nbdkit-vmimg-plugin.so" ] || skip "
 	nbdinfo "$uri"
 }
 
+# nbdkit itself leaks some bytes when it ends so
+# bats test_tags=release
 @test "serve: --once, --timeout and --exit-with-parent end it" {
 	plugin
 	ours --once disk.raw
