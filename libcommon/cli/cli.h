@@ -72,6 +72,7 @@ struct cli {
 	bool json_lines; /* --json=lines */
 	bool quiet;
 	unsigned verbose;
+	int status; /* set by a verb that passes another program's status on; counts when it returns 0 */
 	struct progress
 		progress; /* verbs hand &cli->progress down; drawn while cli_progress is on */
 };

@@ -143,7 +143,10 @@ static int run_verb(const struct program *p, const struct verb *v, const struct 
 	int rc = v->run(&cli, argc, argv, &err);
 
 	progress_stop(rc == 0);
-	return finish(rc, &err);
+
+	int status = finish(rc, &err);
+
+	return rc == 0 && status == 0 ? cli.status : status;
 }
 
 /* The verb is known: its options and arguments in any order. */

@@ -211,8 +211,9 @@ int opt_parse(const struct opt_set *set, int argc, char **argv, bool until_argum
 				ret_args[n++] = argv[i++];
 			break;
 		}
-		/* No option is a digit: -10G is a number */
-		if (a[0] != '-' || !a[1] || (a[1] >= '0' && a[1] <= '9')) {
+		/* -10G is a number, unless the verb has an option of that digit */
+		if (a[0] != '-' || !a[1] ||
+		    (isdigit((unsigned char)a[1]) && !opt_find(set, a[1], NULL, 0))) {
 			if (until_argument)
 				break;
 			ret_args[n++] = argv[i];

@@ -34,7 +34,21 @@
 	F(archive_entry_filetype)                                                                  \
 	F(archive_entry_hardlink)                                                                  \
 	F(archive_entry_size)                                                                      \
-	F(archive_entry_sparse_count)
+	F(archive_entry_sparse_count)                                                              \
+	F(archive_write_new)                                                                       \
+	F(archive_write_free)                                                                      \
+	F(archive_write_set_format_iso9660)                                                        \
+	F(archive_write_set_options)                                                               \
+	F(archive_write_open_fd)                                                                   \
+	F(archive_write_header)                                                                    \
+	F(archive_write_data)                                                                      \
+	F(archive_write_close)                                                                     \
+	F(archive_entry_new)                                                                       \
+	F(archive_entry_free)                                                                      \
+	F(archive_entry_set_pathname)                                                              \
+	F(archive_entry_set_filetype)                                                              \
+	F(archive_entry_set_perm)                                                                  \
+	F(archive_entry_set_size)
 
 #define XML_FUNCTIONS(F)                                                                           \
 	F(xmlReadMemory)                                                                           \

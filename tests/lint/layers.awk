@@ -21,7 +21,7 @@ BEGIN {
 	door["^libvirt/"] = "^libcommon/host/"
 	door["^guestfs\\.h$"] = "^libcommon/guest/"
 	door["^archive(_entry)?\\.h$"] = "^libcommon/package/"
-	door["^libxml/"] = "^libcommon/package/"
+	door["^libxml/"] = "^libcommon/(package|host)/"
 	door["^linux/kvm\\.h$"] = "^libcommon/runner/"
 	door["^curl/"] = "^libcommon/repo/backend_s3"
 	door["^libnbd\\.h$"] = "^libcommon/image/protocol/"

@@ -1,0 +1,95 @@
+/* vmctl: machines of this host and of others. The table of verbs. */
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <string.h>
+
+#include "cmd/vmctl/hosts.h"
+#include "cmd/vmctl/vmctl.h"
+#include "libcommon/image/format.h"
+#include "libcommon/image/protocol/nbd.h"
+#include "libcommon/package/package.h"
+
+static const struct opt options[] = {
+	{.letter = 'c',
+	 .name = "connect",
+	 .type = OPT_LIST,
+	 .value = &vmctl_hosts_named,
+	 .arg = "URI|HOST",
+	 .help = "the host: a libvirt URI, or a host or group of the configuration; list and stats "
+		 "take several"},
+	{.name = "host-timeout",
+	 .type = OPT_DURATION,
+	 .value = &vmctl_host_timeout,
+	 .arg = "TIME",
+	 .help = "a host that does not answer in this time is given up (default: 10s)"},
+	/* Lists have no default from outside; this one is where theirs lands. */
+	{.name = "default-connect",
+	 .type = OPT_STRING,
+	 .value = &vmctl_hosts_default,
+	 .arg = "URI|HOST",
+	 .help = "the host when -c is not given",
+	 .hidden = true,
+	 .env = "VMKIT_CONNECT"},
+	OPT_END,
+};
+
+static const struct verb *const verbs[] = {
+	&verb_list,   &verb_info, &verb_start,	   &verb_stop,	 &verb_reboot,	&verb_suspend,
+	&verb_resume, &verb_save, &verb_restore,   &verb_delete, &verb_console, &verb_exec,
+	&verb_edit,   &verb_set,  &verb_autostart, &verb_create, &verb_clone,	NULL,
+};
+
+static void complete(enum complete_kind kind, const char *prefix, FILE *out)
+{
+	if (kind == COMPLETE_MACHINE)
+		vmctl_complete_machines(prefix, out);
+	for (size_t i = 0; kind == COMPLETE_FORMAT && image_formats[i]; i++)
+		if (strncmp(image_formats[i]->name, prefix, strlen(prefix)) == 0)
+			(void)fprintf(out, "%s\n", image_formats[i]->name);
+}
+
+static void versions(FILE *out)
+{
+	(void)fprintf(out, "jansson %s\n", jansson_version_str());
+	(void)fprintf(out, "%s\n", OpenSSL_version(OPENSSL_VERSION));
+}
+
+static void man(FILE *out)
+{
+	(void)fputs(
+		".SH HOSTS\n"
+		"Without -c and VMKIT_CONNECT the host is libvirt's own default. Names stand in "
+		"the "
+		"section [vmctl] of\n"
+		".I ~/.config/vmkit.conf\n"
+		"or\n"
+		".IR /etc/vmkit.conf :\n"
+		".PP\n.nf\n"
+		"[vmctl]\n"
+		"default_connect = web\n"
+		"host_web = qemu+ssh://root@web/system\n"
+		"host_db = qemu+ssh://root@db/system\n"
+		"group_all = web db\n"
+		".fi\n"
+		".PP\n"
+		"A host that does not answer is given up after --host-timeout; one that falls "
+		"silent later within 10 seconds.\n",
+		out);
+}
+
+static const struct program program = {
+	.name = "vmctl",
+	.summary = "machines through libvirt: see them, start and stop them, use them",
+	.verbs = verbs,
+	.options = options,
+	.complete = complete,
+	.versions = versions,
+	.man = man,
+};
+
+int main(int argc, char **argv)
+{
+	nbd_register();
+	package_register();
+	return cli_main(&program, argc, argv);
+}

@@ -1,0 +1,151 @@
+# bash completion for vmctl, made by "vmctl __completion bash"
+
+_vmctl_verb() # sets options and kind of arguments for a verb
+{
+	case $1 in
+	list)
+		options=" --state= --null --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=none ;;
+	info)
+		options=" --xml --config --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=machine ;;
+	start)
+		options=" --all --paused --fresh --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	stop)
+		options=" --all --now --no-force --timeout= --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=machine ;;
+	reboot)
+		options=" --all --reset --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	suspend)
+		options=" --all --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	resume)
+		options=" --all --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	save)
+		options=" --to= --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	restore)
+		options=" --paused --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=file ;;
+	delete)
+		options=" --all --force --dry-run --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	console)
+		options=" --device= --force --send= --wait-for= --timeout= --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	exec)
+		options=" --input --timeout= --env= --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	edit)
+		options=" --input --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	set)
+		options=" --cpus= --max-cpus= --memory= --max-memory= --live --config --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=machine ;;
+	autostart)
+		options=" --all --off --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	create)
+		options=" --image= --format= --allow-backing= --size= --dir= --memory= --cpus= --kernel= --initrd= --append= --network= --accel= --user= --ssh-key= --hostname= --user-data= --network-config= --start --dry-run --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
+		kind=none ;;
+	clone)
+		options=" --linked --dir= --start --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
+		kind=machine ;;
+	'')
+		options=" --connect= --host-timeout= --quiet --verbose --help --version"
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone" ;;
+	esac
+}
+
+_vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has no value there
+{
+	case $1 in
+	list:--state|list:--state=) words=" off running paused stopping crashed sleeping" ;;
+	list:--json=) words=" lines" ;;
+	info:--json=) words=" lines" ;;
+	stop:--timeout|stop:--timeout=|stop:-t) kind=none ;;
+	stop:--json=) words=" lines" ;;
+	save:--to|save:--to=|save:-o) kind=file ;;
+	console:--device|console:--device=) kind=none ;;
+	console:--send|console:--send=) kind=none ;;
+	console:--wait-for|console:--wait-for=) kind=none ;;
+	console:--timeout|console:--timeout=|console:-t) kind=none ;;
+	exec:--timeout|exec:--timeout=|exec:-t) kind=none ;;
+	exec:--env|exec:--env=|exec:-e) kind=none ;;
+	set:--cpus|set:--cpus=) kind=none ;;
+	set:--max-cpus|set:--max-cpus=) kind=none ;;
+	set:--memory|set:--memory=) kind=none ;;
+	set:--max-memory|set:--max-memory=) kind=none ;;
+	set:--json=) words=" lines" ;;
+	create:--image|create:--image=) kind=file ;;
+	create:--format|create:--format=|create:-f) kind=format ;;
+	create:--allow-backing|create:--allow-backing=) kind=dir ;;
+	create:--size|create:--size=) kind=none ;;
+	create:--dir|create:--dir=) kind=dir ;;
+	create:--memory|create:--memory=|create:-m) kind=none ;;
+	create:--cpus|create:--cpus=) kind=none ;;
+	create:--kernel|create:--kernel=) kind=file ;;
+	create:--initrd|create:--initrd=) kind=file ;;
+	create:--append|create:--append=) kind=none ;;
+	create:--network|create:--network=) kind=none ;;
+	create:--accel|create:--accel=) words=" auto kvm tcg" ;;
+	create:--user|create:--user=) kind=none ;;
+	create:--ssh-key|create:--ssh-key=) kind=file ;;
+	create:--hostname|create:--hostname=) kind=none ;;
+	create:--user-data|create:--user-data=) kind=file ;;
+	create:--network-config|create:--network-config=) kind=file ;;
+	create:--json=) words=" lines" ;;
+	create:--progress=) words=" bar json none" ;;
+	clone:--dir|clone:--dir=) kind=dir ;;
+	clone:--json=) words=" lines" ;;
+	clone:--progress=) words=" bar json none" ;;
+	*:--connect|*:--connect=|*:-c) kind=none ;;
+	*:--host-timeout|*:--host-timeout=) kind=none ;;
+	*) return 1 ;;
+	esac
+}
+
+_vmctl()
+{
+	local line=${COMP_LINE:0:COMP_POINT} verb= options= words= kind= cur i
+	local -a w environment=()
+	read -ra w <<<"$line"
+	[[ $line == *[[:blank:]] ]] && w+=("")
+	cur=${w[${#w[@]}-1]}
+	COMPREPLY=()
+	for ((i = 1; i < ${#w[@]} - 1; i++)); do
+		case ${w[i]} in
+		--connect|-c) ((i++)) ;;
+		--host-timeout) ((i++)) ;;
+		-*) ;;
+		*) [[ -z $verb ]] && verb=${w[i]} ;;
+		esac
+	done
+	if [[ $cur == --*=* ]] && _vmctl_value "$verb:${cur%%=*}="; then
+		cur=${cur#*=}
+	elif ((${#w[@]} > 2)) && _vmctl_value "$verb:${w[${#w[@]}-2]}"; then
+		:
+	else
+		_vmctl_verb "$verb"
+		[[ $cur == -* ]] && words=$options kind=
+	fi
+	case $kind in
+	file) compopt -o default; return ;;
+	dir) compopt -o dirnames; return ;;
+	none) return ;;
+	esac
+	if [[ -n $words ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	elif [[ -n $kind ]]; then
+		mapfile -t COMPREPLY < <(env "${environment[@]}" "${w[0]/#\~/$HOME}" __complete "$kind" "$cur" 2>/dev/null)
+	fi
+	local head=${cur%"${cur##*[=:@]}"}
+	[[ -n $head ]] && COMPREPLY=("${COMPREPLY[@]#"$head"}")
+	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == --*= ]] && compopt -o nospace
+	return 0
+}
+
+complete -F _vmctl vmctl

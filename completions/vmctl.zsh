@@ -1,0 +1,365 @@
+#compdef vmctl
+# zsh completion for vmctl, made by "vmctl __completion zsh"
+
+_vmctl_dynamic() {
+	local -a found settings
+	local i
+	local -a line=(${(Q)${(z)BUFFER}})
+	for ((i = 2; i <= $#line; i++)); do
+		case $line[i] in
+		(--default-connect) settings+=("VMKIT_CONNECT=$line[i+1]") ;;
+		(--default-connect=*) settings+=("VMKIT_CONNECT=${line[i]#*=}") ;;
+		esac
+	done
+	found=(${(f)"$(env $settings vmctl __complete $1 "$PREFIX" 2>/dev/null)"})
+	compadd -- $found
+}
+
+_vmctl() {
+	local curcontext="$curcontext" state
+	local -a line verbs
+	typeset -A opt_args
+	_arguments -C -S \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'1:verb:->verb' \
+		'*::argument:->arguments'
+	case $state in
+	(verb)
+		verbs=(
+			'list:list the machines of one host or of several'
+			'info:show machines with their disks and network cards'
+			'start:start machines'
+			'stop:switch machines off\: by the guest agent, by the power button, by the plug'
+			'reboot:restart the guest of machines'
+			'suspend:stop the processors of machines, memory stays'
+			'resume:let the processors of paused machines go on'
+			'save:keep a machine'\''s memory on disk and switch it off'
+			'restore:let a machine go on from what save --to kept'
+			'delete:remove the definition of machines; their disks stay'
+			'console:a machine'\''s serial console'
+			'exec:run a command in a machine through its guest agent'
+			'edit:change a machine'\''s definition'
+			'set:change a machine'\''s processors and memory, and show what it has'
+			'autostart:start machines with their host, or no longer'
+			'create:define a new machine from an image, or from a kernel'
+			'clone:make a machine like another, with its own disks, UUID and network addresses'
+		)
+		_describe verb verbs
+		return ;;
+	esac
+	case $line[1] in
+	(list)
+		_arguments -s -S \
+		'--state=[only machines in this state]:STATE:(off running paused stopping crashed sleeping )' \
+		'(-0 --null)-0[names alone, each with a NUL behind it\: for xargs -0]' \
+		'(-0 --null)--null[names alone, each with a NUL behind it\: for xargs -0]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(info)
+		_arguments -s -S \
+		'--xml[its definition as libvirt has it]' \
+		'--config[as it will be at the next start, not as it is now]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(start)
+		_arguments -s -S \
+		'--all[every machine of the host]' \
+		'--paused[its processors wait for resume]' \
+		'--fresh[throw saved memory away and boot]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(stop)
+		_arguments -s -S \
+		'--all[every machine of the host]' \
+		'--now[pull the plug at once\: what the guest has not written is lost]' \
+		'--no-force[never pull the plug\: a guest that does not listen is status 10]' \
+		'(-t --timeout)-t+[what each step gets before the next is tried (default\: 30s)]:TIME:' \
+		'(-t --timeout)--timeout=[what each step gets before the next is tried (default\: 30s)]:TIME:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(reboot)
+		_arguments -s -S \
+		'--all[every machine of the host]' \
+		'--reset[as the button does\: what the guest has not written is lost]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(suspend)
+		_arguments -s -S \
+		'--all[every machine of the host]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(resume)
+		_arguments -s -S \
+		'--all[every machine of the host]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(save)
+		_arguments -s -S \
+		'(-o --to)-o+[a file of the host, for vmctl restore (default\: start takes it up by itself)]:FILE:_files' \
+		'(-o --to)--to=[a file of the host, for vmctl restore (default\: start takes it up by itself)]:FILE:_files' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(restore)
+		_arguments -s -S \
+		'--paused[its processors wait for resume]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(delete)
+		_arguments -s -S \
+		'--all[every machine of the host]' \
+		'(-f --force)-f[pull the plug of machines that run]' \
+		'(-f --force)--force[pull the plug of machines that run]' \
+		'(-n --dry-run)-n[only say which would be removed]' \
+		'(-n --dry-run)--dry-run[only say which would be removed]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(console)
+		_arguments -s -S \
+		'--device=[which console\: serial0, serial1, ... (default\: the first)]:ALIAS:' \
+		'(-f --force)-f[take it from whoever has it open]' \
+		'(-f --force)--force[take it from whoever has it open]' \
+		'--send=[send this first; \\\\n, \\\\r, \\\\t and \\\\\\\\ mean what they do in C]:TEXT:' \
+		'--wait-for=[print what comes until a line matches (POSIX extended), then end]:REGEX:' \
+		'(-t --timeout)-t+[give up waiting after this\: status 10 (default\: never)]:TIME:' \
+		'(-t --timeout)--timeout=[give up waiting after this\: status 10 (default\: never)]:TIME:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(exec)
+		_arguments -s -S \
+		'(-i --input)-i[hand standard input to the command, 2 MiB at most]' \
+		'(-i --input)--input[hand standard input to the command, 2 MiB at most]' \
+		'(-t --timeout)-t+[give up after this; the command goes on in the guest (default\: never)]:TIME:' \
+		'(-t --timeout)--timeout=[give up after this; the command goes on in the guest (default\: never)]:TIME:' \
+		'*-e+[set in the command'\''s environment; more than once for several]:NAME=VALUE:' \
+		'*--env=[set in the command'\''s environment; more than once for several]:NAME=VALUE:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(edit)
+		_arguments -s -S \
+		'(-i --input)-i[the new definition comes on standard input, no editor is started]' \
+		'(-i --input)--input[the new definition comes on standard input, no editor is started]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(set)
+		_arguments -s -S \
+		'--cpus=[virtual processors]:N:' \
+		'--max-cpus=[how many it may get while it runs; at the next start]:N:' \
+		'--memory=[memory it has; while it runs its balloon must give it or take it]:SIZE:' \
+		'--max-memory=[memory it may get; at the next start]:SIZE:' \
+		'--live[the running machine only]' \
+		'--config[the next start only]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(autostart)
+		_arguments -s -S \
+		'--all[every machine of the host]' \
+		'--off[they stay off when the host starts]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(create)
+		_arguments -s -S \
+		'--image=[the disk begins as a copy of this, whatever its format]:IMAGE:_files' \
+		'(-f --format)-f+[format of the image (default\: probed)]:FORMAT: _vmctl_dynamic format' \
+		'(-f --format)--format=[format of the image (default\: probed)]:FORMAT: _vmctl_dynamic format' \
+		'*--allow-backing=[backing files of the image may lie below this folder too]:DIR:_files -/' \
+		'--size=[size of the disk\: at least the image'\''s; without an image an empty disk]:SIZE:' \
+		'--dir=[where its files go (default\: where libvirt keeps images)]:DIR:_files -/' \
+		'(-m --memory)-m+[memory (default\: 1G)]:SIZE:' \
+		'(-m --memory)--memory=[memory (default\: 1G)]:SIZE:' \
+		'--cpus=[virtual processors (default\: 1)]:N:' \
+		'--kernel=[boot this Linux kernel, not the disk]:FILE:_files' \
+		'--initrd=[with --kernel\: the first root file system]:FILE:_files' \
+		'--append=[with --kernel\: its command line]:STRING:' \
+		'--network=[libvirt'\''s network, a bridge, or QEMU'\''s own (default\: default, user in a session)]:NAME|bridge\:NAME|user|none:' \
+		'--accel=[hardware virtualization or none (default\: auto)]:HOW:(auto kvm tcg )' \
+		'--user=[cloud-init makes this user, with sudo]:NAME:' \
+		'*--ssh-key=[cloud-init lets this public key in; more than once for several]:FILE:_files' \
+		'--hostname=[cloud-init sets it (default\: the machine'\''s name)]:NAME:' \
+		'--user-data=[cloud-init'\''s user-data, instead of --user and --ssh-key]:FILE:_files' \
+		'--network-config=[cloud-init'\''s network-config]:FILE:_files' \
+		'--start[start it]' \
+		'(-n --dry-run)-n[print the definition, make nothing]' \
+		'(-n --dry-run)--dry-run[print the definition, make nothing]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(clone)
+		_arguments -s -S \
+		'--linked[disks keep only what differs from the other machine'\''s, which must stay off]' \
+		'--dir=[where the disks go (default\: where libvirt keeps images)]:DIR:_files -/' \
+		'--start[start it]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	esac
+}
+
+_vmctl "$@"

@@ -1,0 +1,109 @@
+/* libvirt as the files of this folder use it: functions loaded when the first connection is made, errors, handles. */
+#ifndef VMKIT_HOST_LIBVIRT_LIB_H
+#define VMKIT_HOST_LIBVIRT_LIB_H
+
+#include <libvirt/libvirt-qemu.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "libcommon/host/private.h"
+
+#define LIBVIRT_FUNCTIONS(F)                                                                       \
+	F(ConnectClose)                                                                            \
+	F(ConnectGetCapabilities)                                                                  \
+	F(ConnectGetURI)                                                                           \
+	F(ConnectListAllDomains)                                                                   \
+	F(ConnectOpenAuth)                                                                         \
+	F(ConnectSetKeepAlive)                                                                     \
+	F(DomainAbortJob)                                                                          \
+	F(DomainAttachDeviceFlags)                                                                 \
+	F(DomainCreateWithFlags)                                                                   \
+	F(DomainDefineXMLFlags)                                                                    \
+	F(DomainDestroyFlags)                                                                      \
+	F(DomainDetachDeviceFlags)                                                                 \
+	F(DomainFree)                                                                              \
+	F(DomainGetAutostart)                                                                      \
+	F(DomainGetControlInfo)                                                                    \
+	F(DomainGetID)                                                                             \
+	F(DomainGetInfo)                                                                           \
+	F(DomainGetJobStats)                                                                       \
+	F(DomainGetName)                                                                           \
+	F(DomainGetState)                                                                          \
+	F(DomainGetUUIDString)                                                                     \
+	F(DomainGetXMLDesc)                                                                        \
+	F(DomainHasManagedSaveImage)                                                               \
+	F(DomainIsPersistent)                                                                      \
+	F(DomainLookupByName)                                                                      \
+	F(DomainLookupByUUIDString)                                                                \
+	F(DomainManagedSave)                                                                       \
+	F(DomainOpenConsole)                                                                       \
+	F(DomainReboot)                                                                            \
+	F(DomainReset)                                                                             \
+	F(DomainRestoreFlags)                                                                      \
+	F(DomainResume)                                                                            \
+	F(DomainSaveFlags)                                                                         \
+	F(DomainSetAutostart)                                                                      \
+	F(DomainSetMemoryFlags)                                                                    \
+	F(DomainSetVcpusFlags)                                                                     \
+	F(DomainShutdownFlags)                                                                     \
+	F(DomainSuspend)                                                                           \
+	F(DomainUndefineFlags)                                                                     \
+	F(EventRegisterDefaultImpl)                                                                \
+	F(EventRunDefaultImpl)                                                                     \
+	F(EventAddTimeout)                                                                         \
+	F(GetLastError)                                                                            \
+	F(Initialize)                                                                              \
+	F(ResetLastError)                                                                          \
+	F(SetErrorFunc)                                                                            \
+	F(StreamAbort)                                                                             \
+	F(StreamFree)                                                                              \
+	F(StreamNew)                                                                               \
+	F(StreamRecv)                                                                              \
+	F(StreamSend)                                                                              \
+	F(TypedParamsFree)                                                                         \
+	F(TypedParamsGetInt)
+
+struct libvirt {
+#define LIBVIRT_MEMBER(name) __typeof__(vir##name) *name;
+	LIBVIRT_FUNCTIONS(LIBVIRT_MEMBER)
+#undef LIBVIRT_MEMBER
+	__typeof__(virDomainQemuAgentCommand) *DomainQemuAgentCommand; /* of libvirt-qemu; NULL */
+};
+
+/** libvirt_load() - once a process, with the thread that serves its events; the table is static; ERR_UNSUPPORTED */
+int libvirt_load(const struct libvirt **ret, struct err *err);
+
+/** libvirt_error() - what the last call of this thread complained of, as ours; Return: always -1. The one place where
+ *  virError becomes struct err */
+int libvirt_error(const struct libvirt *lv, struct err *err);
+
+/** struct libvirt_host - host.priv; domain.priv is the virDomainPtr */
+struct libvirt_host {
+	const struct libvirt *lv;
+	virConnectPtr conn;
+};
+
+static inline struct libvirt_host *libvirt_of(const struct host *h)
+{
+	return h->priv;
+}
+
+static inline virDomainPtr libvirt_domain(const struct domain *d)
+{
+	return d->priv;
+}
+
+/* domain.c */
+int libvirt_list(struct host *h, struct domain_info **ret, size_t *ret_n, struct err *err);
+int libvirt_find(struct host *h, const char *name, struct domain *d, struct err *err);
+void libvirt_release(struct domain *d);
+int libvirt_info(struct domain *d, struct domain_info *ret, struct err *err);
+int libvirt_state(struct domain *d, enum domain_state *ret, const char **ret_reason,
+		  struct err *err);
+/** libvirt_take() - @dom (consumed) becomes @d's */
+int libvirt_take(struct host *h, virDomainPtr dom, struct domain *d, struct err *err);
+/* act.c */
+int libvirt_act(struct domain *d, enum domain_action what, struct err *err);
+int libvirt_idle(struct domain *d, struct err *err);
+
+#endif

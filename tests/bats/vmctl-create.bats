@@ -1,0 +1,80 @@
+# vmctl create and clone: disks, seeds and identities, with a real daemon but no guest.
+# bats file_tags=slow,release
+
+load common
+load lvhost
+
+setup_file() { lv_init && lv_on A virsh list >/dev/null; }
+teardown_file() { lv_down; }
+
+setup() {
+	common_setup
+	require xmllint isoinfo blkid qemu-img ssh-keygen
+	DIR=$LV_BASE/$BATS_TEST_NUMBER
+	lv_as mkdir -p "$DIR"
+	random_image in.raw $((8 << 20))
+	chmod 644 in.raw
+	cp in.raw "$DIR/in.raw"
+}
+
+ctl() { lv_on A "$VMKIT_BIN/vmctl" "$@"; }
+xml() { lv_on A virsh dumpxml --inactive "$1"; }
+
+@test "create: from a VMDK, converted and grown; libvirt has what was asked for" {
+	qemu-img convert -O vmdk in.raw "$DIR/in.vmdk"
+	chmod 644 "$DIR/in.vmdk"
+	run_split ctl create one --image "$DIR/in.vmdk" --size 16M --dir "$DIR" -m 100M --cpus 2 --accel tcg --json
+	assert_status 0
+	assert_schema vmctl-create
+	[ "$(json .disk)" = "$DIR/one.qcow2" ]
+	[ "$(json .seed)" = null ]
+	assert_same_disk in.raw "$DIR/one.qcow2" raw qcow2
+	[ "$(qemu-img info --output=json "$DIR/one.qcow2" | jq '."virtual-size"')" = $((16 << 20)) ]
+	xml one >one.xml
+	[ "$(xmllint --xpath 'string(/domain/memory)' one.xml)" = $((100 << 10)) ]
+	[ "$(xmllint --xpath 'string(/domain/vcpu)' one.xml)" = 2 ]
+	[ "$(xmllint --xpath 'string(/domain/@type)' one.xml)" = qemu ]
+	run_split ctl create one --size 1M --dir "$DIR"
+	assert_status 5
+}
+
+@test "create: the seed is what cloud-init reads" {
+	ssh-keygen -q -t ed25519 -N '' -C 'a: "key"' -f key
+	chmod 644 key.pub
+	cp key.pub "$DIR/"
+	run_split ctl create two --image "$DIR/in.raw" -f raw --dir "$DIR" --user me --ssh-key "$DIR/key.pub" --json
+	assert_status 0
+	assert_schema vmctl-create
+	[ "$(blkid -p -o value -s LABEL "$DIR/two.seed.iso")" = cidata ]
+	isoinfo -R -x /user-data -i "$DIR/two.seed.iso" >user-data
+	isoinfo -R -x /meta-data -i "$DIR/two.seed.iso" >meta-data
+	[ "$(head -n 1 user-data)" = '#cloud-config' ]
+	python3 - user-data meta-data "$(cat key.pub)" <<-'P'
+		import sys, yaml
+		u = yaml.safe_load(open(sys.argv[1])); m = yaml.safe_load(open(sys.argv[2]))
+		assert u["users"][0]["name"] == "me" and u["users"][0]["ssh_authorized_keys"] == [sys.argv[3]], u
+		assert m["local-hostname"] == "two" and len(m["instance-id"]) == 36, m
+	P
+	cp key "$DIR/secret" && chmod 644 "$DIR/secret"
+	run_split ctl create three --image "$DIR/in.raw" -f raw --dir "$DIR" --ssh-key "$DIR/secret"
+	assert_status 2
+	[ ! -e "$DIR/three.qcow2" ]
+	[ ! -e "$DIR/three.seed.iso" ]
+}
+
+@test "clone: same disks, other identities; linked ones hold nothing of their own" {
+	ctl create four --image "$DIR/in.raw" -f raw --dir "$DIR"
+	run_split ctl clone four five --dir "$DIR" --json
+	assert_status 0
+	assert_schema vmctl-clone
+	assert_same_disk in.raw "$DIR/five-vda.qcow2" raw qcow2
+	run_split ctl clone --linked four six --dir "$DIR" --json
+	assert_status 0
+	assert_same_disk in.raw "$DIR/six-vda.qcow2" raw qcow2
+	[ "$(qemu-img info --output=json "$DIR/six-vda.qcow2" | jq -r '."full-backing-filename"')" = "$DIR/four.qcow2" ]
+	for m in four five six; do xml $m >$m.xml; done
+	[ "$(for m in four five six; do xmllint --xpath 'string(/domain/uuid)' $m.xml; done | sort -u | wc -l)" = 3 ]
+	[ "$(for m in four five six; do xmllint --xpath 'string(//mac/@address)' $m.xml; done | sort -u | wc -l)" = 3 ]
+	run_split ctl clone four five --dir "$DIR"
+	assert_status 5
+}
