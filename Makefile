@@ -145,6 +145,11 @@ $$(BUILD)/bin/$(1): $$(patsubst %.c,$$(BUILD)/%.o,$$(sort $$(wildcard cmd/$(1)/*
 	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
+ifneq ($(SAN),)
+# AddressSanitizer looks up the xdr functions that it wraps when a program starts; libvirt brings libtirpc, which has
+# them, only later, and then they are called at address 0.
+$(BUILD)/bin/vmctl: LIBS += -Wl,--no-as-needed $(wildcard /usr/lib/*-linux-gnu/libtirpc.so.3)
+endif
 
 $(BUILD)/libexec/vmkit/nbdkit-%-plugin.so: $(BUILD)/cmd/%/plugin/plugin.o $(LIBRARY)
 	@mkdir -p $(@D)

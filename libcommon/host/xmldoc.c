@@ -40,7 +40,7 @@ enum { XMLDOC_BYTES_MAX = 8 << 20 };
 
 /* Written once under once_control, only read afterwards. */
 static struct {
-#define XMLDOC_MEMBER(name) __typeof__(name) *name;
+#define XMLDOC_MEMBER(name) __typeof__(name)(*(name));
 	XMLDOC_FUNCTIONS(XMLDOC_MEMBER)
 #undef XMLDOC_MEMBER
 } lib;
