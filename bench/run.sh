@@ -91,7 +91,8 @@ on_disk() { if [ -e "$1" ]; then du -s -B 1 "$1" | cut -f1; else echo null; fi; 
 
 # row ID TITLE TARGET-RATIO OUTPUT OURS THEIRS - OURS and THEIRS are shell commands that make OUTPUT (removed before each
 # run; - for none). TARGET-RATIO: what ours / theirs should not exceed, or -. $before is run, unmeasured, ahead of each.
-before=
+# $warm MiB of memory are touched before each, see measure.c.
+before='' warm=''
 row() {
 	local id=$1 title=$2 target=$3 output=$4 n=$runs i who command size_ours=null size_theirs=null
 	[[ $id =~ $regex ]] || return 0
@@ -104,7 +105,7 @@ row() {
 			sync
 			command=$5
 			[ $who = ours ] || command=$6
-			"$measure" $who.times sh -c "exec $command" >log 2>&1 || die "$id, $who: $command: $(tail -n 5 log)"
+			"$measure" ${warm:+-w "$warm"} $who.times sh -c "exec $command" >log 2>&1 || die "$id, $who: $command: $(tail -n 5 log)"
 			[ $i -gt 0 ] || : >$who.times
 			[ "$output" = - ] || eval "size_$who=$(on_disk "$output")"
 		done
@@ -126,6 +127,7 @@ row() {
 
 echo "  row                                       ours         theirs"
 row info-qcow2 "info of a qcow2 image" - - "vmimg info disk.qcow2" "qemu-img info disk.qcow2"
+warm=$((data * 3 / 2 >> 20))
 for where in tmpfs disk disk-synced; do
 	dir=$work sync=' --no-sync' after=
 	if [ $where = tmpfs ]; then
@@ -154,17 +156,18 @@ if [[ qcow2-zstd-raw =~ $regex ]]; then
 		"qemu-img convert -W -m 16 -f qcow2 -O raw $dir/zstd.qcow2 $dir/out"
 	rm -f "$dir/zstd.qcow2"
 fi
+warm=''
 row compare "compare raw with qcow2" - - "vmimg compare disk.raw disk.qcow2" "qemu-img compare disk.raw disk.qcow2"
 row check "check of a qcow2 image" - - "vmimg check disk.qcow2" "qemu-img check disk.qcow2"
 [ -z "$shm" ] || rm -rf "$shm"
 
 echo bench >password
 export VMKIT_PASSWORD_FILE=$work/password VMKIT_REPOSITORY=$work/repository
-before='rm -rf repository && vmbackup init'
+before='rm -rf repository && vmbackup init' warm=$((data >> 20))
 row backup-first "first backup, encrypted, zstd 3; against zstd -T0 -3 of the data" 1.2 - \
 	"vmbackup backup --vm bench disk=disk.raw" "sh -c 'zstd -T0 -3 -q -f data.bin -o out.zst && sync out.zst'"
 rm -f out.zst
-before=
+before='' warm=''
 for chunks in 4194304 65536; do
 	[[ backup-unchanged-$chunks =~ $regex || restore-$chunks =~ $regex || backup-first-borg-$chunks =~ $regex ]] || continue
 	borg="borg create --sparse --files-cache disabled --compression zstd,3 --chunker-params fixed,$chunks"
