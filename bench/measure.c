@@ -42,7 +42,8 @@ static int warm_memory(const char *mib)
 		perror("measure: -w");
 		return -1;
 	}
-	madvise(p, len, MADV_HUGEPAGE); /* fewer faults; none of the kernel's business when refused */
+	madvise(p, len,
+		MADV_HUGEPAGE); /* fewer faults; none of the kernel's business when refused */
 	for (size_t at = 0; at < len; at += 4096)
 		((volatile char *)p)[at] = 1;
 	return munmap(p, len);
