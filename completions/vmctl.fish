@@ -34,7 +34,7 @@ complete -c vmctl -n __fish_use_subcommand -a set -d 'change a machine\'s proces
 complete -c vmctl -n __fish_use_subcommand -a autostart -d 'start machines with their host, or no longer'
 complete -c vmctl -n __fish_use_subcommand -a create -d 'define a new machine from an image, or from a kernel'
 complete -c vmctl -n __fish_use_subcommand -a clone -d 'make a machine like another, with its own disks, UUID and network addresses'
-complete -c vmctl -n 'true' -l connect -s c -x -d 'the host: a libvirt URI, or a host or group of the configuration; list and stats take several'
+complete -c vmctl -n 'true' -l connect -s c -x -d 'the host: a libvirt URI, or a host or group of the configuration; list takes several'
 complete -c vmctl -n 'true' -l host-timeout -x -d 'a host that does not answer in this time is given up (default: 10s)'
 complete -c vmctl -n '__fish_seen_subcommand_from list' -l state -x -a 'off running paused stopping crashed sleeping ' -d 'only machines in this state'
 complete -c vmctl -n '__fish_seen_subcommand_from list' -l null -s 0 -d 'names alone, each with a NUL behind it: for xargs -0'

@@ -20,8 +20,8 @@ _vmctl() {
 	local -a line verbs
 	typeset -A opt_args
 	_arguments -C -S \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -62,8 +62,8 @@ _vmctl() {
 		'--state=[only machines in this state]:STATE:(off running paused stopping crashed sleeping )' \
 		'(-0 --null)-0[names alone, each with a NUL behind it\: for xargs -0]' \
 		'(-0 --null)--null[names alone, each with a NUL behind it\: for xargs -0]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -77,8 +77,8 @@ _vmctl() {
 		_arguments -s -S \
 		'--xml[its definition as libvirt has it]' \
 		'--config[as it will be at the next start, not as it is now]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -94,8 +94,8 @@ _vmctl() {
 		'--all[every machine of the host]' \
 		'--paused[its processors wait for resume]' \
 		'--fresh[throw saved memory away and boot]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -112,8 +112,8 @@ _vmctl() {
 		'--no-force[never pull the plug\: a guest that does not listen is status 10]' \
 		'(-t --timeout)-t+[what each step gets before the next is tried (default\: 30s)]:TIME:' \
 		'(-t --timeout)--timeout=[what each step gets before the next is tried (default\: 30s)]:TIME:' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -128,8 +128,8 @@ _vmctl() {
 		_arguments -s -S \
 		'--all[every machine of the host]' \
 		'--reset[as the button does\: what the guest has not written is lost]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -142,8 +142,8 @@ _vmctl() {
 	(suspend)
 		_arguments -s -S \
 		'--all[every machine of the host]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -156,8 +156,8 @@ _vmctl() {
 	(resume)
 		_arguments -s -S \
 		'--all[every machine of the host]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -171,8 +171,8 @@ _vmctl() {
 		_arguments -s -S \
 		'(-o --to)-o+[a file of the host, for vmctl restore (default\: start takes it up by itself)]:FILE:_files' \
 		'(-o --to)--to=[a file of the host, for vmctl restore (default\: start takes it up by itself)]:FILE:_files' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -185,8 +185,8 @@ _vmctl() {
 	(restore)
 		_arguments -s -S \
 		'--paused[its processors wait for resume]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -203,8 +203,8 @@ _vmctl() {
 		'(-f --force)--force[pull the plug of machines that run]' \
 		'(-n --dry-run)-n[only say which would be removed]' \
 		'(-n --dry-run)--dry-run[only say which would be removed]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -223,8 +223,8 @@ _vmctl() {
 		'--wait-for=[print what comes until a line matches (POSIX extended), then end]:REGEX:' \
 		'(-t --timeout)-t+[give up waiting after this\: status 10 (default\: never)]:TIME:' \
 		'(-t --timeout)--timeout=[give up waiting after this\: status 10 (default\: never)]:TIME:' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -242,8 +242,8 @@ _vmctl() {
 		'(-t --timeout)--timeout=[give up after this; the command goes on in the guest (default\: never)]:TIME:' \
 		'*-e+[set in the command'\''s environment; more than once for several]:NAME=VALUE:' \
 		'*--env=[set in the command'\''s environment; more than once for several]:NAME=VALUE:' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -257,8 +257,8 @@ _vmctl() {
 		_arguments -s -S \
 		'(-i --input)-i[the new definition comes on standard input, no editor is started]' \
 		'(-i --input)--input[the new definition comes on standard input, no editor is started]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -276,8 +276,8 @@ _vmctl() {
 		'--max-memory=[memory it may get; at the next start]:SIZE:' \
 		'--live[the running machine only]' \
 		'--config[the next start only]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -292,8 +292,8 @@ _vmctl() {
 		_arguments -s -S \
 		'--all[every machine of the host]' \
 		'--off[they stay off when the host starts]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -327,8 +327,8 @@ _vmctl() {
 		'--start[start it]' \
 		'(-n --dry-run)-n[print the definition, make nothing]' \
 		'(-n --dry-run)--dry-run[print the definition, make nothing]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -345,8 +345,8 @@ _vmctl() {
 		'--linked[disks keep only what differs from the other machine'\''s, which must stay off]' \
 		'--dir=[where the disks go (default\: where libvirt keeps images)]:DIR:_files -/' \
 		'--start[start it]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list and stats take several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \

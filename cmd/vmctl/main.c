@@ -15,8 +15,8 @@ static const struct opt options[] = {
 	 .type = OPT_LIST,
 	 .value = &vmctl_hosts_named,
 	 .arg = "URI|HOST",
-	 .help = "the host: a libvirt URI, or a host or group of the configuration; list and stats "
-		 "take several"},
+	 .help = "the host: a libvirt URI, or a host or group of the configuration; list takes "
+		 "several"},
 	{.name = "host-timeout",
 	 .type = OPT_DURATION,
 	 .value = &vmctl_host_timeout,
