@@ -119,7 +119,7 @@ complete -c vmctl -n '__fish_seen_subcommand_from console' -l verbose -s v -d 's
 complete -c vmctl -n '__fish_seen_subcommand_from console' -l help -s h -d 'show this help'
 complete -c vmctl -n '__fish_seen_subcommand_from console' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmctl -n '__fish_seen_subcommand_from console' -x -a '(__vmctl_dynamic machine)'
-complete -c vmctl -n '__fish_seen_subcommand_from exec' -l input -s i -d 'hand standard input to the command, 2 MiB at most'
+complete -c vmctl -n '__fish_seen_subcommand_from exec' -l input -s i -d 'hand standard input to the command, 128 KiB at most'
 complete -c vmctl -n '__fish_seen_subcommand_from exec' -l timeout -s t -x -d 'give up after this; the command goes on in the guest (default: never)'
 complete -c vmctl -n '__fish_seen_subcommand_from exec' -l env -s e -x -d 'set in the command\'s environment; more than once for several'
 complete -c vmctl -n '__fish_seen_subcommand_from exec' -l quiet -s q -d 'no warnings, no progress'

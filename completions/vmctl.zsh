@@ -236,8 +236,8 @@ _vmctl() {
 		'*:argument: _vmctl_dynamic machine' ;;
 	(exec)
 		_arguments -s -S \
-		'(-i --input)-i[hand standard input to the command, 2 MiB at most]' \
-		'(-i --input)--input[hand standard input to the command, 2 MiB at most]' \
+		'(-i --input)-i[hand standard input to the command, 128 KiB at most]' \
+		'(-i --input)--input[hand standard input to the command, 128 KiB at most]' \
 		'(-t --timeout)-t+[give up after this; the command goes on in the guest (default\: never)]:TIME:' \
 		'(-t --timeout)--timeout=[give up after this; the command goes on in the guest (default\: never)]:TIME:' \
 		'*-e+[set in the command'\''s environment; more than once for several]:NAME=VALUE:' \

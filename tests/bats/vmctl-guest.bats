@@ -38,8 +38,11 @@ state() { lv_on A virsh domstate web | head -n 1; }
 	assert_status 7
 	[ "$output" = out ]
 	[ "$stderr" = err ]
-	random_bytes 5 300000 >input
+	random_bytes 5 131072 >input
 	[ "$(ctl exec -i web -- md5sum <input)" = "$(md5sum <input)" ]
+	echo >>input # more is lost on the way to the agent
+	run_split ctl exec -i web -- md5sum <input
+	assert_status 9
 	ctl exec web -- head -c 100000 /dev/zero >zeros
 	[ "$(stat -c %s zeros)" = 100000 ]
 	run ctl exec -e A=b web -- sh -c 'echo $A'
