@@ -375,7 +375,7 @@ setup() {
 
 @test "reflinks where the file system has them" {
 	require_root
-	command -v mkfs.xfs >/dev/null || skip "no mkfs.xfs"
+	require mkfs.xfs
 	truncate -s 400M fs
 	mkfs.xfs -q -m reflink=1 fs
 	mkdir m

@@ -19,7 +19,7 @@ disk() {
 # xfs - a file system that shares blocks, at m
 xfs() {
 	require_root
-	command -v mkfs.xfs >/dev/null || skip "no mkfs.xfs"
+	require mkfs.xfs
 	truncate -s 400M fs
 	mkfs.xfs -q -m reflink=1 fs
 	mkdir m
