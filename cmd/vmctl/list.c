@@ -134,6 +134,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 	(void)argc;
 	(void)argv;
+	if (o.names && cli->json)
+		return err_set(err, ERR_USAGE, "--null and --json do not go together");
 	if (vmctl_ask_all(ask, NULL, &answers, &n, err) < 0)
 		return -1;
 	rc = vmctl_verdict(answers, n, err);

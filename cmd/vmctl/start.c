@@ -35,8 +35,13 @@ static int one(struct domain *d, void *ctx, struct err *err)
 	(void)ctx;
 	if (domain_state(d, &state, NULL, err) < 0)
 		return -1;
-	if (state != DOMAIN_OFF && state != DOMAIN_CRASHED)
+	if (state == DOMAIN_RUNNING || (state == DOMAIN_PAUSED && o.paused))
 		return 0;
+	if (state != DOMAIN_OFF && state != DOMAIN_CRASHED) {
+		err_set(err, ERR_FAILED, "is %s", domain_state_name(state));
+		err_object(err, domain_name(d));
+		return state == DOMAIN_PAUSED ? err_hint(err, "vmctl resume lets it go on") : -1;
+	}
 	return domain_act(d,
 			  o.paused  ? DOMAIN_START_PAUSED
 			  : o.fresh ? DOMAIN_START_FRESH
@@ -47,6 +52,8 @@ static int one(struct domain *d, void *ctx, struct err *err)
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	(void)cli;
+	if (o.paused && o.fresh)
+		return err_set(err, ERR_USAGE, "--paused and --fresh do not go together");
 	return vmctl_each(argc, argv, o.all, false, one, NULL, err);
 }
 
@@ -54,11 +61,13 @@ const struct verb verb_start = {
 	.name = "start",
 	.usage = "[OPTIONS] NAME...",
 	.summary = "start machines",
-	.details = "A machine that runs already is left alone. One whose memory was saved goes on "
+	.details = "A machine that runs already is left alone, one that is paused needs resume. "
+		   "One whose memory was saved goes on "
 		   "where it was, unless --fresh is given.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 3 some of several failed, 4 no such machine, 6 a job is under way, 7 "
+	.statuses = "0 done, 1 it is paused or about to stop, 3 some of several failed, 4 no such "
+		    "machine, 6 a job is under way, 7 "
 		    "no connection",
 	.max_args = UINT_MAX,
 	.complete_args = COMPLETE_MACHINE,

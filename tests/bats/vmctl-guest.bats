@@ -61,6 +61,11 @@ state() { lv_on A virsh domstate web | head -n 1; }
 	[ "$(state)" = paused ]
 	run_split ctl exec web -- true
 	assert_status 7
+	run_split ctl start web
+	assert_status 1
+	[[ $stderr == *"is paused"*"hint: vmctl resume"* ]]
+	ctl start --paused web
+	[ "$(state)" = paused ]
 	ctl resume web
 	[ "$(state)" = running ]
 }

@@ -129,6 +129,9 @@ silent_socket() {
 	refused 2 vmctl stop
 	refused 2 vmctl stop --all test
 	refused 2 vmctl stop --now --no-force test
+	refused 2 vmctl start --paused --fresh test
+	run_split vmctl list -0 --json
+	assert_status 2
 }
 
 @test "set: what it says is what libvirt has" {
