@@ -191,6 +191,10 @@ static int run_on(struct cloning *c, struct domain *from, struct err *err)
 		err_set(err, ERR_EXISTS, "there is a machine of this name");
 		return err_object(err, c->name);
 	}
+	if (why.code != ERR_NOT_FOUND) {
+		*err = why;
+		return -1;
+	}
 	if (domain_xml(from, DOMAIN_XML_CONFIG | DOMAIN_XML_SECRETS, &xml, err) < 0 ||
 	    xmldoc_parse(&c->x, xml, "domain", err) < 0)
 		return -1;

@@ -9,45 +9,52 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/host/xmldoc.h"
 
+struct writer {
+	FILE *f;
+	bool failed; /* without memory */
+};
+
 /* "BEFORE text AFTER" with the text escaped; nothing for NULL */
-static void piece(FILE *f, const char *before, const char *text, const char *after)
+static void piece(struct writer *w, const char *before, const char *text, const char *after)
 {
 	CLEANUP_FREE char *safe = text ? xml_escape(text) : NULL;
 
 	if (safe)
-		(void)fprintf(f, "%s%s%s", before, safe, after);
+		(void)fprintf(w->f, "%s%s%s", before, safe, after);
+	else if (text)
+		w->failed = true;
 }
 
-static void network(FILE *f, const struct new_machine *m)
+static void network(struct writer *w, const struct new_machine *m)
 {
 	if (strcmp(m->network, "none") == 0)
 		return;
 	if (strcmp(m->network, "user") == 0)
-		(void)fputs("    <interface type='user'>\n", f);
+		(void)fputs("    <interface type='user'>\n", w->f);
 	else if (strncmp(m->network, "bridge:", 7) == 0)
-		piece(f, "    <interface type='bridge'>\n      <source bridge='", m->network + 7,
+		piece(w, "    <interface type='bridge'>\n      <source bridge='", m->network + 7,
 		      "'/>\n");
 	else
-		piece(f, "    <interface type='network'>\n      <source network='", m->network,
+		piece(w, "    <interface type='network'>\n      <source network='", m->network,
 		      "'/>\n");
-	(void)fprintf(f,
+	(void)fprintf(w->f,
 		      "      <mac address='%s'/>\n      <model type='virtio'/>\n    </interface>\n",
 		      m->mac);
 }
 
-static void devices(FILE *f, const struct new_machine *m)
+static void devices(struct writer *w, const struct new_machine *m)
 {
-	(void)fputs("  <devices>\n", f);
-	piece(f,
+	(void)fputs("  <devices>\n", w->f);
+	piece(w,
 	      "    <disk type='file' device='disk'>\n"
 	      "      <driver name='qemu' type='qcow2' discard='unmap'/>\n      <source file='",
 	      m->disk, "'/>\n      <target dev='vda' bus='virtio'/>\n    </disk>\n");
-	piece(f,
+	piece(w,
 	      "    <disk type='file' device='cdrom'>\n      <driver name='qemu' type='raw'/>\n"
 	      "      <source file='",
 	      m->seed,
 	      "'/>\n      <target dev='sda' bus='sata'/>\n      <readonly/>\n    </disk>\n");
-	network(f, m);
+	network(w, m);
 	(void)fputs(
 		"    <serial type='pty'/>\n    <console type='pty'/>\n"
 		"    <channel type='unix'>\n"
@@ -55,7 +62,7 @@ static void devices(FILE *f, const struct new_machine *m)
 		"    <memballoon model='virtio'/>\n"
 		"    <rng model='virtio'>\n      <backend model='random'>/dev/urandom</backend>\n"
 		"    </rng>\n  </devices>\n",
-		f);
+		w->f);
 }
 
 char *new_machine_xml(const struct new_machine *m)
@@ -63,29 +70,29 @@ char *new_machine_xml(const struct new_machine *m)
 	bool kvm = strcmp(m->type, "kvm") == 0;
 	char *text = NULL;
 	size_t len;
-	FILE *f = open_memstream(&text, &len);
+	struct writer w = {.f = open_memstream(&text, &len)};
 
-	if (!f)
+	if (!w.f)
 		return NULL;
-	(void)fprintf(f, "<domain type='%s'>\n", m->type);
-	piece(f, "  <name>", m->name, "</name>\n");
-	(void)fprintf(f,
+	(void)fprintf(w.f, "<domain type='%s'>\n", m->type);
+	piece(&w, "  <name>", m->name, "</name>\n");
+	(void)fprintf(w.f,
 		      "  <uuid>%s</uuid>\n  <memory unit='KiB'>%" PRIu64
 		      "</memory>\n  <vcpu>%u</vcpu>\n"
 		      "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n",
 		      m->uuid, div_up(m->memory, 1024), m->cpus);
-	piece(f, "    <kernel>", m->kernel, "</kernel>\n");
-	piece(f, "    <initrd>", m->initrd, "</initrd>\n");
-	piece(f, "    <cmdline>", m->append, "</cmdline>\n");
-	(void)fputs("  </os>\n  <features>\n    <acpi/>\n    <apic/>\n  </features>\n", f);
+	piece(&w, "    <kernel>", m->kernel, "</kernel>\n");
+	piece(&w, "    <initrd>", m->initrd, "</initrd>\n");
+	piece(&w, "    <cmdline>", m->append, "</cmdline>\n");
+	(void)fputs("  </os>\n  <features>\n    <acpi/>\n    <apic/>\n  </features>\n", w.f);
 	/* Without hardware "maximum" is what TCG can do; with it the host's own. */
-	(void)fprintf(f, "  <cpu mode='%s'/>\n", kvm ? "host-passthrough" : "maximum");
-	devices(f, m);
-	(void)fputs("</domain>\n", f);
+	(void)fprintf(w.f, "  <cpu mode='%s'/>\n", kvm ? "host-passthrough" : "maximum");
+	devices(&w, m);
+	(void)fputs("</domain>\n", w.f);
 
-	bool failed = ferror(f) != 0;
+	bool failed = w.failed || ferror(w.f) != 0;
 
-	if (fclose(f) != 0 || failed) {
+	if (fclose(w.f) != 0 || failed) {
 		free(text);
 		return NULL;
 	}

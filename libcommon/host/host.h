@@ -132,9 +132,6 @@ enum domain_where { DOMAIN_LIVE = 1, DOMAIN_CONFIG = 2 };
 /** domain_set_cpus(), domain_set_memory() - @where: one of the two, or both; @max: the most it may get (config) */
 int domain_set_cpus(struct domain *d, unsigned n, unsigned where, bool max, struct err *err);
 int domain_set_memory(struct domain *d, uint64_t bytes, unsigned where, bool max, struct err *err);
-/** domain_attach(), domain_detach() - a device by its XML. Detaching live is only asked for: the guest lets go later */
-int domain_attach(struct domain *d, const char *xml, unsigned where, struct err *err);
-int domain_detach(struct domain *d, const char *xml, unsigned where, struct err *err);
 
 /**
  * domain_agent() - one command of the guest agent: {"execute":"guest-ping"}

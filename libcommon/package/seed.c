@@ -131,11 +131,27 @@ static int write_image(const struct archive_lib *lib, int fd, const struct seed 
 	return rc;
 }
 
+/* JSON and YAML are UTF-8; what is not would silently be left out. */
+static int check_text(const char *what, const char *text, struct err *err)
+{
+	json_t *v = text ? json_string(text) : NULL;
+
+	if (text && !v)
+		return err_set(err, ERR_USAGE, "the %s is not UTF-8", what);
+	json_decref(v);
+	return 0;
+}
+
 int seed_write(const char *path, const struct seed *s, bool force, struct err *err)
 {
 	const struct archive_lib *lib = archive_lib(err);
 	struct outfile *of;
 
+	if (check_text("user", s->user, err) < 0 || check_text("host name", s->hostname, err) < 0)
+		return -1;
+	for (size_t i = 0; i < s->n_ssh_keys; i++)
+		if (check_text("public key", s->ssh_keys[i], err) < 0)
+			return -1;
 	if (!lib || outfile_open(&of, path, force ? OUTFILE_FORCE : 0, err) < 0)
 		return -1;
 	if (write_image(lib, outfile_fd(of), s, err) < 0) {

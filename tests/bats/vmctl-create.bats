@@ -1,10 +1,10 @@
-# vmctl create and clone: disks, seeds and identities, with a real daemon but no guest.
+# vmctl create and clone: disks, seeds and identities, with a real daemon; one machine is booted, and its clone.
 # bats file_tags=slow,release
 
 load common
 load lvhost
 
-setup_file() { lv_init && lv_on A virsh list >/dev/null; }
+setup_file() { lv_init && lv_guest && lv_on A virsh list >/dev/null; }
 teardown_file() { lv_down; }
 
 setup() {
@@ -55,6 +55,9 @@ xml() { lv_on A virsh dumpxml --inactive "$1"; }
 		assert u["users"][0]["name"] == "me" and u["users"][0]["ssh_authorized_keys"] == [sys.argv[3]], u
 		assert m["local-hostname"] == "two" and len(m["instance-id"]) == 36, m
 	P
+	run_split ctl create latin --image "$DIR/in.raw" -f raw --dir "$DIR" --user $'m\xe9'
+	assert_status 2
+	[ ! -e "$DIR/latin.qcow2" ]
 	cp key "$DIR/secret" && chmod 644 "$DIR/secret"
 	run_split ctl create three --image "$DIR/in.raw" -f raw --dir "$DIR" --ssh-key "$DIR/secret"
 	assert_status 2
@@ -77,4 +80,26 @@ xml() { lv_on A virsh dumpxml --inactive "$1"; }
 	[ "$(for m in four five six; do xmllint --xpath 'string(//mac/@address)' $m.xml; done | sort -u | wc -l)" = 3 ]
 	run_split ctl clone four five --dir "$DIR"
 	assert_status 5
+}
+
+@test "what create and clone made boots, with its disk and its agent" {
+	truncate -s 64M boot.raw
+	mke2fs -q -t ext4 -F boot.raw
+	cp boot.raw "$DIR/boot.raw"
+	chmod 644 "$DIR/boot.raw"
+	ctl create seven --image "$DIR/boot.raw" -f raw --dir "$DIR" -m 192M --accel tcg --kernel "$LV_BASE/vmlinuz" \
+		--initrd "$LV_BASE/initrd.gz" --append 'console=ttyS0 quiet' --user me --start
+	lv_agent A seven
+	run ctl exec seven -- sh -c 'echo kept >/mnt/file && sync && cat /mnt/file'
+	assert_output kept
+	ctl stop seven
+	ctl clone --start seven eight --dir "$DIR"
+	lv_agent A eight
+	run ctl exec eight -- cat /mnt/file
+	assert_output kept
+	ctl stop eight
+	for m in seven eight; do
+		[ "$(lv_on A virsh domstate $m | head -n 1)" = "shut off" ]
+		qemu-img check "$DIR/$(basename "$(ctl info --json $m | jq -r '.[0].disks[0].source')")"
+	done
 }

@@ -16,11 +16,9 @@
 	F(ConnectOpenAuth)                                                                         \
 	F(ConnectSetKeepAlive)                                                                     \
 	F(DomainAbortJob)                                                                          \
-	F(DomainAttachDeviceFlags)                                                                 \
 	F(DomainCreateWithFlags)                                                                   \
 	F(DomainDefineXMLFlags)                                                                    \
 	F(DomainDestroyFlags)                                                                      \
-	F(DomainDetachDeviceFlags)                                                                 \
 	F(DomainFree)                                                                              \
 	F(DomainGetAutostart)                                                                      \
 	F(DomainGetControlInfo)                                                                    \
