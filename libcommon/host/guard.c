@@ -1,0 +1,344 @@
+/* Both sides of the guard: see guard.h. Orders and answers are packets on a socket; its end is our death. */
+#include "libcommon/host/guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libcommon/base/stop.h"
+
+enum {
+	AGENT_S = 10,	    /* for one answer of the agent */
+	READY_MS = 15000,   /* for the guard's connection */
+	INSIST_MS = 60000,  /* how long the guard tries before it says that it cannot */
+	ALONE_MS = 3600000, /* and when nobody waits for it */
+	AGAIN_MS = 1000, /* a freeze that was under way when we died comes after the first thaw */
+	CONNECT_MS = 5000,
+};
+
+enum order_what { ORDER_ARM, ORDER_DISARM, ORDER_THAW };
+
+struct order {
+	enum order_what what;
+	unsigned max_ms;
+	char uuid[UUID_TEXT_MAX];
+};
+
+struct answer {
+	bool ok;
+	bool early; /* thawed before it was told to */
+	struct err err;
+};
+
+struct guard {
+	const char *uri;
+	int fd;
+	pid_t pid;
+	struct domain *frozen; /* NULL: nothing is */
+	unsigned file_systems;
+	uint64_t since_us;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* ---- the guest agent */
+
+static int tell(struct domain *d, const char *what, json_t **ret, struct err *err)
+{
+	json_t *command = json_pack("{s:s}", "execute", what);
+	int rc = command ? domain_agent(d, command, AGENT_S, ret, err) : err_nomem(err);
+
+	json_decref(command);
+	return rc;
+}
+
+static int tell_number(struct domain *d, const char *what, unsigned *ret, struct err *err)
+{
+	json_t *value = NULL;
+
+	if (tell(d, what, &value, err) < 0)
+		return -1;
+	*ret = json_integer_value(value) > 0 ? (unsigned)json_integer_value(value) : 0;
+	json_decref(value);
+	return 0;
+}
+
+/* ---- the child */
+
+struct watch {
+	const char *uri;
+	int fd;
+	struct host *host;
+	struct domain *domain;
+	char uuid[UUID_TEXT_MAX];
+	bool armed, early;
+	uint64_t until_us;
+};
+
+static void hang_up(struct watch *w)
+{
+	domain_close(w->domain);
+	host_close(w->host);
+	w->domain = NULL;
+	w->host = NULL;
+}
+
+static int call_host(struct watch *w, struct err *err)
+{
+	if (!w->host && host_open(&w->host, w->uri, 0, CONNECT_MS, err) < 0)
+		return -1;
+	return w->domain ? 0 : host_find(w->host, w->uuid, &w->domain, err);
+}
+
+/* Return: 1 thawed for certain, or there is no guest any more; 0 not yet */
+static int thaw_once(struct watch *w, struct err *err)
+{
+	enum domain_state state;
+	json_t *status = NULL;
+	unsigned n;
+	int rc = 0;
+
+	err_clear(err);
+	if (call_host(w, err) == 0 && domain_state(w->domain, &state, NULL, err) == 0) {
+		if (state == DOMAIN_OFF || state == DOMAIN_CRASHED)
+			return 1;
+		if (tell_number(w->domain, "guest-fsfreeze-thaw", &n, err) == 0 &&
+		    tell(w->domain, "guest-fsfreeze-status", &status, err) == 0) {
+			rc = json_is_string(status) &&
+			     strcmp(json_string_value(status), "thawed") == 0;
+			json_decref(status);
+		}
+	}
+	if (err->code == ERR_NOT_FOUND)
+		return 1;
+	if (err->code == ERR_CONNECTION)
+		hang_up(w); /* a daemon that was started anew wants a new connection */
+	return rc;
+}
+
+/* Two looks: an order to freeze that was on its way may come after the first. */
+static int insist(struct watch *w, unsigned ms, struct err *err)
+{
+	static const struct timespec pause = {.tv_nsec = AGAIN_MS / 2 * 1000000L};
+	uint64_t until = now_us() + ms * 1000ULL, first = 0;
+
+	do {
+		if (!thaw_once(w, err))
+			first = 0;
+		else if (first && now_us() - first >= AGAIN_MS * 1000ULL)
+			return 0;
+		else if (!first)
+			first = now_us();
+		(void)nanosleep(&pause, NULL);
+	} while (now_us() < until);
+	return err->code ? -1 : err_set(err, ERR_TIMEOUT, "the guest stays frozen");
+}
+
+static void obey(struct watch *w, const struct order *o)
+{
+	struct answer a = {.ok = true, .early = w->early, .err = ERR_INIT};
+
+	switch (o->what) {
+	case ORDER_ARM:
+		hang_up(w);
+		memcpy(w->uuid, o->uuid, sizeof(w->uuid));
+		a.ok = w->armed = call_host(w, &a.err) == 0;
+		w->early = a.early = false;
+		w->until_us = now_us() + o->max_ms * 1000ULL;
+		break;
+	case ORDER_THAW:
+		a.ok = insist(w, INSIST_MS, &a.err) == 0;
+		w->armed = !a.ok;
+		break;
+	case ORDER_DISARM:
+		w->armed = false;
+		break;
+	}
+	(void)send(w->fd, &a, sizeof(a), MSG_NOSIGNAL);
+}
+
+static void watch_run(struct watch *w)
+{
+	for (;;) {
+		struct pollfd p = {.fd = w->fd, .events = POLLIN};
+		struct err ignored = ERR_INIT;
+		struct order o;
+		uint64_t now = now_us();
+		int wait = !w->armed || w->early ? -1
+			   : w->until_us <= now	 ? 0
+						 : (int)((w->until_us - now) / 1000 + 1);
+		int n = poll(&p, 1, wait);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n == 0) { /* too long */
+			w->early = true;
+			(void)thaw_once(w, &ignored);
+			continue;
+		}
+		if (n < 0 || recv(w->fd, &o, sizeof(o), 0) != (ssize_t)sizeof(o))
+			break;
+		o.uuid[sizeof(o.uuid) - 1] = '\0';
+		obey(w, &o);
+	}
+	if (w->armed) {
+		struct err ignored = ERR_INIT;
+
+		(void)insist(w, ALONE_MS, &ignored);
+	}
+	hang_up(w);
+}
+
+/* Nothing of ours is kept open: a pipe's reader waits for its last writer. */
+static void detach(int *fd)
+{
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGTSTP};
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		(void)signal(ignored[i], SIG_IGN);
+	(void)setsid();
+	if (chdir("/") < 0)
+		_exit(1);
+	for (int i = 0; i < 3 && null >= 0; i++)
+		(void)dup2(null, i);
+	if (*fd != 3) {
+		(void)dup2(*fd, 3);
+		*fd = 3;
+	}
+	(void)close_range(4, ~0U, 0);
+	(void)prctl(PR_SET_NAME, "vmkit-guard");
+}
+
+/* ---- our side */
+
+int guard_start(struct guard **ret, const char *uri, struct err *err)
+{
+	struct guard *g = calloc(1, sizeof(*g));
+	int pair[2];
+
+	if (!g)
+		return err_nomem(err);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		free(g);
+		return err_sys(err, "no socket for the guard");
+	}
+	g->uri = uri;
+	g->fd = pair[0];
+	g->pid = fork();
+	if (g->pid == 0) {
+		struct watch w = {.uri = uri, .fd = pair[1]};
+
+		detach(&w.fd);
+		watch_run(&w);
+		_exit(0);
+	}
+	(void)close(pair[1]);
+	if (g->pid < 0) {
+		err_sys(err, "cannot start the guard");
+		(void)close(g->fd);
+		free(g);
+		return -1;
+	}
+	*ret = g;
+	return 0;
+}
+
+static int order(struct guard *g, struct order *o, unsigned wait_ms, struct answer *ret,
+		 struct err *err)
+{
+	struct pollfd p = {.fd = g->fd, .events = POLLIN};
+	uint64_t until = now_us() + wait_ms * 1000ULL;
+
+	if (send(g->fd, o, sizeof(*o), MSG_NOSIGNAL) != (ssize_t)sizeof(*o))
+		return err_set(err, ERR_FAILED, "the guard of frozen guests has ended");
+	while (poll(&p, 1, 100) <= 0) { /* signals only end what is not an order to thaw */
+		if (o->what == ORDER_ARM && stop_check(err) < 0)
+			return -1;
+		if (now_us() >= until)
+			return err_set(err, ERR_TIMEOUT,
+				       "the guard of frozen guests does not answer");
+	}
+	if (recv(g->fd, ret, sizeof(*ret), 0) != (ssize_t)sizeof(*ret))
+		return err_set(err, ERR_FAILED, "the guard of frozen guests has ended");
+	if (!ret->ok && err)
+		*err = ret->err;
+	return ret->ok ? 0 : -1;
+}
+
+int guard_freeze(struct guard *g, struct domain *d, unsigned max_ms, struct err *err)
+{
+	struct order o = {.what = ORDER_ARM, .max_ms = max_ms ? max_ms : GUARD_MAX_MS};
+	struct freeze ignored;
+	struct answer a;
+
+	(void)snprintf(o.uuid, sizeof(o.uuid), "%s", domain_uuid(d));
+	if (order(g, &o, READY_MS, &a, err) < 0)
+		return -1;
+	g->frozen = d;
+	g->since_us = now_us();
+	g->file_systems = 0;
+	if (tell_number(d, "guest-fsfreeze-freeze", &g->file_systems, err) == 0)
+		return 0;
+	(void)guard_thaw(g, &ignored, NULL); /* an answer that was lost may have been a yes */
+	return -1;
+}
+
+int guard_thaw(struct guard *g, struct freeze *ret, struct err *err)
+{
+	struct order o = {.what = ORDER_DISARM};
+	struct err why = ERR_INIT;
+	struct answer a = {0};
+	unsigned thawed = 0;
+	int rc;
+
+	*ret = (struct freeze){.file_systems = g->file_systems};
+	if (!g->frozen)
+		return 0;
+	if (tell_number(g->frozen, "guest-fsfreeze-thaw", &thawed, &why) < 0)
+		o.what = ORDER_THAW;
+	ret->window_ms = (double)(now_us() - g->since_us) / 1000;
+	g->frozen = NULL;
+	rc = order(g, &o, o.what == ORDER_THAW ? INSIST_MS + READY_MS : READY_MS, &a, &why);
+	if (o.what == ORDER_THAW)
+		ret->window_ms = (double)(now_us() - g->since_us) / 1000;
+	ret->held = rc == 0 && o.what == ORDER_DISARM && !a.early &&
+		    (thawed > 0 || g->file_systems == 0);
+	/* We thawed ourselves: a guard that does not answer is no failure. */
+	if (rc == 0 || o.what == ORDER_DISARM)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+void guard_end(struct guard *g)
+{
+	static const struct timespec pause = {.tv_nsec = 20000000};
+	struct freeze ignored;
+
+	if (!g)
+		return;
+	if (g->frozen)
+		(void)guard_thaw(g, &ignored, NULL);
+	(void)close(g->fd);
+	/* One that still has a guest to thaw is left to it. */
+	for (int i = 0; i < 100 && waitpid(g->pid, NULL, WNOHANG) == 0; i++)
+		(void)nanosleep(&pause, NULL);
+	free(g);
+}
