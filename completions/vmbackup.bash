@@ -21,9 +21,12 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	verify)
 		options=" --quick --threads= --repository= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
+	diff)
+		options=" --extents --format= --force-share --allow-backing= --repository= --json --progress --quiet --verbose --help --version"
+		kind=snapshot ;;
 	'')
 		options=" --repository= --quiet --verbose --help --version"
-		words=" init backup list show restore verify" ;;
+		words=" init backup list show restore verify diff" ;;
 	esac
 }
 
@@ -54,6 +57,10 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	verify:--threads|verify:--threads=) kind=none ;;
 	verify:--json=) words=" lines" ;;
 	verify:--progress=) words=" bar json none" ;;
+	diff:--format|diff:--format=|diff:-f) kind=format ;;
+	diff:--allow-backing|diff:--allow-backing=) kind=dir ;;
+	diff:--json=) words=" lines" ;;
+	diff:--progress=) words=" bar json none" ;;
 	*:--repository|*:--repository=|*:-r) kind=dir ;;
 	*) return 1 ;;
 	esac

@@ -40,6 +40,7 @@ _vmbackup() {
 			'show:show one snapshot\: its disks, sizes and where they came from'
 			'restore:write a disk of a snapshot to an image, a block device or standard output'
 			'verify:check that everything in the repository, or one snapshot, can be restored'
+			'diff:say what changed between two snapshots, or between one and an image'
 		)
 		_describe verb verbs
 		return ;;
@@ -144,6 +145,28 @@ _vmbackup() {
 		_arguments -s -S \
 		'--quick[structure and checksums of packs only\: nothing is decompressed]' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(diff)
+		_arguments -s -S \
+		'(-x --extents)-x[list the ranges\: disk, offset and length in bytes]' \
+		'(-x --extents)--extents[list the ranges\: disk, offset and length in bytes]' \
+		'(-f --format)-f+[format of the image (default\: probed)]:FORMAT: _vmbackup_dynamic format' \
+		'(-f --format)--format=[format of the image (default\: probed)]:FORMAT: _vmbackup_dynamic format' \
+		'(-U --force-share)-U[read an image that is in use]' \
+		'(-U --force-share)--force-share[read an image that is in use]' \
+		'*--allow-backing=[backing files of the image may lie below this folder too]:DIR:_files -/' \
 		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \

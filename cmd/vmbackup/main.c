@@ -96,7 +96,8 @@ static void versions(FILE *out)
 }
 
 static const struct verb *const verbs[] = {
-	&verb_init, &verb_backup, &verb_list, &verb_show, &verb_restore, &verb_verify, NULL,
+	&verb_init,    &verb_backup, &verb_list, &verb_show,
+	&verb_restore, &verb_verify, &verb_diff, NULL,
 };
 
 static const struct program program = {

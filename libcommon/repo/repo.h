@@ -140,6 +140,18 @@ const char *snapshot_short_id(const struct repo_id *id, char ret[9]);
 int repo_open_disk(struct repo *repo, const struct snapshot *snap, const char *disk,
 		   struct image **ret, struct err *err);
 
+/**
+ * repo_diff() - call @fn for each range of 4 KiB blocks in which two disks of @repo differ, in ascending order
+ *
+ * Page trees are walked first and only where they differ, then the bytes of chunks that differ are compared. The
+ * shorter disk is taken as followed by zeros; the last block of the longer one may be cut.
+ */
+int repo_diff(struct repo *repo, const struct snapshot *a, const struct snapshot_disk *disk_a,
+	      const struct snapshot *b, const struct snapshot_disk *disk_b,
+	      struct progress *progress,
+	      int (*fn)(void *ctx, uint64_t off, uint64_t len, struct err *err), void *ctx,
+	      struct err *err);
+
 /** repo_register() - make image_open() understand "repo:URL@..." names: "repo:PATH#VM@WHEN:DISK" */
 void repo_register(const struct repo_key_source *key);
 

@@ -19,4 +19,18 @@ typedef int diff_fn(void *ctx, uint64_t off, uint64_t len, struct err *err);
 int image_diff(struct image *a, struct image *b, struct progress *progress, diff_fn *fn, void *ctx,
 	       struct err *err);
 
+/* The same for a caller that knows which ranges can differ (page trees do): */
+struct differ;
+
+/** differ_new() - @a, @b: borrowed; *@ret: differ_free() */
+int differ_new(struct differ **ret, struct image *a, struct image *b, diff_fn *fn, void *ctx,
+	       struct err *err);
+void differ_free(struct differ *d);
+
+/** differ_range() - compare the bytes of [off, off + len); ranges ascend, @off is a multiple of DIFF_BLOCK */
+int differ_range(struct differ *d, uint64_t off, uint64_t len, struct err *err);
+
+/** differ_finish() - tell of the last range */
+int differ_finish(struct differ *d, struct err *err);
+
 #endif
