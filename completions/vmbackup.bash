@@ -7,13 +7,13 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --no-encryption --level= --repository= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
-		options=" --vm= --tag= --format= --force-share --allow-backing= --level= --full-scan --threads= --rate-limit= --dry-run --repository= --json --progress --quiet --verbose --help --version"
+		options=" --vm= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full-scan --threads= --rate-limit= --dry-run --repository= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	list)
 		options=" --tag= --repository= --json --quiet --verbose --help --version"
 		kind=none ;;
 	show)
-		options=" --repository= --json --quiet --verbose --help --version"
+		options=" --machine --repository= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	restore)
 		options=" --target-format= --option= --compress --force --verify --digest= --threads= --rate-limit= --repository= --json --progress --quiet --verbose --help --version"
@@ -36,6 +36,9 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	init:--level|init:--level=) kind=none ;;
 	backup:--vm|backup:--vm=) kind=none ;;
 	backup:--tag|backup:--tag=|backup:-t) kind=none ;;
+	backup:--description|backup:--description=) kind=none ;;
+	backup:--machine|backup:--machine=) kind=file ;;
+	backup:--consistency|backup:--consistency=) words=" quiesced offline crash unknown none" ;;
 	backup:--format|backup:--format=|backup:-f) kind=format ;;
 	backup:--allow-backing|backup:--allow-backing=) kind=dir ;;
 	backup:--level|backup:--level=) kind=none ;;

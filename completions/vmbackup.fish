@@ -34,6 +34,9 @@ complete -c vmbackup -n '__fish_seen_subcommand_from init' -l version -d 'show t
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -f
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l vm -x -d 'the machine\'s name; needed'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l tag -s t -x -d 'mark the snapshot with this; more than once for several'
+complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l description -x -d 'a sentence for people, kept in the snapshot'
+complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l machine -r -F -d 'what describes the machine, kept in the snapshot: libvirt\'s XML or any other text; - is standard input'
+complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l consistency -x -a 'quiesced offline crash unknown none ' -d 'what state the disks are in, when the caller knows better than the locks: crash for a storage snapshot of a running machine, quiesced when its file systems were frozen'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l format -s f -x -a '(__vmbackup_dynamic format)' -d 'format of the images (default: probed)'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l force-share -s U -d 'read images that are in use: no consistent state is promised'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l allow-backing -x -a '(__fish_complete_directories)' -d 'backing files may lie below this folder too'
@@ -56,6 +59,7 @@ complete -c vmbackup -n '__fish_seen_subcommand_from list' -l verbose -s v -d 's
 complete -c vmbackup -n '__fish_seen_subcommand_from list' -l help -s h -d 'show this help'
 complete -c vmbackup -n '__fish_seen_subcommand_from list' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmbackup -n '__fish_seen_subcommand_from list' -f
+complete -c vmbackup -n '__fish_seen_subcommand_from show' -l machine -d 'print the machine\'s description alone, as it was given to backup'
 complete -c vmbackup -n '__fish_seen_subcommand_from show' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmbackup -n '__fish_seen_subcommand_from show' -l quiet -s q -d 'no warnings, no progress'
 complete -c vmbackup -n '__fish_seen_subcommand_from show' -l verbose -s v -d 'say what is going on; -vv says more'

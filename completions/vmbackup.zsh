@@ -64,6 +64,9 @@ _vmbackup() {
 		'--vm=[the machine'\''s name; needed]:NAME:' \
 		'*-t+[mark the snapshot with this; more than once for several]:TAG:' \
 		'*--tag=[mark the snapshot with this; more than once for several]:TAG:' \
+		'--description=[a sentence for people, kept in the snapshot]:TEXT:' \
+		'--machine=[what describes the machine, kept in the snapshot\: libvirt'\''s XML or any other text; - is standard input]:FILE:_files' \
+		'--consistency=[what state the disks are in, when the caller knows better than the locks\: crash for a storage snapshot of a running machine, quiesced when its file systems were frozen]:STATE:(quiesced offline crash unknown none )' \
 		'(-f --format)-f+[format of the images (default\: probed)]:FORMAT: _vmbackup_dynamic format' \
 		'(-f --format)--format=[format of the images (default\: probed)]:FORMAT: _vmbackup_dynamic format' \
 		'(-U --force-share)-U[read images that are in use\: no consistent state is promised]' \
@@ -104,6 +107,7 @@ _vmbackup() {
 		'--version[show the version; with -v those of the libraries too]' ;;
 	(show)
 		_arguments -s -S \
+		'--machine[print the machine'\''s description alone, as it was given to backup]' \
 		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \

@@ -3,14 +3,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
+#include "libcommon/base/io.h"
 #include "libcommon/base/size.h"
 
+enum { MACHINE_MAX = 1 << 20 };
+
 static struct {
-	const char *vm, *format;
+	const char *vm, *format, *description, *machine, *consistency;
 	struct opt_list tags, allow;
 	unsigned level, threads;
 	bool shared, full_scan, dry_run;
@@ -29,6 +33,26 @@ static const struct opt options[] = {
 	 .value = &o.tags,
 	 .arg = "TAG",
 	 .help = "mark the snapshot with this; more than once for several"},
+	{.name = "description",
+	 .type = OPT_STRING,
+	 .value = &o.description,
+	 .arg = "TEXT",
+	 .help = "a sentence for people, kept in the snapshot"},
+	{.name = "machine",
+	 .type = OPT_STRING,
+	 .value = &o.machine,
+	 .arg = "FILE",
+	 .help = "what describes the machine, kept in the snapshot: libvirt's XML or any other "
+		 "text; - is standard input",
+	 .complete = COMPLETE_FILE},
+	{.name = "consistency",
+	 .type = OPT_CHOICE,
+	 .value = &o.consistency,
+	 .choices = "quiesced|offline|crash|unknown|none",
+	 .arg = "STATE",
+	 .help = "what state the disks are in, when the caller knows better than the locks: "
+		 "crash for a storage snapshot of a running machine, quiesced when its file "
+		 "systems were frozen"},
 	{.letter = 'f',
 	 .name = "format",
 	 .type = OPT_STRING,
@@ -81,6 +105,7 @@ static const struct opt options[] = {
 static const char *const examples[] = {
 	"vmbackup -r /backup/vms backup --vm web /var/lib/libvirt/images/web.qcow2",
 	"vmbackup -r /backup/vms backup --vm db --tag weekly root=db.qcow2 data=/dev/vg/db",
+	"virsh dumpxml web | vmbackup -r /backup/vms backup --vm web --machine - web.qcow2",
 	"ssh host cat /dev/vg/db | vmbackup -r /backup/vms backup --vm db -",
 	NULL,
 };
@@ -139,6 +164,42 @@ static int say(struct cli *cli, const struct backup_stats *s, const char *const 
 	return 0;
 }
 
+/* A whole small text, from a file or from standard input; *@ret is owned, NULL when there is none. */
+static int read_machine(char **ret, struct err *err)
+{
+	CLEANUP_FREE char *text = NULL;
+	ssize_t n;
+
+	*ret = NULL;
+	if (!o.machine)
+		return 0;
+	if (strcmp(o.machine, "-") == 0) {
+		text = malloc(MACHINE_MAX + 2);
+		if (!text)
+			return err_nomem(err);
+		n = io_read_upto(STDIN_FILENO, text, MACHINE_MAX + 1, err);
+		if (n < 0)
+			return -1;
+		text[n] = '\0';
+	} else {
+		size_t len;
+
+		if (io_read_file(o.machine, MACHINE_MAX + 1, &text, &len, err) < 0)
+			return err_object(err, o.machine);
+		n = (ssize_t)len;
+	}
+
+	json_t *utf8 = n > 0 && n <= MACHINE_MAX ? json_stringn(text, (size_t)n) : NULL;
+
+	json_decref(utf8);
+	if (!utf8 || strlen(text) != (size_t)n) {
+		err_set(err, ERR_USAGE, "a machine's description is 1 byte to 1 MiB of UTF-8 text");
+		return err_object(err, o.machine);
+	}
+	*ret = steal_ptr(&text);
+	return 0;
+}
+
 /* argv opened one by one; what is open is closed by the caller. */
 static int open_disks(char **argv, size_t n, struct backup_disk *disks, char (*names)[65],
 		      struct err *err)
@@ -149,23 +210,26 @@ static int open_disks(char **argv, size_t n, struct backup_disk *disks, char (*n
 		.allow_dirs = o.allow.items,
 		.n_allow_dirs = o.allow.count,
 	};
-	bool have_stdin = false;
+	bool have_stdin = o.machine && strcmp(o.machine, "-") == 0;
 
 	for (size_t i = 0; i < n; i++) {
 		const char *path = split_argument(argv[i], i, names[i]);
 
 		if (strcmp(path, "-") == 0 && have_stdin)
 			return err_set(err, ERR_USAGE,
-				       "standard input can be only one of the disks");
+				       "standard input can be only one of the disks, or the "
+				       "machine's description");
 		have_stdin |= strcmp(path, "-") == 0;
-		disks[i] = (struct backup_disk){.name = names[i], .source = path};
+		disks[i] = (struct backup_disk){
+			.name = names[i], .source = path, .consistency = o.consistency};
 		if (image_open(&disks[i].image, path, &opts, err) < 0)
 			return err_object(err, path);
 	}
 	return 0;
 }
 
-static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, struct err *err)
+static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const char *machine,
+		  struct err *err)
 {
 	struct backup_opts opts = {
 		.vm = o.vm,
@@ -173,6 +237,8 @@ static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, struct e
 		.n_disks = n,
 		.tags = o.tags.items,
 		.n_tags = o.tags.count,
+		.description = o.description,
+		.machine = machine,
 		.compression_level = (int)o.level,
 		.threads = o.threads,
 		.no_parent = o.full_scan,
@@ -201,6 +267,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	size_t n = (size_t)argc;
 	CLEANUP_FREE struct backup_disk *disks = calloc(n, sizeof(*disks));
 	CLEANUP_FREE char(*names)[65] = calloc(n, sizeof(*names));
+	CLEANUP_FREE char *machine = NULL;
 	const char *url = NULL;
 	int rc;
 
@@ -212,9 +279,11 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		err_set(err, ERR_USAGE, "the machine has no name");
 		return err_hint(err, "say --vm NAME");
 	}
-	rc = open_disks(argv, n, disks, names, err);
+	rc = read_machine(&machine, err);
 	if (rc == 0)
-		rc = run_on(cli, disks, n, err);
+		rc = open_disks(argv, n, disks, names, err);
+	if (rc == 0)
+		rc = run_on(cli, disks, n, machine, err);
 	for (size_t i = 0; i < n; i++)
 		image_close(disks[i].image);
 	return rc;
@@ -228,7 +297,12 @@ const struct verb verb_backup = {
 		   "earlier snapshot of any "
 		   "machine holds is stored. A file that has not changed since the last snapshot "
 		   "is not read "
-		   "again. \"-\" is standard input.\n\n"
+		   "again. An image is of any format, with its chain; a block device; an NBD "
+		   "export (nbd://, nbd+unix://); a disk in a package (ova:FILE#DISK); or \"-\", "
+		   "standard input.\n\n"
+		   "The snapshot says what state each disk was in: \"offline\" when nobody could "
+		   "write to it from the first disk's begin to the last one's end, \"none\" with "
+		   "--force-share, \"unknown\" where no lock tells.\n\n"
 		   "A run that was killed leaves nothing that needs cleaning up; the next one uses "
 		   "what it stored.",
 	.options = options,

@@ -122,8 +122,12 @@ static int print_json(struct cli *cli, const struct snapshot *list, size_t n, st
 	json_t *out = json_array();
 
 	for (size_t i = 0; out && i < n; i++)
-		if (has_tags(&list[i]))
-			json_array_append_new(out, snapshot_json(&list[i]));
+		if (has_tags(&list[i])) {
+			json_t *obj = snapshot_json(&list[i]);
+
+			(void)json_object_del(obj, "machine"); /* up to 1 MiB: show has it */
+			json_array_append_new(out, obj);
+		}
 	return cli_print_json(cli, out, err);
 }
 

@@ -8,6 +8,7 @@
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/image/format.h"
 #include "libcommon/image/protocol/nbd.h"
+#include "libcommon/package/package.h"
 
 static const char *repository;
 
@@ -113,5 +114,6 @@ int main(int argc, char **argv)
 {
 	repo_register(&vmbackup_key);
 	nbd_register();
+	package_register();
 	return cli_main(&program, argc, argv);
 }

@@ -1,17 +1,29 @@
 /* vmbackup show: one snapshot. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/size.h"
 
-static const struct opt options[] = {OPT_END};
+static struct {
+	bool machine;
+} o;
+
+static const struct opt options[] = {
+	{.name = "machine",
+	 .type = OPT_FLAG,
+	 .value = &o.machine,
+	 .help = "print the machine's description alone, as it was given to backup"},
+	OPT_END,
+};
 
 static const char *const examples[] = {
 	"vmbackup -r /backup/vms show web@latest",
 	"vmbackup -r /backup/vms show 4f2a91c0 --json",
+	"vmbackup -r /backup/vms show web --machine > web.xml",
 	NULL,
 };
 
@@ -22,7 +34,10 @@ static int print_head(const struct snapshot *s, struct err *err)
 	CLEANUP_FREE char *tags_shown = tags ? cli_printable(tags) : NULL;
 	CLEANUP_FREE char *host = cli_printable(s->host);
 
-	if (!tags_shown || !host)
+	CLEANUP_FREE char *description = cli_printable(s->description ? s->description : "");
+	const char *consistency = snapshot_consistency(s);
+
+	if (!tags_shown || !host || !description)
 		return err_nomem(err);
 	hex_encode(s->id.bytes, sizeof(s->id.bytes), hex);
 	(void)printf("snapshot  %s\nmachine   %s\ntime      %s (%s)\nhost      %s\ntook      %s\n",
@@ -30,14 +45,22 @@ static int print_head(const struct snapshot *s, struct err *err)
 		     duration_format(s->seconds, took));
 	if (s->n_tags)
 		(void)printf("tags      %s\n", tags_shown);
+	if (consistency)
+		(void)printf("state     %s\n", consistency);
+	if (s->description)
+		(void)printf("about     %s\n", description);
+	if (s->machine)
+		(void)printf("described in %zu bytes: show --machine prints them\n",
+			     strlen(s->machine));
 	return 0;
 }
 
 static int print_disks(const struct snapshot *s, struct err *err)
 {
-	static const char *const headers[] = {"DISK",	"SIZE",	   "DATA",   "NEW", "STORED",
-					      "FORMAT", "CHANGES", "SOURCE", NULL};
-	struct table *t = table_new(headers, "lrrrrlll");
+	static const char *const headers[] = {"DISK",	"SIZE",	  "DATA",  "NEW",
+					      "STORED", "FORMAT", "STATE", "CHANGES",
+					      "KIND",	"SOURCE", NULL};
+	struct table *t = table_new(headers, "lrrrrlllll");
 
 	if (!t)
 		return err_nomem(err);
@@ -52,7 +75,9 @@ static int print_disks(const struct snapshot *s, struct err *err)
 			size_format(d->new_bytes, fresh),
 			size_format(d->stored_bytes, stored),
 			d->format,
+			d->consistency ? d->consistency : "",
 			d->change_source,
+			d->source_kind ? d->source_kind : "",
 			d->source ? d->source : "",
 		};
 
@@ -61,6 +86,15 @@ static int print_disks(const struct snapshot *s, struct err *err)
 	(void)printf("\n");
 	table_print(t, stdout);
 	table_free(t);
+	return 0;
+}
+
+static int print_machine(const struct snapshot *s, struct err *err)
+{
+	if (!s->machine)
+		return err_set(err, ERR_NOT_FOUND,
+			       "the snapshot has no description of the machine");
+	(void)fputs(s->machine, stdout);
 	return 0;
 }
 
@@ -77,7 +111,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	repo_close(repo);
 	if (rc < 0)
 		return -1;
-	if (cli->json) {
+	if (o.machine) {
+		rc = print_machine(s, err);
+	} else if (cli->json) {
 		rc = cli_print_json(cli, snapshot_json(s), err);
 	} else {
 		rc = print_head(s, err);

@@ -30,6 +30,17 @@ struct backup {
 	struct backup_stats stats;
 };
 
+static int check_texts(const struct backup_opts *o, struct err *err)
+{
+	if (o->description && strlen(o->description) > MANIFEST_TEXT_MAX)
+		return err_set(err, ERR_USAGE, "a description has at most %d bytes",
+			       MANIFEST_TEXT_MAX);
+	if (o->machine && strlen(o->machine) > MANIFEST_MACHINE_MAX)
+		return err_set(err, ERR_USAGE, "a machine's description has at most %d bytes",
+			       MANIFEST_MACHINE_MAX);
+	return 0;
+}
+
 static int check_opts(const struct backup_opts *o, struct err *err)
 {
 	if (!repo_name_valid(o->vm))
@@ -45,6 +56,8 @@ static int check_opts(const struct backup_opts *o, struct err *err)
 	for (size_t i = 0; i < o->n_tags; i++)
 		if (!*o->tags[i] || strlen(o->tags[i]) > 256)
 			return err_set(err, ERR_USAGE, "a tag has 1 to 256 bytes");
+	if (check_texts(o, err) < 0)
+		return -1;
 	for (size_t i = 0; i < o->n_disks; i++) {
 		if (!repo_name_valid(o->disks[i].name))
 			return err_set(
@@ -99,7 +112,10 @@ static int begin(struct backup *b, struct err *err)
 	s->tool = strdup("vmkit " VMKIT_VERSION);
 	s->disks = calloc(o->n_disks, sizeof(*s->disks));
 	s->tags = calloc(o->n_tags ? o->n_tags : 1, sizeof(*s->tags));
-	if (!s->vm || !s->host || !s->time || !s->tool || !s->disks || !s->tags)
+	s->description = o->description ? strdup(o->description) : NULL;
+	s->machine = o->machine ? strdup(o->machine) : NULL;
+	if (!s->vm || !s->host || !s->time || !s->tool || !s->disks || !s->tags ||
+	    !s->description != !o->description || !s->machine != !o->machine)
 		return err_nomem(err);
 	for (; s->n_tags < o->n_tags; s->n_tags++)
 		if (!(s->tags[s->n_tags] = strdup(o->tags[s->n_tags])))
@@ -205,6 +221,9 @@ static int backup_disk(struct backup *b, const struct backup_disk *disk, struct 
 	d->name = strdup(disk->name);
 	d->format = strdup(image_format_name(disk->image));
 	d->source = strdup(disk->source ? disk->source : image_name(disk->image));
+	d->source_kind = strdup(source_kind(disk->image));
+	d->consistency =
+		strdup(disk->consistency ? disk->consistency : source_consistency(disk->image));
 	if (d->size > TREE_DISK_MAX) {
 		source_files_free(files, n_files);
 		return err_set(err, ERR_UNSUPPORTED,
@@ -216,7 +235,8 @@ static int backup_disk(struct backup *b, const struct backup_disk *disk, struct 
 		    source_unchanged(parent, began, files, n_files, d->size, d->format) &&
 		    (b->trust || is_whole(b, parent));
 	d->change_source = strdup(unchanged ? "unchanged file" : "scan");
-	if (!d->name || !d->format || !d->source || !d->change_source) {
+	if (!d->name || !d->format || !d->source || !d->change_source || !d->source_kind ||
+	    !d->consistency) {
 		source_files_free(files, n_files);
 		return err_nomem(err);
 	}

@@ -58,14 +58,25 @@ static json_t *files_json(const struct snapshot_disk *d)
 	return list;
 }
 
+/* Keys that manifests of older programs do not have are left out when there is nothing to say. */
+static void add_text(json_t *obj, const char *key, const char *s)
+{
+	if (obj && s)
+		json_object_set_new(obj, key, text(s));
+}
+
 static json_t *disk_json(const struct snapshot_disk *d)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "name",
-			 text(d->name), "size", number(d->size), "format", text(d->format),
-			 "source", text(d->source), "change_source", text(d->change_source),
-			 "data_bytes", number(d->data_bytes), "new_bytes", number(d->new_bytes),
-			 "stored_bytes", number(d->stored_bytes), "root", id_text(&d->root),
-			 "levels", (json_int_t)d->tree_levels, "files", files_json(d));
+	json_t *obj = json_pack(
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o}", "name", text(d->name),
+		"size", number(d->size), "format", text(d->format), "source", text(d->source),
+		"change_source", text(d->change_source), "data_bytes", number(d->data_bytes),
+		"new_bytes", number(d->new_bytes), "stored_bytes", number(d->stored_bytes), "root",
+		id_text(&d->root), "levels", (json_int_t)d->tree_levels, "files", files_json(d));
+
+	add_text(obj, "source_kind", d->source_kind);
+	add_text(obj, "consistency", d->consistency);
+	return obj;
 }
 
 json_t *snapshot_json(const struct snapshot *s)
@@ -76,11 +87,15 @@ json_t *snapshot_json(const struct snapshot *s)
 		json_array_append_new(tags, text(s->tags[i]));
 	for (size_t i = 0; i < s->n_disks; i++)
 		json_array_append_new(disks, disk_json(&s->disks[i]));
-	return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:o}", "version",
-			 MANIFEST_VERSION, "id", id_text(&s->id), "seq", number(s->seq), "vm",
-			 text(s->vm), "host", text(s->host), "time", text(s->time), "tool",
-			 text(s->tool), "tags", tags, "disks", disks, "seconds", s->seconds,
-			 "parent", s->has_parent ? id_text(&s->parent) : json_null());
+	json_t *obj =
+		json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f, s:o}", "version",
+			  MANIFEST_VERSION, "id", id_text(&s->id), "seq", number(s->seq), "vm",
+			  text(s->vm), "host", text(s->host), "time", text(s->time), "tool",
+			  text(s->tool), "tags", tags, "disks", disks, "seconds", s->seconds,
+			  "parent", s->has_parent ? id_text(&s->parent) : json_null());
+	add_text(obj, "description", s->description);
+	add_text(obj, "machine", s->machine);
+	return obj;
 }
 
 int manifest_encode(const struct snapshot *s, char **ret, size_t *ret_len, struct err *err)
@@ -118,14 +133,14 @@ static void bad(struct reader *r, const char *key, const char *what)
 	r->failed = true;
 }
 
-static char *read_text(struct reader *r, json_t *obj, const char *key, bool needed)
+static char *read_long(struct reader *r, json_t *obj, const char *key, bool needed, size_t max)
 {
 	json_t *v = json_object_get(obj, key);
 
 	if (!needed && (!v || json_is_null(v)))
 		return NULL;
-	if (!json_is_string(v) || json_string_length(v) > MANIFEST_TEXT_MAX) {
-		bad(r, key, "is not a text of at most 4096 bytes");
+	if (!json_is_string(v) || json_string_length(v) > max) {
+		bad(r, key, "is not a text, or too long");
 		return NULL;
 	}
 
@@ -136,6 +151,11 @@ static char *read_text(struct reader *r, json_t *obj, const char *key, bool need
 		r->failed = true;
 	}
 	return copy;
+}
+
+static char *read_text(struct reader *r, json_t *obj, const char *key, bool needed)
+{
+	return read_long(r, obj, key, needed, MANIFEST_TEXT_MAX);
 }
 
 static char *read_name(struct reader *r, json_t *obj, const char *key)
@@ -221,6 +241,8 @@ static void read_disk(struct reader *r, json_t *obj, struct snapshot_disk *d)
 	d->format = read_text(r, obj, "format", true);
 	d->source = read_text(r, obj, "source", false);
 	d->change_source = read_text(r, obj, "change_source", true);
+	d->source_kind = read_text(r, obj, "source_kind", false);
+	d->consistency = read_text(r, obj, "consistency", false);
 	d->size = read_size(r, obj, "size");
 	d->data_bytes = read_size(r, obj, "data_bytes");
 	d->new_bytes = read_size(r, obj, "new_bytes");
@@ -267,6 +289,8 @@ static void read_snapshot(struct reader *r, json_t *root, struct snapshot *s)
 	s->host = read_text(r, root, "host", true);
 	s->tool = read_text(r, root, "tool", true);
 	s->time = read_text(r, root, "time", true);
+	s->description = read_text(r, root, "description", false);
+	s->machine = read_long(r, root, "machine", false, MANIFEST_MACHINE_MAX);
 	if (s->time && manifest_time(s->time, &when) < 0)
 		bad(r, "time", "is not a time in UTC");
 	if (!json_is_number(json_object_get(root, "seconds")))
@@ -327,6 +351,8 @@ void manifest_clear(struct snapshot *s)
 		free(d->source);
 		free(d->format);
 		free(d->change_source);
+		free(d->source_kind);
+		free(d->consistency);
 	}
 	for (size_t i = 0; i < s->n_tags; i++)
 		free(s->tags[i]);
@@ -336,6 +362,8 @@ void manifest_clear(struct snapshot *s)
 	free(s->host);
 	free(s->time);
 	free(s->tool);
+	free(s->description);
+	free(s->machine);
 	memset(s, 0, sizeof(*s));
 }
 

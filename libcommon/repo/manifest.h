@@ -17,6 +17,7 @@ enum {
 	MANIFEST_TAGS_MAX = 256,
 	MANIFEST_FILES_MAX = 256,
 	MANIFEST_TEXT_MAX = 4096,
+	MANIFEST_MACHINE_MAX = 1 << 20,
 };
 
 /** manifest_encode() - *@ret is owned (free), NUL-terminated */

@@ -49,6 +49,7 @@ struct backup_disk {
 	struct image *image; /* borrowed, open; a stream is allowed */
 	const char *
 		source; /* path or URI as given, for the manifest and the unchanged-file test; NULL: none */
+	const char *consistency; /* one of snapshot_consistencies; NULL: what the locks tell */
 };
 
 struct backup_opts {
@@ -57,7 +58,9 @@ struct backup_opts {
 	size_t n_disks;
 	const char *const *tags;
 	size_t n_tags;
-	const char *host;      /* NULL: this host's name */
+	const char *host;	 /* NULL: this host's name */
+	const char *description; /* for people, at most 4096 bytes of UTF-8; NULL: none */
+	const char *machine;   /* libvirt XML or another text, at most 1 MiB of UTF-8; NULL: none */
 	int compression_level; /* 0: the repository's */
 	unsigned threads;
 	bool no_parent; /* scan everything, trust no change source */
@@ -90,6 +93,8 @@ struct snapshot_file {
 
 struct snapshot_disk {
 	char *name, *source, *format, *change_source; /* "scan", "unchanged file" */
+	char *source_kind; /* "file", "block device", "stream", "nbd", "repository"; NULL: older than that */
+	char *consistency; /* one of snapshot_consistencies; NULL: older than that */
 	uint64_t size, data_bytes, new_bytes, stored_bytes;
 	struct repo_id root; /* of the page tree */
 	unsigned tree_levels;
@@ -102,6 +107,8 @@ struct snapshot {
 	uint64_t seq;		/* repository sequence: order that no clock decides */
 	char *vm, *host, *time; /* RFC 3339, UTC: when the backup began */
 	char *tool;		/* "vmkit 0.1.0" */
+	char *description;	/* NULL: none */
+	char *machine;		/* NULL: none */
 	char **tags;
 	size_t n_tags;
 	struct snapshot_disk *disks;
@@ -110,6 +117,16 @@ struct snapshot {
 	bool has_parent;
 	struct repo_id parent;
 };
+
+/**
+ * snapshot_consistencies - what a disk's content is a state of, NULL-terminated, the best first: "quiesced" (one moment of a
+ * running machine with its file systems frozen), "offline" (locked: nobody wrote while it was read), "crash" (one
+ * moment of a running machine), "unknown" (nothing could tell), "none" (somebody may have written meanwhile)
+ */
+extern const char *const snapshot_consistencies[];
+
+/** snapshot_consistency() - the least of its disks'; static; NULL: older than that */
+const char *snapshot_consistency(const struct snapshot *s);
 
 /** repo_list() - all snapshots in order of seq; @vm NULL: of all machines. Damaged manifests are counted in
  *  *@ret_damaged and reported by log_warning(). Owned: snapshots_free() */

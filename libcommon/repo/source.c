@@ -113,3 +113,65 @@ bool source_unchanged(const struct snapshot_disk *then, int64_t began,
 	}
 	return true;
 }
+
+/* ---- for people: what was read, and what state that is */
+
+const char *const snapshot_consistencies[] = {"quiesced", "offline", "crash",
+					      "unknown",  "none",    NULL};
+
+static size_t rank(const char *consistency)
+{
+	size_t i = 0;
+
+	while (snapshot_consistencies[i] && strcmp(snapshot_consistencies[i], consistency) != 0)
+		i++;
+	return i;
+}
+
+const char *snapshot_consistency(const struct snapshot *s)
+{
+	const char *least = NULL;
+
+	for (size_t i = 0; i < s->n_disks; i++) {
+		const char *c = s->disks[i].consistency;
+
+		if (!c)
+			return NULL;
+		if (!least || rank(c) > rank(least))
+			least = c;
+	}
+	return least;
+}
+
+static bool has_scheme(const char *name, const char *scheme)
+{
+	return strncmp(name, scheme, strlen(scheme)) == 0;
+}
+
+const char *source_kind(struct image *img)
+{
+	if (image_is_stream(img))
+		return "stream";
+	if (!img->file)
+		return has_scheme(image_format_name(img), "repo") ? "repository" : "file";
+	if (strcmp(img->file->ops->name, "nbd") == 0)
+		return "nbd";
+	if (img->file->is_blockdev)
+		return "block device";
+	return "file";
+}
+
+/* QEMU and vmkit lock files; nobody locks a device that is mounted, or knows who writes behind an NBD server. A pipe
+ * says nothing at all. */
+const char *source_consistency(struct image *img)
+{
+	for (struct image *l = img; l; l = image_backing(l)) {
+		const char *kind = source_kind(l);
+
+		if (l->flags & IMAGE_SHARED)
+			return "none";
+		if (strcmp(kind, "file") != 0 && strcmp(kind, "repository") != 0)
+			return "unknown";
+	}
+	return "offline";
+}

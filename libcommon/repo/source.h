@@ -28,4 +28,10 @@ bool source_unchanged(const struct snapshot_disk *then, int64_t began,
 		      const struct snapshot_file *now, size_t n_now, uint64_t size,
 		      const char *format);
 
+/** source_kind() - what the disk is read from, as struct snapshot_disk says; static */
+const char *source_kind(struct image *img);
+
+/** source_consistency() - what locks and kind tell of it, one of snapshot_consistencies; static */
+const char *source_consistency(struct image *img);
+
 #endif
