@@ -1,14 +1,14 @@
 /* vmsnap prune: delete snapshots that no rule keeps. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "cmd/vmsnap/vmsnap.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/retain.h"
 
 static struct {
-	struct snap_policy keep;
+	struct retain_policy keep;
 	bool dry_run;
 } o;
 
@@ -34,21 +34,16 @@ static const char *const examples[] = {
 	"vmsnap prune --keep-daily 7 --keep-weekly 4 disk.qcow2",
 	"vmsnap prune --dry-run --keep-last 3 --keep-within 2d disk.raw", NULL};
 
-static const struct {
-	enum snap_reason bit;
-	const char *name;
-} reasons[] = {{SNAP_KEEP_LAST, "last"},       {SNAP_KEEP_HOURLY, "hourly"},
-	       {SNAP_KEEP_DAILY, "daily"},     {SNAP_KEEP_WEEKLY, "weekly"},
-	       {SNAP_KEEP_MONTHLY, "monthly"}, {SNAP_KEEP_YEARLY, "yearly"},
-	       {SNAP_KEEP_WITHIN, "within"},   {SNAP_KEEP_FUTURE, "dated in the future"}};
-
 static json_t *reasons_json(unsigned why)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list && i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if (why & (unsigned)reasons[i].bit)
-			json_array_append_new(list, json_string(reasons[i].name));
+	for (unsigned i = 0; list && i < RETAIN_REASONS; i++) {
+		const char *name = retain_reason_name(why, i);
+
+		if (name)
+			json_array_append_new(list, json_string(name));
+	}
 	return list;
 }
 
@@ -57,11 +52,14 @@ static void print_one(const struct snap_entry *e, unsigned why)
 	const char *sep = ": ";
 
 	printf("%s %s", why ? "keep" : o.dry_run ? "would delete" : "delete", e->name);
-	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if (why & (unsigned)reasons[i].bit) {
-			printf("%s%s", sep, reasons[i].name);
+	for (unsigned i = 0; i < RETAIN_REASONS; i++) {
+		const char *name = retain_reason_name(why, i);
+
+		if (name) {
+			printf("%s%s", sep, name);
 			sep = ", ";
 		}
+	}
 	printf("\n");
 }
 
@@ -87,14 +85,16 @@ static int report(struct cli *cli, const struct snap_entry *list, size_t n, cons
 static int prune(struct cli *cli, struct snap_disk *d, const struct snap_entry *list, size_t n,
 		 struct err *err)
 {
-	CLEANUP_FREE time_t *times = calloc(n + 1, sizeof(*times));
+	CLEANUP_FREE struct retain_item *items = calloc(n + 1, sizeof(*items));
 	CLEANUP_FREE unsigned *why = calloc(n + 1, sizeof(*why));
 
-	if (!times || !why)
+	if (!items || !why)
 		return err_nomem(err);
 	for (size_t i = 0; i < n; i++)
-		times[i] = list[i].created;
-	snap_prune_plan(times, n, &o.keep, time(NULL), why);
+		items[i].time = list[i].created;
+	o.keep.local = true;
+	if (retain_plan(items, n, &o.keep, time(NULL), why, err) < 0)
+		return -1;
 	for (size_t i = 0; !o.dry_run && i < n; i++)
 		if (!why[i] && snap_delete(d, list[i].name, err) < 0)
 			return -1;
@@ -103,14 +103,13 @@ static int prune(struct cli *cli, struct snap_disk *d, const struct snap_entry *
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	static const struct snap_policy none;
 	struct snap_entry *list = NULL;
 	struct snap_disk *d;
 	size_t n = 0;
 	int rc;
 
 	(void)argc;
-	if (memcmp(&o.keep, &none, sizeof(none)) == 0)
+	if (retain_is_empty(&o.keep))
 		return err_set(err, ERR_USAGE, "no --keep rule is given: that would delete all");
 	if (snap_open(&d, argv[0], true, err) < 0)
 		return -1;

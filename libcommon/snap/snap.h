@@ -79,29 +79,4 @@ enum snap_recovered { SNAP_NOTHING, SNAP_FINISHED, SNAP_UNDONE };
 /** snap_recover() - finish or undo what a killed process began; needs no snap_open() */
 int snap_recover(const char *path, enum snap_recovered *ret, struct err *err);
 
-/* ---- which to keep (prune.c) */
-
-struct snap_policy {
-	unsigned last, hourly, daily, weekly, monthly, yearly;
-	uint64_t within_ms;
-};
-
-enum snap_reason {
-	SNAP_KEEP_LAST = 1,
-	SNAP_KEEP_HOURLY = 2,
-	SNAP_KEEP_DAILY = 4,
-	SNAP_KEEP_WEEKLY = 8,
-	SNAP_KEEP_MONTHLY = 16,
-	SNAP_KEEP_YEARLY = 32,
-	SNAP_KEEP_WITHIN = 64,
-	SNAP_KEEP_FUTURE = 128, /* dated after now: the clock is not to be trusted */
-};
-
-/**
- * snap_prune_plan() - why each of @times is kept; 0: it is not
- * @times: ascending; periods are those of the local time zone, the newest of each is kept
- */
-void snap_prune_plan(const time_t *times, size_t n, const struct snap_policy *p, time_t now,
-		     unsigned *ret_reasons);
-
 #endif
