@@ -24,9 +24,12 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	diff)
 		options=" --extents --format= --force-share --allow-backing= --repository= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
+	forget)
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --repository= --json --quiet --verbose --help --version"
+		kind=snapshot ;;
 	'')
 		options=" --repository= --quiet --verbose --help --version"
-		words=" init backup list show restore verify diff" ;;
+		words=" init backup list show restore verify diff forget" ;;
 	esac
 }
 
@@ -64,6 +67,17 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	diff:--allow-backing|diff:--allow-backing=) kind=dir ;;
 	diff:--json=) words=" lines" ;;
 	diff:--progress=) words=" bar json none" ;;
+	forget:--keep-last|forget:--keep-last=) kind=none ;;
+	forget:--keep-hourly|forget:--keep-hourly=) kind=none ;;
+	forget:--keep-daily|forget:--keep-daily=) kind=none ;;
+	forget:--keep-weekly|forget:--keep-weekly=) kind=none ;;
+	forget:--keep-monthly|forget:--keep-monthly=) kind=none ;;
+	forget:--keep-yearly|forget:--keep-yearly=) kind=none ;;
+	forget:--keep-within|forget:--keep-within=) kind=none ;;
+	forget:--keep-tag|forget:--keep-tag=) kind=none ;;
+	forget:--vm|forget:--vm=) kind=none ;;
+	forget:--max-delete|forget:--max-delete=) kind=none ;;
+	forget:--json=) words=" lines" ;;
 	*:--repository|*:--repository=|*:-r) kind=dir ;;
 	*) return 1 ;;
 	esac

@@ -41,6 +41,7 @@ _vmbackup() {
 			'restore:write a disk of a snapshot to an image, a block device or standard output'
 			'verify:check that everything in the repository, or one snapshot, can be restored'
 			'diff:say what changed between two snapshots, or between one and an image'
+			'forget:remove snapshots, by name or by what no --keep rule keeps'
 		)
 		_describe verb verbs
 		return ;;
@@ -176,6 +177,30 @@ _vmbackup() {
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(forget)
+		_arguments -s -S \
+		'--keep-last=[keep the newest N of each machine]:N:' \
+		'--keep-hourly=[keep the newest of each of the last N hours that have one]:N:' \
+		'--keep-daily=[keep the newest of each of the last N days that have one]:N:' \
+		'--keep-weekly=[keep the newest of each of the last N weeks that have one]:N:' \
+		'--keep-monthly=[keep the newest of each of the last N months that have one]:N:' \
+		'--keep-yearly=[keep the newest of each of the last N years that have one]:N:' \
+		'--keep-within=[keep all that are not older, as 7d or 36h]:TIME:' \
+		'*--keep-tag=[keep all with this tag; more than once\: with any of them]:TAG:' \
+		'*--vm=[only snapshots of this machine; more than once\: of any of them]:NAME:' \
+		'--max-delete=[remove nothing at all when more than N snapshots would go]:N:' \
+		'--dry-run[say what would be removed and why, change nothing]' \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

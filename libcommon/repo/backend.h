@@ -40,6 +40,7 @@ struct backend_ops {
 		    int (*fn)(void *ctx, const char *name, struct err *err), void *ctx,
 		    struct err *err);
 	int (*remove)(struct backend *b, const char *name, struct err *err);
+	int (*sync)(struct backend *b, const char *folder, struct err *err);
 	int (*writer_new)(struct backend *b, const char *name, struct backend_writer **ret,
 			  struct err *err);
 	int (*write)(struct backend_writer *w, uint64_t off, const void *buf, size_t len,
@@ -104,6 +105,12 @@ static inline int backend_list(struct backend *b, const char *folder,
 static inline int backend_remove(struct backend *b, const char *name, struct err *err)
 {
 	return b->ops->remove(b, name, err);
+}
+
+/** backend_sync() - make what was removed from @folder (one level: "index") stay removed; NULL op: it does already */
+static inline int backend_sync(struct backend *b, const char *folder, struct err *err)
+{
+	return b->ops->sync ? b->ops->sync(b, folder, err) : 0;
 }
 
 /** backend_writer_new() - begin an object under a temporary name; others see that its writer lives */

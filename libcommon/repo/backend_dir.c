@@ -36,8 +36,8 @@ struct dir_writer {
 	char temp[BACKEND_NAME_MAX + 16]; /* below the folder: "tmp/packs+5f+5f..." */
 };
 
-static const char *const folders[] = {"keys", "packs",	"index",  "snapshots",
-				      "bad",  "leases", "epochs", "tmp"};
+static const char *const folders[] = {"keys",	"packs",  "index",   "snapshots", "bad",
+				      "leases", "epochs", "numbers", "tmp"};
 
 static bool part_valid(const char *p, size_t len)
 {
@@ -226,6 +226,19 @@ static int dir_remove(struct backend *b, const char *name, struct err *err)
 		return err_object(err, name);
 	}
 	return 0;
+}
+
+static int dir_sync(struct backend *b, const char *folder, struct err *err)
+{
+	char path[BACKEND_NAME_MAX + 2];
+	CLEANUP_CLOSE int fd = -1;
+	const char *leaf;
+
+	if (check_name(folder, err))
+		return -1;
+	snprintf(path, sizeof(path), "%s/", folder);
+	fd = open_parent((struct dir_backend *)b, path, false, &leaf, err);
+	return fd < 0 ? -1 : io_fsync(fd, err);
 }
 
 /* Return: 1 when the lock was had, 0 when another holds it, -1 */
@@ -473,6 +486,7 @@ static const struct backend_ops dir_ops = {
 	.object_close = dir_object_close,
 	.list = dir_list,
 	.remove = dir_remove,
+	.sync = dir_sync,
 	.writer_new = dir_writer_new,
 	.write = dir_write,
 	.writer_read = dir_writer_read,

@@ -1,4 +1,8 @@
-/* Manifests in the store: names, reading with the name checked, committing with the next sequence number. */
+/* Manifests in the store: names, reading with the name checked, committing with the next sequence number, removal.
+ *
+ * A number is used once. Before manifests are removed, an object numbers/SEQ says that all numbers up to SEQ are used;
+ * who chose a number from a listing that was older than that finds it when he looks again after the commit.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,15 +15,16 @@
 #include "libcommon/repo/names.h"
 
 #define PREFIX "snapshots/"
-enum { SEQ_DIGITS = 16, COMMIT_TRIES = 1000 };
+#define USED   "numbers/"
+enum { SEQ_DIGITS = 16, COMMIT_TRIES = 1000, NAME_MAX_BYTES = 32 };
 
-static int seq_of_name(const char *name, uint64_t *ret)
+static int seq_of_name(const char *name, const char *prefix, uint64_t *ret)
 {
 	uint8_t be[SEQ_DIGITS / 2];
 	uint64_t seq = 0;
 
-	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 ||
-	    hex_decode(name + strlen(PREFIX), be, sizeof(be)) < 0)
+	if (strncmp(name, prefix, strlen(prefix)) != 0 ||
+	    hex_decode(name + strlen(prefix), be, sizeof(be)) < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(be); i++)
 		seq = seq << 8 | be[i];
@@ -33,7 +38,7 @@ int manifest_read(struct store *st, const char *name, struct snapshot *ret, stru
 	size_t len;
 	uint64_t seq;
 
-	if (seq_of_name(name, &seq) < 0)
+	if (seq_of_name(name, PREFIX, &seq) < 0)
 		return err_set(err, ERR_CORRUPT, "%s is not the name of a snapshot", name);
 	if (store_object_read(st, name, MANIFEST_MAX, &data, &len, err) < 0 ||
 	    manifest_decode(data, len, ret, err) < 0)
@@ -46,50 +51,107 @@ int manifest_read(struct store *st, const char *name, struct snapshot *ret, stru
 	return 0;
 }
 
-static int highest_seq(struct store *st, uint64_t *ret, struct err *err)
+/* The highest number that an object below @prefix has; 0: none. */
+static int highest_seq(struct store *st, const char *prefix, uint64_t *ret, struct err *err)
 {
 	char **names;
 	size_t n;
 
 	*ret = 0;
-	if (store_object_list(st, PREFIX, &names, &n, err) < 0)
+	if (store_object_list(st, prefix, &names, &n, err) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		uint64_t seq;
 
-		if (seq_of_name(names[i], &seq) == 0 && seq > *ret)
+		if (seq_of_name(names[i], prefix, &seq) == 0 && seq > *ret)
 			*ret = seq;
 	}
 	names_free(names, n);
 	return 0;
 }
 
+static int next_seq(struct store *st, uint64_t *ret, struct err *err)
+{
+	uint64_t there, used;
+
+	if (highest_seq(st, PREFIX, &there, err) < 0 || highest_seq(st, USED, &used, err) < 0)
+		return -1;
+	if (used > there)
+		there = used;
+	if (there >= INT64_MAX)
+		return err_set(err, ERR_CORRUPT, "the last sequence number is in use");
+	*ret = there + 1;
+	return 0;
+}
+
+static void manifest_name(uint64_t seq, const char *prefix, char ret[NAME_MAX_BYTES])
+{
+	(void)snprintf(ret, NAME_MAX_BYTES, "%s%016" PRIx64, prefix, seq);
+}
+
+/* Return: 0 done, 1 another was faster or the number turned out to be used: take the next, -1 */
+static int commit_as(struct store *st, struct snapshot *s, struct err *err)
+{
+	CLEANUP_FREE char *data = NULL;
+	char name[NAME_MAX_BYTES];
+	struct err why = ERR_INIT;
+	uint64_t used;
+	size_t len;
+
+	manifest_name(s->seq, PREFIX, name);
+	if (manifest_encode(s, &data, &len, err) < 0)
+		return -1;
+	if (store_object_write(st, name, data, len, &why) < 0) {
+		if (why.code == ERR_EXISTS)
+			return 1;
+		if (err)
+			*err = why;
+		return err_object(err, name);
+	}
+	if (highest_seq(st, USED, &used, err) < 0)
+		return -1;
+	return used < s->seq ? 0 : store_object_remove(st, name, err) < 0 ? -1 : 1;
+}
+
 int manifest_commit(struct store *st, struct snapshot *s, struct err *err)
 {
 	for (unsigned i = 0; i < COMMIT_TRIES; i++) {
-		CLEANUP_FREE char *data = NULL;
-		char name[sizeof(PREFIX) + SEQ_DIGITS];
-		struct err why = ERR_INIT;
-		uint64_t highest;
-		size_t len;
+		int rc = next_seq(st, &s->seq, err) < 0 ? -1 : commit_as(st, s, err);
 
-		if (highest_seq(st, &highest, err) < 0)
-			return -1;
-		if (highest >= INT64_MAX)
-			return err_set(err, ERR_CORRUPT, "the last sequence number is in use");
-		s->seq = highest + 1;
-		(void)snprintf(name, sizeof(name), PREFIX "%016" PRIx64, s->seq);
-		if (manifest_encode(s, &data, &len, err) < 0)
-			return -1;
-		if (store_object_write(st, name, data, len, &why) == 0)
-			return 0;
-		if (why.code != ERR_EXISTS) {
-			if (err)
-				*err = why;
-			return err_object(err, name);
-		}
+		if (rc <= 0)
+			return rc;
 	}
 	return err_set(err, ERR_BUSY, "other backups take every sequence number");
+}
+
+int manifest_remove(struct store *st, const uint64_t *seqs, size_t n, size_t *ret_removed,
+		    struct err *err)
+{
+	char name[NAME_MAX_BYTES];
+	struct err why = ERR_INIT;
+	uint64_t highest = 0, used;
+
+	*ret_removed = 0;
+	for (size_t i = 0; i < n; i++)
+		if (seqs[i] > highest)
+			highest = seqs[i];
+	if (n == 0)
+		return 0;
+	if (highest_seq(st, USED, &used, err) < 0)
+		return -1;
+	manifest_name(highest, USED, name);
+	if (used < highest && store_object_write(st, name, "", 0, &why) < 0 &&
+	    why.code != ERR_EXISTS) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	for (; *ret_removed < n; ++*ret_removed) {
+		manifest_name(seqs[*ret_removed], PREFIX, name);
+		if (store_object_remove(st, name, err) < 0)
+			return -1;
+	}
+	return store_object_sync(st, "snapshots", err);
 }
 
 static int append(struct snapshot **list, size_t *n, size_t *room, struct snapshot *s,
@@ -162,6 +224,20 @@ int repo_list(struct repo *repo, const char *vm, struct snapshot **ret, size_t *
 	if (ret_damaged)
 		*ret_damaged = damaged;
 	return 0;
+}
+
+int repo_forget(struct repo *repo, const struct snapshot *list, const bool *remove, size_t n,
+		size_t *ret_removed, struct err *err)
+{
+	CLEANUP_FREE uint64_t *seqs = calloc(n + 1, sizeof(*seqs));
+	size_t chosen = 0;
+
+	if (!seqs)
+		return err_nomem(err);
+	for (size_t i = 0; i < n; i++)
+		if (remove[i])
+			seqs[chosen++] = list[i].seq;
+	return manifest_remove(repo_store(repo), seqs, chosen, ret_removed, err);
 }
 
 void snapshots_free(struct snapshot *snaps, size_t n)

@@ -1,7 +1,7 @@
 /* Manifests: one small sealed object a snapshot, "snapshots/<seq, 16 digits>", the commit of a backup.
  *
  * The text inside is JSON with sorted keys and no blanks. The sequence number is the name, and creating the name is
- * atomic: it orders snapshots without a clock. A reader believes nothing: lengths, names, counts, ids and the height
+ * atomic: it orders snapshots without a clock; it is never used again, by objects numbers/SEQ. A reader believes nothing: lengths, names, counts, ids and the height
  * of each tree are checked. docs/repository-format.md, "Manifests".
  */
 #ifndef VMKIT_REPO_MANIFEST_H
@@ -32,6 +32,11 @@ int manifest_read(struct store *st, const char *name, struct snapshot *ret, stru
 
 /** manifest_commit() - give @s the next sequence number and write it; durable on 0 */
 int manifest_commit(struct store *st, struct snapshot *s, struct err *err);
+
+/** manifest_remove() - remove the manifests of these numbers, which are not used again; durable on 0. What is gone
+ *  already is no error. *@ret_removed is set on failure too */
+int manifest_remove(struct store *st, const uint64_t *seqs, size_t n, size_t *ret_removed,
+		    struct err *err);
 
 /** manifest_copy() - a deep copy; *@ret: manifest_clear() */
 int manifest_copy(const struct snapshot *s, struct snapshot *ret, struct err *err);

@@ -172,6 +172,11 @@ int repo_diff(struct repo *repo, const struct snapshot *a, const struct snapshot
 /** repo_register() - make image_open() understand "repo:URL@..." names: "repo:PATH#VM@WHEN:DISK" */
 void repo_register(const struct repo_key_source *key);
 
+/** repo_forget() - remove the snapshots of @list for which @remove is true: their manifests alone, durable on 0. What
+ *  they hold stays until repo_prune(). *@ret_removed is set on failure too */
+int repo_forget(struct repo *repo, const struct snapshot *list, const bool *remove, size_t n,
+		size_t *ret_removed, struct err *err);
+
 struct verify_opts {
 	const char *spec; /* NULL: everything */
 	bool quick; /* objects, structure and pack checksums; else every frame is decompressed, every chunk hashed */

@@ -225,6 +225,16 @@ int store_object_read(struct store *st, const char *name, size_t max, uint8_t **
 	return 0;
 }
 
+int store_object_remove(struct store *st, const char *name, struct err *err)
+{
+	return backend_remove(st->backend, name, err);
+}
+
+int store_object_sync(struct store *st, const char *folder, struct err *err)
+{
+	return backend_sync(st->backend, folder, err);
+}
+
 struct name_list {
 	char **names;
 	size_t n, cap;

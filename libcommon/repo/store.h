@@ -90,6 +90,10 @@ int store_object_read(struct store *st, const char *name, size_t max, uint8_t **
 int store_object_list(struct store *st, const char *prefix, char ***ret, size_t *ret_n,
 		      struct err *err);
 
+/** store_object_remove() - no error when it is gone; it stays gone after store_object_sync() of its folder ("index") */
+int store_object_remove(struct store *st, const char *name, struct err *err);
+int store_object_sync(struct store *st, const char *folder, struct err *err);
+
 struct store_verify {
 	bool quick;
 	unsigned threads;
