@@ -161,9 +161,8 @@ row compare "compare raw with qcow2" - - "vmimg compare disk.raw disk.qcow2" "qe
 row check "check of a qcow2 image" - - "vmimg check disk.qcow2" "qemu-img check disk.qcow2"
 [ -z "$shm" ] || rm -rf "$shm"
 
-echo bench >password
-export VMKIT_PASSWORD_FILE=$work/password VMKIT_REPOSITORY=$work/repository
-before='rm -rf repository && vmbackup init' warm=$((data >> 20))
+export VMKIT_PASSWORD_FILE=$work/backup.key VMKIT_REPOSITORY=$work/repository
+before='rm -rf repository backup.key && vmbackup init --new-key backup.key' warm=$((data >> 20))
 row backup-first "first backup, encrypted, zstd 3; against zstd -T0 -3 of the data" 1.2 - \
 	"vmbackup backup --vm bench disk=disk.raw" "sh -c 'zstd -T0 -3 -q -f data.bin -o out.zst && sync out.zst'"
 rm -f out.zst
@@ -171,11 +170,11 @@ before='' warm=''
 for chunks in 4194304 65536; do
 	[[ backup-unchanged-$chunks =~ $regex || restore-$chunks =~ $regex || backup-first-borg-$chunks =~ $regex ]] || continue
 	borg="borg create --sparse --files-cache disabled --compression zstd,3 --chunker-params fixed,$chunks"
-	before='rm -rf repository borg && vmbackup init && borg init -e repokey-blake2 borg'
+	before='rm -rf repository backup.key borg && vmbackup init --new-key backup.key && borg init -e repokey-blake2 borg'
 	row backup-first-borg-$chunks "first backup; against borg, fixed chunks of $chunks" - - \
 		"vmbackup backup --vm bench disk=disk.raw" "$borg borg::first disk.raw"
-	rm -rf repository borg
-	vmbackup init >log 2>&1 && vmbackup backup --vm bench disk=disk.raw >>log 2>&1 || die "$(tail -n 3 log)"
+	rm -rf repository backup.key borg
+	vmbackup init --new-key backup.key >log 2>&1 && vmbackup backup --vm bench disk=disk.raw >>log 2>&1 || die "$(tail -n 3 log)"
 	{ borg init -e repokey-blake2 borg && $borg borg::first disk.raw; } >log 2>&1 || die "$(tail -n 3 log)"
 	# A new time of change, or the file would be known to be the same without a look into it.
 	before='borg delete borg::again || true; touch disk.raw'

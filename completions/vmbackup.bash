@@ -4,7 +4,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	init)
-		options=" --no-encryption --level= --repository= --quiet --verbose --help --version"
+		options=" --no-encryption --new-key= --level= --repository= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
 		options=" --vm= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full-scan --threads= --rate-limit= --dry-run --repository= --json --progress --quiet --verbose --help --version"
@@ -36,6 +36,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option has no value there
 {
 	case $1 in
+	init:--new-key|init:--new-key=) kind=file ;;
 	init:--level|init:--level=) kind=none ;;
 	backup:--vm|backup:--vm=) kind=none ;;
 	backup:--tag|backup:--tag=|backup:-t) kind=none ;;

@@ -27,6 +27,7 @@ complete -c vmbackup -n __fish_use_subcommand -a diff -d 'say what changed betwe
 complete -c vmbackup -n __fish_use_subcommand -a forget -d 'remove snapshots, by name or by what no --keep rule keeps'
 complete -c vmbackup -n 'true' -l repository -s r -x -a '(__fish_complete_directories)' -d 'the repository: a folder'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l no-encryption -d 'no passphrase: whoever can read the repository can read the disks'
+complete -c vmbackup -n '__fish_seen_subcommand_from init' -l new-key -r -F -d 'make a random key, write it to FILE (readable by you alone), and ask for no passphrase; VMKIT_PASSWORD_FILE=FILE then opens the repository, at once'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l level -x -d 'zstd level of backups that do not say another (default 3)'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l quiet -s q -d 'no warnings, no progress'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l verbose -s v -d 'say what is going on; -vv says more'

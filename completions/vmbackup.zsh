@@ -50,6 +50,7 @@ _vmbackup() {
 	(init)
 		_arguments -s -S \
 		'--no-encryption[no passphrase\: whoever can read the repository can read the disks]' \
+		'--new-key=[make a random key, write it to FILE (readable by you alone), and ask for no passphrase; VMKIT_PASSWORD_FILE=FILE then opens the repository, at once]:FILE:_files' \
 		'--level=[zstd level of backups that do not say another (default 3)]:N:' \
 		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \

@@ -9,13 +9,16 @@
 #include <string.h>
 
 #include "libcommon/base/bytes.h"
+#include "libcommon/base/digest.h"
 #include "libcommon/base/iszero.h"
 
 static const char config_magic[8] = {'V', 'M', 'K', 'I', 'T', 'R', 'E', 'P'};
 static const char key_magic[8] = {'V', 'M', 'K', 'I', 'T', 'K', 'E', 'Y'};
 
 enum { CONFIG_ENCRYPTED = 1 };
-enum { KDF_SCRYPT = 1, KEY_SEALED_OFF = 80 };
+static const char generated_prefix[] = "vmkit-key-";
+
+enum { KDF_SCRYPT = 1, KDF_HKDF = 2, KEY_SEALED_OFF = 80 };
 
 /* 2^15 with r = 8 takes 32 MiB; three passes make it as dear to try a passphrase as 2^17 with one, which takes
  * 128 MiB. What a key file may ask for is bounded: 1 GiB, and the time of 2^20 with one pass. */
@@ -99,6 +102,60 @@ int config_check(struct crypto *c, const uint8_t data[CONFIG_SIZE], struct err *
 	return 0;
 }
 
+/* the 256 bits of a generated key; false: @passphrase is one that a person chose */
+static bool generated_bytes(const char *passphrase, uint8_t ret[CRYPTO_KEY])
+{
+	size_t skip = sizeof(generated_prefix) - 1;
+
+	return strlen(passphrase) == KEY_GENERATED_LEN &&
+	       !memcmp(passphrase, generated_prefix, skip) &&
+	       !hex_decode(passphrase + skip, ret, CRYPTO_KEY);
+}
+
+int key_generate(char ret[KEY_GENERATED_LEN + 1], struct err *err)
+{
+	size_t skip = sizeof(generated_prefix) - 1;
+	uint8_t bytes[CRYPTO_KEY];
+
+	if (crypto_random(bytes, sizeof(bytes), err))
+		return -1;
+	memcpy(ret, generated_prefix, skip);
+	hex_encode(bytes, sizeof(bytes), ret + skip);
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	return 0;
+}
+
+/* What has 256 random bits is not guessed, so nothing is won by making each try dear. */
+static int hkdf_key(const char *passphrase, const uint8_t *file, uint8_t ret[CRYPTO_KEY],
+		    struct err *err)
+{
+	static const char label[] = "vmkit generated key", digest[] = "SHA256";
+	uint8_t bytes[CRYPTO_KEY];
+	EVP_KDF *kdf;
+	EVP_KDF_CTX *ctx;
+	OSSL_PARAM params[] = {
+		{OSSL_KDF_PARAM_DIGEST, OSSL_PARAM_UTF8_STRING, (void *)(uintptr_t)digest,
+		 sizeof(digest) - 1, 0},
+		{OSSL_KDF_PARAM_KEY, OSSL_PARAM_OCTET_STRING, bytes, sizeof(bytes), 0},
+		{OSSL_KDF_PARAM_SALT, OSSL_PARAM_OCTET_STRING, (void *)(uintptr_t)(file + 32), 32,
+		 0},
+		{OSSL_KDF_PARAM_INFO, OSSL_PARAM_OCTET_STRING, (void *)(uintptr_t)label,
+		 sizeof(label) - 1, 0},
+		OSSL_PARAM_construct_end(),
+	};
+	bool ok;
+
+	if (!generated_bytes(passphrase, bytes))
+		return err_set(err, ERR_DENIED, "wrong passphrase");
+	kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+	ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+	ok = ctx && EVP_KDF_derive(ctx, ret, CRYPTO_KEY, params) == 1;
+	OPENSSL_cleanse(bytes, sizeof(bytes));
+	EVP_KDF_CTX_free(ctx);
+	EVP_KDF_free(kdf);
+	return ok ? 0 : err_set(err, ERR_FAILED, "OpenSSL cannot derive a key with HKDF");
+}
+
 static int scrypt_key(const char *passphrase, const uint8_t *file, uint8_t ret[CRYPTO_KEY],
 		      struct err *err)
 {
@@ -124,6 +181,13 @@ static int scrypt_key(const char *passphrase, const uint8_t *file, uint8_t ret[C
 	return ok ? 0
 		  : err_set(err, ERR_FAILED, "scrypt with N = 2^%u failed: is there memory for it?",
 			    file[13]);
+}
+
+static int derive_key(const char *passphrase, const uint8_t *file, uint8_t ret[CRYPTO_KEY],
+		      struct err *err)
+{
+	return file[12] == KDF_HKDF ? hkdf_key(passphrase, file, ret, err)
+				    : scrypt_key(passphrase, file, ret, err);
 }
 
 /* AES-256-GCM over the master key; the first 80 bytes of the file are bound. Return: 0, or -1 without an error */
@@ -165,12 +229,16 @@ int keyfile_wrap(const uint8_t master[CRYPTO_KEY], const uint8_t uuid[CRYPTO_UUI
 	memset(ret, 0, KEYFILE_SIZE);
 	memcpy(ret, key_magic, 8);
 	put_le32(ret + 8, 1);
-	ret[12] = KDF_SCRYPT;
-	ret[13] = (uint8_t)log2n;
-	ret[14] = 8;
-	ret[15] = log2n < SCRYPT_ONE_PASS ? SCRYPT_PASSES : 1;
+	if (generated_bytes(passphrase, kek)) {
+		ret[12] = KDF_HKDF;
+	} else {
+		ret[12] = KDF_SCRYPT;
+		ret[13] = (uint8_t)log2n;
+		ret[14] = 8;
+		ret[15] = log2n < SCRYPT_ONE_PASS ? SCRYPT_PASSES : 1;
+	}
 	memcpy(ret + 16, uuid, CRYPTO_UUID);
-	if (crypto_random(ret + 32, 32 + 12, err) || scrypt_key(passphrase, ret, kek, err))
+	if (crypto_random(ret + 32, 32 + 12, err) || derive_key(passphrase, ret, kek, err))
 		return -1;
 	if (wrap(true, kek, ret, master, ret + KEY_SEALED_OFF, ret + KEY_SEALED_OFF + CRYPTO_KEY))
 		rc = err_set(err, ERR_FAILED, "OpenSSL cannot wrap the key");
@@ -188,10 +256,13 @@ int keyfile_check(const uint8_t *data, size_t len, const uint8_t uuid[CRYPTO_UUI
 	if (len != KEYFILE_SIZE)
 		return err_set(err, ERR_CORRUPT, "is %zu bytes long instead of %d", len,
 			       KEYFILE_SIZE);
-	if (data[12] != KDF_SCRYPT)
+	if (data[12] != KDF_SCRYPT && data[12] != KDF_HKDF)
 		return err_set(err, ERR_UNSUPPORTED, "key derivation %u is not known", data[12]);
-	if (data[13] < SCRYPT_MIN || data[13] > SCRYPT_MAX || data[14] != 8 || data[15] < 1 ||
-	    data[15] > SCRYPT_PASSES_MAX || (uint64_t)data[15] << data[13] > 1 << SCRYPT_MAX)
+	if (data[12] == KDF_HKDF && (data[13] || data[14] || data[15]))
+		return err_set(err, ERR_CORRUPT, "has scrypt parameters but is no scrypt key");
+	if (data[12] == KDF_SCRYPT &&
+	    (data[13] < SCRYPT_MIN || data[13] > SCRYPT_MAX || data[14] != 8 || data[15] < 1 ||
+	     data[15] > SCRYPT_PASSES_MAX || (uint64_t)data[15] << data[13] > 1 << SCRYPT_MAX))
 		return err_set(err, ERR_CORRUPT,
 			       "scrypt parameters N = 2^%u, r = %u, p = %u are out of bounds",
 			       data[13], data[14], data[15]);
@@ -206,7 +277,7 @@ int keyfile_unwrap(const uint8_t *data, size_t len, const uint8_t uuid[CRYPTO_UU
 	uint8_t kek[CRYPTO_KEY], tag[CRYPTO_TAG];
 	int rc = 0;
 
-	if (keyfile_check(data, len, uuid, err) || scrypt_key(passphrase, data, kek, err))
+	if (keyfile_check(data, len, uuid, err) || derive_key(passphrase, data, kek, err))
 		return -1;
 	memcpy(tag, data + KEY_SEALED_OFF + CRYPTO_KEY, sizeof(tag));
 	if (wrap(false, kek, data, data + KEY_SEALED_OFF, ret_master, tag)) {

@@ -24,7 +24,7 @@ int config_check(struct crypto *c, const uint8_t data[CONFIG_SIZE], struct err *
 int config_seal(struct crypto *c, uint8_t data[CONFIG_SIZE], struct err *err);
 
 /** keyfile_wrap() - @master under @passphrase; scrypt with N = 2^@log2n (0: 15), r = 8, p = 3 (1 from
- *  N = 2^17) */
+ *  N = 2^17); HKDF when @passphrase is a generated key (repo_key_generate()) */
 int keyfile_wrap(const uint8_t master[CRYPTO_KEY], const uint8_t uuid[CRYPTO_UUID],
 		 const char *passphrase, unsigned log2n, uint8_t ret[KEYFILE_SIZE],
 		 struct err *err);
@@ -33,6 +33,9 @@ int keyfile_wrap(const uint8_t master[CRYPTO_KEY], const uint8_t uuid[CRYPTO_UUI
  *  ERR_UNSUPPORTED: parameters out of bounds, another repository's */
 int keyfile_unwrap(const uint8_t *data, size_t len, const uint8_t uuid[CRYPTO_UUID],
 		   const char *passphrase, uint8_t ret_master[CRYPTO_KEY], struct err *err);
+
+/** key_generate() - see repo_key_generate() */
+int key_generate(char ret[KEY_GENERATED_LEN + 1], struct err *err);
 
 /** keyfile_check() - everything but the passphrase */
 int keyfile_check(const uint8_t *data, size_t len, const uint8_t uuid[CRYPTO_UUID],

@@ -38,6 +38,11 @@ static int get_passphrase(const struct repo_key_source *key, bool confirm, char 
 	return key->get(key->ctx, confirm, ret, err);
 }
 
+int repo_key_generate(char ret[KEY_GENERATED_LEN + 1], struct err *err)
+{
+	return key_generate(ret, err);
+}
+
 static int write_key(struct backend *b, const struct repo_config *cfg,
 		     const uint8_t master[CRYPTO_KEY], const struct repo_init_opts *opts,
 		     const struct repo_key_source *key, struct err *err)

@@ -35,6 +35,12 @@ struct repo_init_opts {
 	unsigned scrypt_log2n;	    /* 0: 15; tests use less */
 };
 
+enum { KEY_GENERATED_LEN = 74 };
+
+/** repo_key_generate() - a passphrase of 256 random bits: "vmkit-key-" and 64 hexadecimal digits. A repository that is
+ *  opened with one is open at once: scrypt (0.25 s, 32 MiB) is for what people can remember */
+int repo_key_generate(char ret[KEY_GENERATED_LEN + 1], struct err *err);
+
 /** repo_init() - a new repository at @url (a folder; "s3:" later); ERR_EXISTS when there is one, or the folder is not empty */
 int repo_init(const char *url, const struct repo_init_opts *opts, const struct repo_key_source *key,
 	      struct err *err);

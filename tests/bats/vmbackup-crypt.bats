@@ -44,3 +44,24 @@ setup() {
 	assert_failure
 	assert_output ''
 }
+
+@test "init makes a key that needs no stretching" {
+	random_image a.raw 1000000 35 5
+	vmbackup -r r2 init --new-key new.key
+	[ "$(stat -c %a new.key)" = 600 ]
+	grep -qxE 'vmkit-key-[0-9a-f]{64}' new.key
+	export VMKIT_PASSWORD_FILE=$PWD/new.key
+	vmbackup -r r2 backup --vm web a.raw
+	vmbackup -r r2 restore web b.raw
+	assert_same_bytes a.raw b.raw
+	VMKIT_PASSWORD_FILE=$PWD/key refused 12 vmbackup -r r2 list
+	tr 0-9a-f 1-9a-f0 <new.key >other.key
+	VMKIT_PASSWORD_FILE=$PWD/other.key refused 12 vmbackup -r r2 list
+
+	refused 5 vmbackup -r r3 init --new-key new.key
+	assert_not_exists r3/config
+	refused 5 vmbackup -r r2 init --new-key none.key
+	assert_not_exists none.key
+	refused 2 vmbackup -r r3 init --new-key x.key --no-encryption
+	assert_not_exists x.key
+}

@@ -74,6 +74,35 @@ static void test_seal(void **state)
 	crypto_free(c);
 }
 
+static void test_generated_key(void **state)
+{
+	uint8_t master[CRYPTO_KEY], got[CRYPTO_KEY], file[KEYFILE_SIZE];
+	char key[KEY_GENERATED_LEN + 1], other[KEY_GENERATED_LEN + 1];
+
+	(void)state;
+	memset(master, 0x5a, sizeof(master));
+	must(key_generate(key, &err));
+	must(key_generate(other, &err));
+	assert_string_not_equal(key, other);
+	assert_int_equal(strlen(key), KEY_GENERATED_LEN);
+	must(keyfile_wrap(master, uuid, key, 0, file, &err));
+	assert_int_equal(file[12], 2); /* no scrypt */
+	must(keyfile_unwrap(file, sizeof(file), uuid, key, got, &err));
+	assert_memory_equal(master, got, sizeof(got));
+	assert_int_equal(keyfile_unwrap(file, sizeof(file), uuid, other, got, &err), -1);
+	assert_int_equal(err.code, ERR_DENIED);
+	assert_int_equal(keyfile_unwrap(file, sizeof(file), uuid, "vmkit-key-", got, &err), -1);
+	assert_int_equal(err.code, ERR_DENIED);
+	file[13] = 15;
+	assert_int_equal(keyfile_unwrap(file, sizeof(file), uuid, key, got, &err), -1);
+	assert_int_equal(err.code, ERR_CORRUPT);
+
+	/* what only looks like one is stretched */
+	key[KEY_GENERATED_LEN - 1] = 'G';
+	must(keyfile_wrap(master, uuid, key, 10, file, &err));
+	assert_int_equal(file[12], 1);
+}
+
 static void test_keyfile(void **state)
 {
 	const uint8_t master[CRYPTO_KEY] = {9, 8, 7}, zero[CRYPTO_UUID] = {0};
@@ -140,9 +169,9 @@ static void test_config(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain_id), cmocka_unit_test(test_keyed_ids),
-		cmocka_unit_test(test_seal),	 cmocka_unit_test(test_keyfile),
-		cmocka_unit_test(test_config),
+		cmocka_unit_test(test_plain_id),      cmocka_unit_test(test_keyed_ids),
+		cmocka_unit_test(test_seal),	      cmocka_unit_test(test_keyfile),
+		cmocka_unit_test(test_generated_key), cmocka_unit_test(test_config),
 	};
 
 	return cmocka_run_group_tests_name("repo crypto", tests, NULL, NULL);
