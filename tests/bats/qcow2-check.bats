@@ -238,8 +238,7 @@ repaired() {
 
 @test "LUKS images are checked without their key" {
 	healthy
-	qemu-img create -q -f qcow2 --object secret,id=s,data=abc -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 \
-		l.qcow2 16M
+	luks_qcow2 l.qcow2 16M
 	run vmimg check --json l.qcow2
 	assert_success
 	[ "$(json .clean)" = true ]

@@ -116,8 +116,7 @@ exercise() {
 }
 
 @test "encrypted images: info works, reading says why not" {
-	qemu-img create -q -f qcow2 --object secret,id=s,data=abc \
-		-o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 l.qcow2 1M
+	luks_qcow2 l.qcow2 1M
 	run vmimg info --json l.qcow2
 	assert_success
 	[ "$(json .format_specific.encryption)" = luks ]

@@ -21,6 +21,17 @@ refblock_at() { be64 "$1" "$(reftable_at "$1")"; }
 # set_refcount FILE HOST_OFFSET VALUE - 16 bit refcounts, 64 KiB clusters
 set_refcount() { poke16 "$1" "$(($(refblock_at "$1") + 2 * ($2 / 65536)))" "$3"; }
 
+# luks_qcow2 FILE SIZE - an encrypted image with the passphrase "abc"; qemu-img measures its processor for the iterations and
+# gives up where it got no time ("Unable to get accurate CPU usage")
+luks_qcow2() {
+	local _
+	for _ in {1..20}; do
+		qemu-img create -q -f qcow2 --object secret,id=s,data=abc \
+			-o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 "$1" "$2" 2>luks.log && return
+	done
+	fail "$(cat luks.log)"
+}
+
 # same_verdict FILE - vmimg check and qemu-img check count the same corruptions and leaks
 same_verdict() {
 	local ours theirs
