@@ -88,6 +88,22 @@ static void find_parent(const struct backup *b, const char *name, const struct s
 	}
 }
 
+/* The disk in the snapshot that @disk's changes are counted from; NULL: gone, or of another size. */
+static const struct snapshot_disk *find_base(const struct backup *b, const struct backup_disk *disk,
+					     uint64_t size)
+{
+	for (size_t i = b->n_older; i-- > 0;) {
+		const struct snapshot *s = &b->older[i];
+
+		if (memcmp(s->id.bytes, disk->base.bytes, sizeof(s->id.bytes)) != 0)
+			continue;
+		for (size_t k = 0; k < s->n_disks; k++)
+			if (strcmp(s->disks[k].name, disk->name) == 0 && s->disks[k].size == size)
+				return &s->disks[k];
+	}
+	return NULL;
+}
+
 static int new_id(struct repo_id *ret, struct err *err)
 {
 	if (getrandom(ret->bytes, sizeof(ret->bytes), 0) != sizeof(ret->bytes))
@@ -137,7 +153,8 @@ static void reuse(struct backup *b, const struct snapshot_disk *parent, struct s
 }
 
 static int scan(struct backup *b, const struct backup_disk *disk,
-		const struct snapshot_disk *parent, struct snapshot_disk *d, struct err *err)
+		const struct snapshot_disk *parent, const struct changes *changes,
+		struct snapshot_disk *d, struct err *err)
 {
 	const struct backup_opts *o = b->opts;
 	struct tree before;
@@ -149,7 +166,8 @@ static int scan(struct backup *b, const struct backup_disk *disk,
 					      : (int)store_compression_level(b->st),
 		.threads = o->threads ? o->threads : threads_default(),
 		.dry_run = o->dry_run,
-		.trust_parent = b->trust && !o->no_parent,
+		.trust_parent = (b->trust || changes) && !o->no_parent,
+		.changes = changes,
 		.rate_limit = o->rate_limit,
 		.progress = o->progress,
 	};
@@ -211,7 +229,7 @@ static int backup_disk(struct backup *b, const struct backup_disk *disk, struct 
 		       struct err *err)
 {
 	const struct snapshot *from = NULL;
-	const struct snapshot_disk *parent = NULL;
+	const struct snapshot_disk *parent = NULL, *base = NULL;
 	struct snapshot_file *files = NULL;
 	size_t n_files = 0;
 	int64_t began = 0;
@@ -234,7 +252,15 @@ static int backup_disk(struct backup *b, const struct backup_disk *disk, struct 
 	unchanged = parent && known && d->format && manifest_time(from->time, &began) == 0 &&
 		    source_unchanged(parent, began, files, n_files, d->size, d->format) &&
 		    (b->trust || is_whole(b, parent));
-	d->change_source = strdup(unchanged ? "unchanged file" : "scan");
+	if (disk->changes && !b->opts->no_parent && !unchanged)
+		base = find_base(b, disk, d->size);
+	if (base && !b->trust && !is_whole(b, base))
+		base = NULL;
+	d->change_source = strdup(unchanged ? "unchanged file"
+				  : base    ? disk->changes_from
+					    : "scan");
+	if (disk->checkpoint && !(d->checkpoint = strdup(disk->checkpoint)))
+		free(steal_ptr(&d->change_source));
 	if (!d->name || !d->format || !d->source || !d->change_source || !d->source_kind ||
 	    !d->consistency) {
 		source_files_free(files, n_files);
@@ -243,7 +269,7 @@ static int backup_disk(struct backup *b, const struct backup_disk *disk, struct 
 	log_info("disk %s: %s", d->name, d->change_source);
 	if (unchanged) {
 		reuse(b, parent, d);
-	} else if (scan(b, disk, parent, d, err) < 0) {
+	} else if (scan(b, disk, base ? base : parent, base ? disk->changes : NULL, d, err) < 0) {
 		source_files_free(files, n_files);
 		return -1;
 	}
@@ -310,6 +336,8 @@ static int run(struct backup *b, struct err *err)
 		b->stats.new_bytes += d->new_bytes;
 		b->stats.stored_bytes += d->stored_bytes;
 	}
+	if (o->confirm && o->confirm(o->confirm_ctx, err) < 0)
+		return -1;
 	b->stats.seconds = b->snap.seconds = seconds_now() - start;
 	return o->dry_run ? 0 : manifest_commit(b->st, &b->snap, err);
 }

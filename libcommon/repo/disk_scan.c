@@ -194,6 +194,8 @@ int disk_scan_run(struct disk_scan *d, struct err *err)
 		.progress = d->progress,
 		.parent = d->parent,
 		.trust_parent = d->trust_parent && d->parent,
+		.changes = d->parent && d->trust_parent && d->parent->size == d->size ? d->changes
+										      : NULL,
 		.rate_limit = d->rate_limit,
 	};
 	/* A stream has one unit more than threads, so that one can be read while all others are chunked. */

@@ -3,6 +3,7 @@
 #define VMKIT_REPO_DISK_SCAN_H
 
 #include "libcommon/base/progress.h"
+#include "libcommon/image/changes.h"
 #include "libcommon/image/image.h"
 #include "libcommon/repo/tree.h"
 
@@ -15,6 +16,8 @@ struct disk_scan {
 	unsigned threads; /* at least 1 */
 	bool dry_run, trust_parent;
 	const struct tree *parent; /* NULL: none */
+	const struct changes
+		*changes; /* since @parent; NULL: not known. Needs trust_parent and the same size */
 	uint64_t rate_limit;
 	struct progress *progress;
 	/* ---- */

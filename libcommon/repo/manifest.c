@@ -76,6 +76,7 @@ static json_t *disk_json(const struct snapshot_disk *d)
 
 	add_text(obj, "source_kind", d->source_kind);
 	add_text(obj, "consistency", d->consistency);
+	add_text(obj, "checkpoint", d->checkpoint);
 	return obj;
 }
 
@@ -243,6 +244,7 @@ static void read_disk(struct reader *r, json_t *obj, struct snapshot_disk *d)
 	d->change_source = read_text(r, obj, "change_source", true);
 	d->source_kind = read_text(r, obj, "source_kind", false);
 	d->consistency = read_text(r, obj, "consistency", false);
+	d->checkpoint = read_text(r, obj, "checkpoint", false);
 	d->size = read_size(r, obj, "size");
 	d->data_bytes = read_size(r, obj, "data_bytes");
 	d->new_bytes = read_size(r, obj, "new_bytes");
@@ -353,6 +355,7 @@ void manifest_clear(struct snapshot *s)
 		free(d->change_source);
 		free(d->source_kind);
 		free(d->consistency);
+		free(d->checkpoint);
 	}
 	for (size_t i = 0; i < s->n_tags; i++)
 		free(s->tags[i]);

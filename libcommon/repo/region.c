@@ -58,6 +58,13 @@ struct window {
 	uint32_t hole; /* a hole begins behind the bytes and ends here; 0: none */
 };
 
+/* The parent's chunks of this region, walked beside the new ones. */
+struct beside {
+	const struct page *page; /* NULL: none, or all zeros */
+	bool known;		 /* what the parent has here is known: the page, or zeros */
+	size_t i;
+};
+
 static uint32_t window_next(const struct window *w)
 {
 	return w->at + (uint32_t)(w->fill - w->head);
@@ -93,18 +100,21 @@ static int plan_read(struct window *w, uint32_t pos, uint32_t room, uint32_t *re
 	return 0;
 }
 
-/* Read more behind the window, or find that a hole begins there. */
+/* Read more behind the window, or find that a hole begins there. Where the changes are known a chunk's worth will do:
+ * what follows may not have to be read at all. */
 static int window_fill(struct window *w, struct err *err)
 {
 	uint32_t pos = window_next(w), len;
+	size_t room = w->s->changes ? CHUNK_MAX : SCAN_BUF;
 
 	if (pos == w->end || w->hole)
 		return 0;
 	memmove(w->buf, w->buf + w->head, w->fill - w->head);
 	w->fill -= w->head;
 	w->head = 0;
-	if (plan_read(w, pos, (uint32_t)(SCAN_BUF - w->fill) & ~(uint32_t)(CHUNK_BLOCK - 1), &len,
-		      &w->hole, err) < 0)
+	room = room > w->fill ? room - w->fill : 0;
+	if (plan_read(w, pos, (uint32_t)room & ~(uint32_t)(CHUNK_BLOCK - 1), &len, &w->hole, err) <
+	    0)
 		return -1;
 	if (len == 0)
 		return 0;
@@ -115,12 +125,6 @@ static int window_fill(struct window *w, struct err *err)
 	w->s->read_bytes += len;
 	return 0;
 }
-
-/* The parent's chunks of this region, walked beside the new ones. */
-struct beside {
-	const struct page *page; /* NULL: none */
-	size_t i;
-};
 
 /* The parent's chunk at the place and of the length of @c, if its mark says that the bytes are the same too */
 static const struct page_chunk *parent_same(struct beside *b, const struct page_chunk *c)
@@ -189,6 +193,61 @@ static int put_leaf(struct scan *s, struct scan_worker *w, unsigned worker, stru
 	return store_blob(s, worker, BLOB_PAGE, w->page, len, ret, &is_new, err);
 }
 
+/* The parent's chunk that begins here, or ends the zeros that do. @b is moved to it; NULL: none */
+static const struct page_chunk *beside_next(const struct window *w, struct beside *b)
+{
+	if (!b->page)
+		return NULL;
+	while (b->i < b->page->n && b->page->chunks[b->i].off < w->at)
+		b->i++;
+	return b->i < b->page->n ? &b->page->chunks[b->i] : NULL;
+}
+
+static bool unchanged(const struct window *w, uint32_t len)
+{
+	return !changes_touch(w->s->changes, w->base + w->at, len);
+}
+
+/* Are the parent's chunks before @b's behind us? Else we stand in the middle of one. */
+static bool in_gap(const struct window *w, const struct beside *b)
+{
+	const struct page_chunk *before = b->page && b->i ? &b->page->chunks[b->i - 1] : NULL;
+
+	return !before || before->off + before->len <= w->at;
+}
+
+/* What begins here is as the parent has it, zeros or a chunk: taken from there. Return: was it? */
+static bool take_unchanged(struct window *w, struct scan_worker *sw, struct beside *b)
+{
+	size_t have = w->fill - w->head;
+	const struct page_chunk *c;
+
+	if (!w->s->changes || !b->known || w->at == w->end)
+		return false;
+	c = beside_next(w, b);
+	if (!c || c->off > w->at) {
+		uint32_t zeros = (c && c->off < w->end ? c->off : w->end) - w->at;
+
+		uint64_t change = changes_next(w->s->changes, w->base + w->at) - w->base;
+
+		/* Up to the block with the first change; the end of the disk ends a block too. */
+		if (change < w->at + zeros)
+			zeros = (uint32_t)(change & ~(uint64_t)(CHUNK_BLOCK - 1)) - w->at;
+		if (have || w->hole || !zeros || !in_gap(w, b))
+			return false;
+		w->at += zeros;
+		return true;
+	}
+	if (c->len > w->end - w->at || (w->hole && c->len > have) || !unchanged(w, c->len))
+		return false;
+	sw->chunks[sw->n_chunks++] = *c;
+	w->s->data_bytes += c->len;
+	w->s->chunks++;
+	w->head += min_u64(have, c->len);
+	w->at += c->len;
+	return true;
+}
+
 /* Chunk what is in the window until more is needed; the window is empty when a hole or the end follows. */
 static int drain(struct window *w, struct scan_worker *sw, unsigned worker, struct beside *b,
 		 struct err *err)
@@ -196,7 +255,12 @@ static int drain(struct window *w, struct scan_worker *sw, unsigned worker, stru
 	bool last = w->hole || window_next(w) == w->end;
 	struct piece piece;
 
-	while (chunker_next(&w->s->chunker, w->buf + w->head, w->fill - w->head, last, &piece)) {
+	for (;;) {
+		if (take_unchanged(w, sw, b))
+			continue;
+		if (!chunker_next(&w->s->chunker, w->buf + w->head, w->fill - w->head, last,
+				  &piece))
+			break;
 		if (!piece.zero &&
 		    add_chunk(w->s, sw, worker, b, w->at, w->buf + w->head, piece.len, err) < 0)
 			return -1;
@@ -214,9 +278,12 @@ static int drain(struct window *w, struct scan_worker *sw, unsigned worker, stru
 static int chunk_region(struct window *w, struct scan_worker *sw, unsigned worker, struct beside *b,
 			struct err *err)
 {
-	while (w->at < w->end)
+	while (w->at < w->end) {
+		if (take_unchanged(w, sw, b))
+			continue;
 		if (window_fill(w, err) < 0 || drain(w, sw, worker, b, err) < 0)
 			return -1;
+	}
 	return 0;
 }
 
@@ -234,7 +301,8 @@ int scan_region(struct scan *s, struct scan_worker *sw, unsigned worker, uint64_
 		struct err why = ERR_INIT;
 
 		/* A page that cannot be read is no parent: every chunk is looked up, and stored when missing. */
-		if (tree_leaf(s->parent, s->cache, region, &b.page, &why) < 0)
+		b.known = tree_leaf(s->parent, s->cache, region, &b.page, &why) == 0;
+		if (!b.known)
 			b.page = NULL;
 	}
 	rc = chunk_region(&w, sw, worker, &b, err);

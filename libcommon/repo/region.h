@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "libcommon/base/progress.h"
+#include "libcommon/image/changes.h"
 #include "libcommon/repo/chunker.h"
 #include "libcommon/repo/page.h"
 #include "libcommon/repo/tree.h"
@@ -23,7 +24,9 @@ struct scan {
 	struct page_cache *cache;  /* of the parent's pages */
 	bool trust_parent; /* nothing in the repository is known to be damaged: what the parent holds at
 				      the same place is there, without a look into the index */
-	uint64_t rate_limit;	   /* bytes a second; 0: none */
+	const struct changes
+		*changes;    /* since @parent, whose disk has the same size; NULL: not known */
+	uint64_t rate_limit; /* bytes a second; 0: none */
 	pthread_mutex_t rate_lock; /* guards rate_free_ns */
 	int64_t rate_free_ns;	   /* when the next read may begin */
 	_Atomic uint64_t data_bytes, read_bytes, new_bytes, chunks, new_chunks;

@@ -13,6 +13,7 @@
 
 #include "libcommon/base/err.h"
 #include "libcommon/base/progress.h"
+#include "libcommon/image/changes.h"
 #include "libcommon/image/image.h"
 
 struct repo;
@@ -56,6 +57,11 @@ struct backup_disk {
 	const char *
 		source; /* path or URI as given, for the manifest and the unchanged-file test; NULL: none */
 	const char *consistency; /* one of snapshot_consistencies; NULL: what the locks tell */
+	const struct changes *changes; /* what may differ from the disk in @base; NULL: not known */
+	struct repo_id base;	       /* the snapshot, of the same machine */
+	const char *changes_from;      /* "checkpoint": who says so, for the manifest */
+	const char *
+		checkpoint; /* the name under which the source keeps what changes from now on; NULL: none */
 };
 
 struct backup_opts {
@@ -73,6 +79,9 @@ struct backup_opts {
 	bool dry_run;
 	struct progress *progress;
 	uint64_t rate_limit;
+	int (*confirm)(void *ctx,
+		       struct err *err); /* when all is read: -1 and there is no snapshot; NULL */
+	void *confirm_ctx;
 };
 
 struct backup_stats {
@@ -98,7 +107,8 @@ struct snapshot_file {
 };
 
 struct snapshot_disk {
-	char *name, *source, *format, *change_source; /* "scan", "unchanged file" */
+	char *name, *source, *format, *change_source; /* "scan", "unchanged file", "checkpoint" */
+	char *checkpoint; /* name under which the source keeps the changes since; NULL: none */
 	char *source_kind; /* "file", "block device", "stream", "nbd", "repository"; NULL: older than that */
 	char *consistency; /* one of snapshot_consistencies; NULL: older than that */
 	uint64_t size, data_bytes, new_bytes, stored_bytes;

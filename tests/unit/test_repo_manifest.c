@@ -35,7 +35,8 @@ static char *encode(void)
 		 .n_files = 2},
 		{.name = (char[]){"vdb"},
 		 .format = (char[]){"raw"},
-		 .change_source = (char[]){"unchanged file"}},
+		 .change_source = (char[]){"unchanged file"},
+		 .checkpoint = (char[]){"vmkit-1"}},
 	};
 	char *tags[] = {(char[]){"weekly"}, (char[]){"\"odd\""}};
 	struct snapshot s = {
