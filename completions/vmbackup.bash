@@ -24,12 +24,15 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	diff)
 		options=" --extents --format= --force-share --allow-backing= --repository= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
+	copy)
+		options=" --to= --to-password-file= --vm= --level= --threads= --rate-limit= --dry-run --repository= --json --progress --quiet --verbose --help --version"
+		kind=snapshot ;;
 	forget)
 		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --repository= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	'')
 		options=" --repository= --quiet --verbose --help --version"
-		words=" init backup list show restore verify diff forget" ;;
+		words=" init backup list show restore verify diff copy forget" ;;
 	esac
 }
 
@@ -68,6 +71,14 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	diff:--allow-backing|diff:--allow-backing=) kind=dir ;;
 	diff:--json=) words=" lines" ;;
 	diff:--progress=) words=" bar json none" ;;
+	copy:--to|copy:--to=) kind=dir ;;
+	copy:--to-password-file|copy:--to-password-file=) kind=file ;;
+	copy:--vm|copy:--vm=) kind=machine ;;
+	copy:--level|copy:--level=) kind=none ;;
+	copy:--threads|copy:--threads=) kind=none ;;
+	copy:--rate-limit|copy:--rate-limit=) kind=none ;;
+	copy:--json=) words=" lines" ;;
+	copy:--progress=) words=" bar json none" ;;
 	forget:--keep-last|forget:--keep-last=) kind=none ;;
 	forget:--keep-hourly|forget:--keep-hourly=) kind=none ;;
 	forget:--keep-daily|forget:--keep-daily=) kind=none ;;

@@ -41,6 +41,7 @@ _vmbackup() {
 			'restore:write a disk of a snapshot to an image, a block device or standard output'
 			'verify:check that everything in the repository, or one snapshot, can be restored'
 			'diff:say what changed between two snapshots, or between one and an image'
+			'copy:copy snapshots to another repository'
 			'forget:remove snapshots, by name or by what no --keep rule keeps'
 		)
 		_describe verb verbs
@@ -173,6 +174,29 @@ _vmbackup() {
 		'(-U --force-share)-U[read an image that is in use]' \
 		'(-U --force-share)--force-share[read an image that is in use]' \
 		'*--allow-backing=[backing files of the image may lie below this folder too]:DIR:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(copy)
+		_arguments -s -S \
+		'--to=[the other repository; needed]:REPO:_files -/' \
+		'--to-password-file=[its passphrase (default\: the same as the first one'\''s)]:FILE:_files' \
+		'--vm=[all snapshots of this machine]:NAME: _vmbackup_dynamic machine' \
+		'--level=[zstd level (default\: the other repository'\''s)]:N:' \
+		'--threads=[work with so many threads (default\: all processors)]:N:' \
+		'--rate-limit=[read at most this much of the disks'\'' data a second]:SIZE:' \
+		'(-n --dry-run)-n[say which snapshots would be copied]' \
+		'(-n --dry-run)--dry-run[say which snapshots would be copied]' \
 		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \

@@ -113,15 +113,63 @@ static int commit_as(struct store *st, struct snapshot *s, struct err *err)
 	return used < s->seq ? 0 : store_object_remove(st, name, err) < 0 ? -1 : 1;
 }
 
-int manifest_commit(struct store *st, struct snapshot *s, struct err *err)
+/* The ids of manifests that came since; one that cannot be read has none. */
+static int learn_ids(struct store *st, struct manifest_ids *known, struct err *err)
 {
-	for (unsigned i = 0; i < COMMIT_TRIES; i++) {
-		int rc = next_seq(st, &s->seq, err) < 0 ? -1 : commit_as(st, s, err);
+	uint64_t checked = known->checked;
+	char **names;
+	size_t n;
+	int rc = 0;
 
+	if (store_object_list(st, PREFIX, &names, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n && rc >= 0; i++) {
+		struct snapshot s;
+		uint64_t seq;
+
+		if (seq_of_name(names[i], PREFIX, &seq) < 0 || seq <= known->checked)
+			continue;
+		if (seq > checked)
+			checked = seq;
+		if (manifest_read(st, names[i], &s, NULL) == 0) {
+			rc = id_set_add(&known->ids, &s.id, err);
+			manifest_clear(&s);
+		}
+	}
+	names_free(names, n);
+	known->checked = checked;
+	return rc < 0 ? -1 : 0;
+}
+
+/* @known not NULL: all below the number that is tried were looked at, so none of that id can come between. */
+static int commit(struct store *st, struct snapshot *s, struct manifest_ids *known,
+		  bool *ret_present, struct err *err)
+{
+	*ret_present = false;
+	for (unsigned i = 0; i < COMMIT_TRIES; i++) {
+		int rc;
+
+		if (next_seq(st, &s->seq, err) < 0 || (known && learn_ids(st, known, err) < 0))
+			return -1;
+		*ret_present = known && id_set_has(&known->ids, &s->id);
+		rc = *ret_present ? 0 : commit_as(st, s, err);
 		if (rc <= 0)
 			return rc;
 	}
 	return err_set(err, ERR_BUSY, "other backups take every sequence number");
+}
+
+int manifest_commit(struct store *st, struct snapshot *s, struct err *err)
+{
+	bool present;
+
+	return commit(st, s, NULL, &present, err);
+}
+
+int manifest_commit_once(struct store *st, struct snapshot *s, struct manifest_ids *known,
+			 bool *ret_present, struct err *err)
+{
+	return commit(st, s, known, ret_present, err);
 }
 
 int manifest_remove(struct store *st, const uint64_t *seqs, size_t n, size_t *ret_removed,

@@ -7,6 +7,7 @@
 #ifndef VMKIT_REPO_MANIFEST_H
 #define VMKIT_REPO_MANIFEST_H
 
+#include "libcommon/repo/id_set.h"
 #include "libcommon/repo/repo.h"
 #include "libcommon/repo/store.h"
 
@@ -37,6 +38,17 @@ int manifest_commit(struct store *st, struct snapshot *s, struct err *err);
  *  already is no error. *@ret_removed is set on failure too */
 int manifest_remove(struct store *st, const uint64_t *seqs, size_t n, size_t *ret_removed,
 		    struct err *err);
+
+/** struct manifest_ids - the snapshots that were seen: zero-initialized; id_set_clear(&m.ids) */
+struct manifest_ids {
+	struct id_set ids;
+	uint64_t checked; /* up to this number */
+};
+
+/** manifest_commit_once() - the same, unless a snapshot of that id is there: *@ret_present then, and nothing is written.
+ *  However many try at once, one of them commits. @known saves reading the manifests it has seen */
+int manifest_commit_once(struct store *st, struct snapshot *s, struct manifest_ids *known,
+			 bool *ret_present, struct err *err);
 
 /** manifest_copy() - a deep copy; *@ret: manifest_clear() */
 int manifest_copy(const struct snapshot *s, struct snapshot *ret, struct err *err);

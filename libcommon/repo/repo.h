@@ -185,6 +185,44 @@ int repo_diff(struct repo *repo, const struct snapshot *a, const struct snapshot
 	      int (*fn)(void *ctx, uint64_t off, uint64_t len, struct err *err), void *ctx,
 	      struct err *err);
 
+enum copy_status { COPY_DONE, COPY_PRESENT, COPY_FAILED };
+
+/** struct copied - what became of one snapshot */
+struct copied {
+	const struct snapshot *snapshot; /* as it is in the source */
+	enum copy_status status;	 /* of a dry run: COPY_DONE for what would be copied */
+	const struct err *why;		 /* COPY_FAILED: it is damaged */
+	uint64_t read_bytes, new_bytes, stored_bytes;
+};
+
+struct repo_copy_opts {
+	const char *const *specs; /* as repo_find(); none: all of @vm */
+	size_t n_specs;
+	const char *vm; /* NULL: of all machines */
+	int level;	/* zstd; 0: the other repository's */
+	unsigned threads;
+	bool dry_run;
+	uint64_t rate_limit;
+	struct progress *progress;
+	void (*report)(void *ctx, const struct copied *c);
+	void *ctx;
+};
+
+struct repo_copy_result {
+	uint64_t copied, present, failed; /* failed: manifests that cannot be read, too */
+	uint64_t read_bytes, new_bytes, stored_bytes;
+};
+
+/**
+ * repo_copy() - snapshots into another repository, with its keys and its bounds of chunks
+ *
+ * Id, machine, times, tags and files stay. What is there already, from a copy or from another machine's backup, is not
+ * stored again; a snapshot whose id is there is left alone. Return: 0, with damaged snapshots counted in @ret; -1 for
+ * all other failures: what was copied until then is there.
+ */
+int repo_copy(struct repo *from, struct repo *to, const struct repo_copy_opts *opts,
+	      struct repo_copy_result *ret, struct err *err);
+
 /** repo_register() - make image_open() understand "repo:URL@..." names: "repo:PATH#VM@WHEN:DISK" */
 void repo_register(const struct repo_key_source *key);
 
