@@ -19,36 +19,50 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 		options=" --discard-current --json --quiet --verbose --help --version"
 		kind=file ;;
 	delete)
-		options=" --dry-run --quiet --verbose --help --version"
+		options=" --dry-run --progress --quiet --verbose --help --version"
+		kind=file ;;
+	merge)
+		options=" --all --dry-run --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	export)
 		options=" --target-format= --compress --verify --force --threads= --progress --quiet --verbose --help --version"
 		kind=file ;;
+	clone)
+		options=" --full --json --progress --quiet --verbose --help --version"
+		kind=file ;;
 	prune)
-		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --dry-run --json --quiet --verbose --help --version"
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --max-chain= --dry-run --json --progress --quiet --verbose --help --version"
+		kind=file ;;
+	check)
+		options=" --json --quiet --verbose --help --version"
 		kind=file ;;
 	recover)
-		options=" --json --quiet --verbose --help --version"
+		options=" --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	'')
 		options=" --quiet --verbose --help --version"
-		words=" create list show diff revert delete export prune recover" ;;
+		words=" create list show diff revert delete merge export clone prune check recover" ;;
 	esac
 }
 
 _vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has no value there
 {
 	case $1 in
-	create:--engine|create:--engine=|create:-e) words=" auto reflink internal" ;;
+	create:--engine|create:--engine=|create:-e) words=" auto reflink internal external" ;;
 	create:--json=) words=" lines" ;;
 	list:--json=) words=" lines" ;;
 	show:--json=) words=" lines" ;;
 	diff:--json=) words=" lines" ;;
 	diff:--progress=) words=" bar json none" ;;
 	revert:--json=) words=" lines" ;;
+	delete:--progress=) words=" bar json none" ;;
+	merge:--json=) words=" lines" ;;
+	merge:--progress=) words=" bar json none" ;;
 	export:--target-format|export:--target-format=|export:-O) kind=format ;;
 	export:--threads|export:--threads=) kind=none ;;
 	export:--progress=) words=" bar json none" ;;
+	clone:--json=) words=" lines" ;;
+	clone:--progress=) words=" bar json none" ;;
 	prune:--keep-last|prune:--keep-last=) kind=none ;;
 	prune:--keep-hourly|prune:--keep-hourly=) kind=none ;;
 	prune:--keep-daily|prune:--keep-daily=) kind=none ;;
@@ -56,8 +70,12 @@ _vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has 
 	prune:--keep-monthly|prune:--keep-monthly=) kind=none ;;
 	prune:--keep-yearly|prune:--keep-yearly=) kind=none ;;
 	prune:--keep-within|prune:--keep-within=) kind=none ;;
+	prune:--max-chain|prune:--max-chain=) kind=none ;;
 	prune:--json=) words=" lines" ;;
+	prune:--progress=) words=" bar json none" ;;
+	check:--json=) words=" lines" ;;
 	recover:--json=) words=" lines" ;;
+	recover:--progress=) words=" bar json none" ;;
 	*) return 1 ;;
 	esac
 }

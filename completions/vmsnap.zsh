@@ -36,8 +36,11 @@ _vmsnap() {
 			'diff:say how much changed since a snapshot, or between two'
 			'revert:go back to a snapshot, which stays'
 			'delete:delete snapshots; the disk and the others stay as they are'
+			'merge:merge snapshots of a chain into the one above them, or into the disk'
 			'export:write a snapshot as an image of its own, of any format'
+			'clone:make a new disk that begins as a snapshot'
 			'prune:delete the snapshots that no --keep rule keeps'
+			'check:look whether all is there that the snapshots need'
 			'recover:finish or undo a change that was killed'
 		)
 		_describe verb verbs
@@ -46,8 +49,8 @@ _vmsnap() {
 	case $line[1] in
 	(create)
 		_arguments -s -S \
-		'(-e --engine)-e+[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal )' \
-		'(-e --engine)--engine=[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal )' \
+		'(-e --engine)-e+[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal external )' \
+		'(-e --engine)--engine=[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal external )' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -110,6 +113,24 @@ _vmsnap() {
 	(delete)
 		_arguments -s -S \
 		'--dry-run[say what would be deleted, delete nothing]' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(merge)
+		_arguments -s -S \
+		'(-a --all)-a[all that the disk leans on, instead of FROM]' \
+		'(-a --all)--all[all that the disk leans on, instead of FROM]' \
+		'--dry-run[say what would be merged, change nothing]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -137,6 +158,20 @@ _vmsnap() {
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' \
 		'*:argument:_files' ;;
+	(clone)
+		_arguments -s -S \
+		'--full[a disk that needs no other file\: all is copied]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
 	(prune)
 		_arguments -s -S \
 		'--keep-last=[keep the newest N]:N:' \
@@ -146,7 +181,21 @@ _vmsnap() {
 		'--keep-monthly=[keep the newest of each of the last N months that have one]:N:' \
 		'--keep-yearly=[keep the newest of each of the last N years that have one]:N:' \
 		'--keep-within=[keep all that are not older, as 7d or 36h]:TIME:' \
+		'--max-chain=[let the disk lean on N external snapshots at most\: the lowest beyond go, whatever keeps them]:N:' \
 		'--dry-run[say what would be done and why, delete nothing]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(check)
+		_arguments -s -S \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -159,6 +208,8 @@ _vmsnap() {
 	(recover)
 		_arguments -s -S \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

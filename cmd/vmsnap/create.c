@@ -9,7 +9,8 @@ static struct {
 } o;
 
 static const struct opt options[] = {
-	{'e', "engine", OPT_CHOICE, &o.engine, .arg = "ENGINE", .choices = "auto|reflink|internal",
+	{'e', "engine", OPT_CHOICE, &o.engine, .arg = "ENGINE",
+	 .choices = "auto|reflink|internal|external",
 	 .help = "how to keep it; default: auto, the first that the disk can"},
 	OPT_END};
 
@@ -32,6 +33,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		engine = SNAP_REFLINK;
 	else if (o.engine && !strcmp(o.engine, "internal"))
 		engine = SNAP_INTERNAL;
+	else if (o.engine && !strcmp(o.engine, "external"))
+		engine = SNAP_EXTERNAL;
 	if (snap_open(&d, argv[0], true, err) < 0)
 		return -1;
 	rc = snap_create(d, argv[1], engine, NULL, err);
@@ -51,7 +54,10 @@ const struct verb verb_create = {
 	.details =
 		"DISK is an image file. reflink: a clone that shares blocks, on XFS and btrfs, "
 		"in milliseconds.\n"
-		"internal: in a qcow2 file itself, as qemu-img snapshot does. Names have letters, "
+		"internal: in a qcow2 file itself, as qemu-img snapshot does. external: the file "
+		"of "
+		"a qcow2 disk is put aside\n"
+		"as STEM.NAME.SUFFIX, and the disk becomes an overlay of it. Names have letters, "
 		"digits and ._+:-.\n"
 		"Libvirt domains (qemu:///...), machines of vmrun and several disks at once are "
 		"not supported yet.",

@@ -21,7 +21,6 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	struct snap_disk *d;
 	int rc = 0;
 
-	(void)cli;
 	if (snap_open(&d, argv[0], true, err) < 0)
 		return -1;
 	/* All or none for what can be known before */
@@ -34,7 +33,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		if (o.dry_run)
 			printf("would delete %s\n", argv[i]);
 		else
-			rc = snap_delete(d, argv[i], err);
+			rc = snap_delete(d, argv[i], &cli->progress, err);
 	}
 	snap_close(d);
 	return rc;
@@ -44,11 +43,17 @@ const struct verb verb_delete = {
 	.name = "delete",
 	.usage = "[OPTIONS] DISK NAME...",
 	.summary = "delete snapshots; the disk and the others stay as they are",
+	.details =
+		"What others need of an external snapshot is moved to them first. Interrupted, it "
+		"goes on with vmsnap recover.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 2 usage, 4 no such disk or snapshot (nothing is deleted), 6 in use",
+	.statuses =
+		"0 done, 2 usage, 4 no such disk or snapshot (nothing is deleted), 6 in use, 13 "
+		"no space",
 	.min_args = 2,
 	.max_args = UINT_MAX,
+	.progress = true,
 	.complete_args = COMPLETE_FILE,
 	.run = run,
 };

@@ -21,8 +21,10 @@ static const char *const examples[] = {"vmsnap list disk.qcow2", "vmsnap list --
 static void row(struct table *t, const struct snap_entry *e, unsigned depth)
 {
 	char name[2 * 20 + SNAP_NAME_MAX + 1024], when[32], size[SIZE_TEXT_MAX], own[SIZE_TEXT_MAX];
+	char files[16];
 	unsigned indent = depth < 20 ? depth : 20;
 
+	(void)snprintf(files, sizeof(files), "%u", e->depth);
 	(void)snprintf(name, sizeof(name), "%*s%s", (int)(2 * indent), "", e->name);
 
 	const char *const cells[] = {name,
@@ -30,7 +32,11 @@ static void row(struct table *t, const struct snap_entry *e, unsigned depth)
 				     local_time(e->created, when),
 				     size_format(e->virtual_size, size),
 				     e->file ? size_format(own_bytes(e), own) : "-",
-				     e->automatic ? "automatic" : ""};
+				     e->engine == SNAP_EXTERNAL ? files : "-",
+				     e->automatic && e->current ? "automatic, current"
+				     : e->automatic		? "automatic"
+				     : e->current		? "current"
+								: ""};
 
 	table_row(t, cells);
 }
@@ -62,8 +68,8 @@ static void branch(struct table *t, const struct snap_entry *list, size_t n, con
 static int print_table(const struct snap_entry *list, size_t n, struct err *err)
 {
 	static const char *const headers[] = {"NAME", "ENGINE", "CREATED", "SIZE",
-					      "FILE", "",	NULL};
-	struct table *t = table_new(headers, "lllrrl");
+					      "FILE", "DEPTH",	"",	   NULL};
+	struct table *t = table_new(headers, "lllrrrl");
 	bool *shown = calloc(n + 1, sizeof(*shown));
 
 	if (t && shown && o.tree)
@@ -111,7 +117,10 @@ const struct verb verb_list = {
 	.summary = "list the snapshots of a disk, oldest first",
 	.details = "FILE is the storage of a snapshot that is a file of its own; blocks that it "
 		   "shares with the disk\n"
-		   "count too. Times are local; --json has them in UTC. A running machine does not "
+		   "count too. DEPTH: how many of the snapshots' files an external one leans on; "
+		   "current: "
+		   "the disk leans on it.\n"
+		   "Times are local; --json has them in UTC. A running machine does not "
 		   "hinder the list.",
 	.options = options,
 	.examples = examples,

@@ -51,18 +51,20 @@ json_t *entry_json(const struct snap_entry *e)
 {
 	char when[32];
 
-	return json_pack("{s:o, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I}", "name",
+	return json_pack("{s:o, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:i, s:b}", "name",
 			 cli_json_string(e->name), "engine", snap_engine_name(e->engine), "created",
 			 utc_time(e->created, when), "automatic", (int)e->automatic, "parent",
 			 *e->parent ? cli_json_string(e->parent) : json_null(), "file",
 			 e->file ? cli_json_string(e->file) : json_null(), "virtual_size",
 			 (json_int_t)e->virtual_size, "actual_size", (json_int_t)own_bytes(e),
-			 "vm_state_size", (json_int_t)e->vm_state_size);
+			 "vm_state_size", (json_int_t)e->vm_state_size, "depth", (int)e->depth,
+			 "current", (int)e->current);
 }
 
 static const struct verb *const verbs[] = {
-	&verb_create, &verb_list,   &verb_show,	 &verb_diff,	&verb_revert,
-	&verb_delete, &verb_export, &verb_prune, &verb_recover, NULL,
+	&verb_create, &verb_list,    &verb_show,   &verb_diff,	&verb_revert,
+	&verb_delete, &verb_merge,   &verb_export, &verb_clone, &verb_prune,
+	&verb_check,  &verb_recover, NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)
@@ -92,19 +94,26 @@ static void man(FILE *out)
 		    "qcow2's own snapshots, in the file; qemu-img and QEMU know them. The time "
 		    "grows with "
 		    "the tables of the image.\n"
+		    ".TP\n.B external\n"
+		    "The file of a qcow2 disk becomes STEM.NAME.SUFFIX beside it, and the disk an "
+		    "overlay of it: a plain backing\n"
+		    "chain, in no time at any size. Reading passes through the chain, so "
+		    "that it should be kept short (merge, prune --max-chain).\n"
+		    "Deleting moves what must be kept, up or down, whichever is less.\n"
 		    ".PP\n"
 		    "Without --engine a disk gets what its snapshots have; the first is a reflink "
 		    "where the "
-		    "file system can, else internal.\n"
+		    "file system can, else internal, else external.\n"
 		    "A disk has snapshots of one engine at a time.\n"
 		    ".SH LIMITS\n"
 		    "Snapshots are of disk files that no machine has open for writing. Libvirt "
 		    "domains, "
-		    "machines of vmrun, overlays (external snapshots)\n"
+		    "machines of vmrun\n"
 		    "and sets of several disks are not supported by this version.\n"
 		    ".SH FILES\n"
 		    ".TP\n.I DISK.snap/\n"
-		    "Snapshots and records of the reflink engine, and .journal.json while a change "
+		    "Reflink snapshots, records of them and of external ones, and .journal.json "
+		    "while a change "
 		    "is under "
 		    "way.\n",
 		    out);
@@ -112,7 +121,7 @@ static void man(FILE *out)
 
 static const struct program program = {
 	.name = "vmsnap",
-	.summary = "snapshots of disk files: create, list, diff, revert, prune",
+	.summary = "snapshots of disk files: create, list, diff, revert, merge, prune",
 	.verbs = verbs,
 	.complete = complete,
 	.versions = versions,

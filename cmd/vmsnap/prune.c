@@ -9,6 +9,7 @@
 
 static struct {
 	struct retain_policy keep;
+	unsigned max_chain;
 	bool dry_run;
 } o;
 
@@ -26,12 +27,18 @@ static const struct opt options[] = {
 	RULE("yearly", yearly, "keep the newest of each of the last N years that have one"),
 	{0, "keep-within", OPT_DURATION, &o.keep.within_ms, .arg = "TIME",
 	 .help = "keep all that are not older, as 7d or 36h"},
+	{0, "max-chain", OPT_UINT, &o.max_chain, .arg = "N",
+	 .help = "let the disk lean on N external snapshots at most: the lowest beyond go, "
+		 "whatever "
+		 "keeps them",
+	 .min = 1},
 	{0, "dry-run", OPT_FLAG, &o.dry_run,
 	 .help = "say what would be done and why, delete nothing"},
 	OPT_END};
 
 static const char *const examples[] = {
 	"vmsnap prune --keep-daily 7 --keep-weekly 4 disk.qcow2",
+	"vmsnap prune --max-chain 8 disk.qcow2",
 	"vmsnap prune --dry-run --keep-last 3 --keep-within 2d disk.raw", NULL};
 
 static json_t *reasons_json(unsigned why)
@@ -82,6 +89,31 @@ static int report(struct cli *cli, const struct snap_entry *list, size_t n, cons
 	return cli_print_json(cli, out, err);
 }
 
+enum { NO_RULE = 1 << 16 }; /* beside enum retain_reason */
+
+/* Without rules all stay that the chain has room for */
+static int plan(const struct snap_entry *list, size_t n, const struct retain_item *items,
+		unsigned *why, struct err *err)
+{
+	o.keep.local = true;
+	if (retain_plan(items, n, &o.keep, time(NULL), why, err) < 0)
+		return -1;
+	for (size_t i = 0; retain_is_empty(&o.keep) && i < n; i++)
+		why[i] = NO_RULE;
+	if (!o.max_chain)
+		return 0;
+	/* The lowest first: what lies above takes their place */
+	for (size_t i = 0; i < n; i++) {
+		unsigned above = 0;
+
+		for (size_t k = 0; k < n; k++)
+			above += why[k] && list[k].current && list[k].depth > list[i].depth;
+		if (list[i].current && above >= o.max_chain)
+			why[i] = 0;
+	}
+	return 0;
+}
+
 static int prune(struct cli *cli, struct snap_disk *d, const struct snap_entry *list, size_t n,
 		 struct err *err)
 {
@@ -92,11 +124,10 @@ static int prune(struct cli *cli, struct snap_disk *d, const struct snap_entry *
 		return err_nomem(err);
 	for (size_t i = 0; i < n; i++)
 		items[i].time = list[i].created;
-	o.keep.local = true;
-	if (retain_plan(items, n, &o.keep, time(NULL), why, err) < 0)
+	if (plan(list, n, items, why, err) < 0)
 		return -1;
 	for (size_t i = 0; !o.dry_run && i < n; i++)
-		if (!why[i] && snap_delete(d, list[i].name, err) < 0)
+		if (!why[i] && snap_delete(d, list[i].name, &cli->progress, err) < 0)
 			return -1;
 	return report(cli, list, n, why, err);
 }
@@ -109,7 +140,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int rc;
 
 	(void)argc;
-	if (retain_is_empty(&o.keep))
+	if (retain_is_empty(&o.keep) && !o.max_chain)
 		return err_set(err, ERR_USAGE, "no --keep rule is given: that would delete all");
 	if (snap_open(&d, argv[0], true, err) < 0)
 		return -1;
@@ -129,13 +160,14 @@ const struct verb verb_prune = {
 		"A snapshot stays when any rule keeps it. Hours, days and so on are those of the "
 		"local time zone, and\n"
 		"only those that have a snapshot count. Snapshots dated in the future always "
-		"stay.",
+		"stay, but for --max-chain.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 2 usage, 4 not found, 6 in use",
+	.statuses = "0 done, 2 usage, 4 not found, 6 in use, 13 no space",
 	.min_args = 1,
 	.max_args = 1,
 	.json = true,
+	.progress = true,
 	.complete_args = COMPLETE_FILE,
 	.run = run,
 };

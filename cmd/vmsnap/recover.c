@@ -14,7 +14,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	enum snap_recovered what;
 
 	(void)argc;
-	if (snap_recover(argv[0], &what, err) < 0)
+	if (snap_recover(argv[0], &cli->progress, &what, err) < 0)
 		return -1;
 	if (cli->json)
 		return cli_print_json(cli,
@@ -40,6 +40,7 @@ const struct verb verb_recover = {
 	.min_args = 1,
 	.max_args = 1,
 	.json = true,
+	.progress = true,
 	.complete_args = COMPLETE_FILE,
 	.run = run,
 };

@@ -35,6 +35,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		       size_format(e->virtual_size, size));
 		if (*e->parent)
 			printf("parent: %s\n", e->parent);
+		if (e->engine == SNAP_EXTERNAL)
+			printf("depth: %u\ncurrent: %s\n", e->depth, e->current ? "yes" : "no");
 		if (e->file)
 			printf("file: %s\n", e->file);
 		if (e->vm_state_size)

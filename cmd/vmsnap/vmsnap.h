@@ -6,7 +6,7 @@
 #include "libcommon/snap/snap.h"
 
 extern const struct verb verb_create, verb_list, verb_show, verb_diff, verb_revert, verb_delete,
-	verb_export, verb_prune, verb_recover;
+	verb_export, verb_prune, verb_recover, verb_merge, verb_check, verb_clone;
 
 /** split_name() - "DISK@NAME": *@ret_disk is owned, *@ret_name borrowed from @text; ERR_USAGE without a name */
 int split_name(const char *text, char **ret_disk, const char **ret_name, struct err *err);

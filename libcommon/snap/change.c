@@ -22,7 +22,7 @@
 #define NEW_FILE ".new"
 
 /* Now, unless the caller wants reproducible dates */
-static time_t now(void)
+time_t snap_now(void)
 {
 	const char *epoch = getenv("SOURCE_DATE_EPOCH");
 	char *end;
@@ -31,14 +31,16 @@ static time_t now(void)
 	return t >= 0 && !*end ? (time_t)t : time(NULL);
 }
 
-/* What the disk is, and whether its file alone holds it */
+/* What the disk is */
 struct present {
 	uint64_t size;
 	bool internal; /* could have internal snapshots */
+	bool overlay;  /* an overlay of it shows all of it, and keeps its promises */
+	bool alone;    /* its file alone holds it */
 	char format[32];
 };
 
-static int look(struct snap_disk *d, struct present *ret, bool *ret_alone, struct err *err)
+static int look(struct snap_disk *d, struct present *ret, struct err *err)
 {
 	const struct image_open_opts opts = {.flags = IMAGE_INFO};
 	const char *type;
@@ -57,7 +59,11 @@ static int look(struct snap_disk *d, struct present *ret, bool *ret_alone, struc
 		return -1;
 	special = json_object_get(info, "format_specific");
 	type = json_string_value(json_object_get(special, "create_type"));
-	*ret_alone =
+	/* In clear text over what is encrypted, and over what is deleted with other files, we put nothing */
+	ret->overlay = strcmp(ret->format, "qcow2") == 0 &&
+		       !json_is_true(json_object_get(special, "encrypted")) &&
+		       !json_is_string(json_object_get(special, "data_file"));
+	ret->alone =
 		!json_is_string(json_object_get(info, "backing_file")) &&
 		!json_is_string(json_object_get(special, "data_file")) &&
 		(!type || !strcmp(type, "monolithicSparse") || !strcmp(type, "streamOptimized"));
@@ -75,7 +81,7 @@ static void file_name(const struct snap_disk *d, const char *name, char *ret, si
 	(void)snprintf(ret, room, "%.*s%s", SNAP_NAME_MAX, name, dot);
 }
 
-static int disk_stat(const struct snap_disk *d, struct stat *ret, struct err *err)
+int disk_stat(const struct snap_disk *d, struct stat *ret, struct err *err)
 {
 	return stat(d->path, ret) < 0 ? err_sys(err, "cannot look at the disk") : 0;
 }
@@ -107,7 +113,7 @@ static int make_record(struct snap_disk *d, const char *name, const char *file, 
 			       .parent = parent,
 			       .file = own_file,
 			       .engine = SNAP_REFLINK,
-			       .created = now(),
+			       .created = snap_now(),
 			       .automatic = automatic,
 			       .virtual_size = size};
 
@@ -199,20 +205,45 @@ static int create_internal(struct snap_disk *d, const char *name, struct err *er
 
 	if (internal_begin(d, &img, err) < 0)
 		return -1;
-	rc = image_snapshot_create(img, name, (uint32_t)now(), 0, err);
+	rc = image_snapshot_create(img, name, (uint32_t)snap_now(), 0, err);
 	return internal_end(d, img, rc, err);
+}
+
+static int create_with(struct snap_disk *d, const struct present *p, const char *name,
+		       enum snap_engine engine, struct err *err)
+{
+	switch (engine) {
+	case SNAP_REFLINK:
+		if (!p->alone)
+			return err_set(err, ERR_UNSUPPORTED,
+				       "a reflink snapshot is one file, and this disk needs others "
+				       "besides");
+		return create_reflink(d, name, p->size, err);
+	case SNAP_INTERNAL:
+		if (!p->internal)
+			return err_set(err, ERR_UNSUPPORTED, "%s images have no internal snapshots",
+				       p->format);
+		return create_internal(d, name, err);
+	default:
+		if (!p->overlay)
+			return err_set(
+				err, ERR_UNSUPPORTED,
+				"only a qcow2 disk that is not encrypted and has no data file can "
+				"become an overlay");
+		return external_swap(d, name, false, name, err);
+	}
 }
 
 int snap_create(struct snap_disk *d, const char *name, enum snap_engine engine,
 		enum snap_engine *ret_engine, struct err *err)
 {
+	static const enum snap_engine all[] = {SNAP_REFLINK, SNAP_INTERNAL, SNAP_EXTERNAL};
 	enum snap_engine used;
 	struct present p;
-	bool alone;
 	int rc = -1;
 
 	if (snap_name_check(name, err) < 0 || engine_in_use(d, name, &used, err) < 0 ||
-	    look(d, &p, &alone, err) < 0)
+	    look(d, &p, err) < 0)
 		return -1;
 	if (used != SNAP_AUTO && engine != SNAP_AUTO && engine != used) {
 		err_set(err, ERR_UNSUPPORTED,
@@ -223,33 +254,27 @@ int snap_create(struct snap_disk *d, const char *name, enum snap_engine engine,
 	}
 	if (engine == SNAP_AUTO)
 		engine = used;
-	if (engine == SNAP_REFLINK && !alone) {
+	for (size_t i = 0; rc < 0 && i < sizeof(all) / sizeof(all[0]); i++) {
+		struct err why = ERR_INIT;
+
+		if (engine != SNAP_AUTO && engine != all[i])
+			continue;
+		rc = create_with(d, &p, name, all[i], &why);
+		if (rc == 0 && ret_engine)
+			*ret_engine = all[i];
+		if (rc < 0 && err)
+			*err = why;
+		if (rc < 0 && why.code != ERR_UNSUPPORTED)
+			break;
+	}
+	if (rc < 0 && engine == SNAP_AUTO && err && err->code == ERR_UNSUPPORTED) {
 		err_set(err, ERR_UNSUPPORTED,
-			"a reflink snapshot is one file, and this disk needs others besides");
-		return err_object(err, d->path);
+			"no engine fits: %s images have no snapshots of their own here, and %s",
+			p.format,
+			p.alone ? "the file system cannot share blocks (reflink)"
+				: "the disk is more than one file");
+		err_hint(err, "qcow2 images, and all others on XFS or btrfs, have snapshots");
 	}
-	used = SNAP_REFLINK;
-	if (engine == SNAP_REFLINK || (engine == SNAP_AUTO && alone))
-		rc = create_reflink(d, name, p.size, err);
-	if (rc < 0 && engine != SNAP_REFLINK &&
-	    (engine == SNAP_INTERNAL || !alone || (err && err->code == ERR_UNSUPPORTED))) {
-		used = SNAP_INTERNAL;
-		if (!p.internal) {
-			err_set(err, ERR_UNSUPPORTED,
-				"no engine fits: %s images have no internal snapshots, and %s",
-				p.format,
-				alone ? "the file system cannot share blocks (reflink)"
-				      : "the disk is more than one file");
-			err_hint(err,
-				 "qcow2 images, and all others on XFS or btrfs, have snapshots");
-			return err_object(err, d->path);
-		}
-		if (err)
-			err_clear(err);
-		rc = create_internal(d, name, err);
-	}
-	if (rc == 0 && ret_engine)
-		*ret_engine = used;
 	return rc < 0 ? err_object(err, d->path) : 0;
 }
 
@@ -258,7 +283,7 @@ int snap_create(struct snap_disk *d, const char *name, enum snap_engine engine,
 static int auto_name(struct snap_disk *d, char ret[SNAP_NAME_MAX + 1], struct err *err)
 {
 	enum snap_engine used;
-	time_t t = now();
+	time_t t = snap_now();
 	char when[24];
 	struct tm tm;
 
@@ -312,12 +337,11 @@ static int revert_reflink(struct snap_disk *d, const struct snap_entry *e, const
 	struct bfile *disk = NULL, *from = NULL;
 	struct stat st, after;
 	struct present p;
-	bool alone;
 	int rc = -1;
 
 	if (!new_path)
 		return err_nomem(err);
-	if (look(d, &p, &alone, err) < 0 ||
+	if (look(d, &p, err) < 0 ||
 	    /* Alone with it: who has it open would go on with the file that is put aside */
 	    bfile_open(&disk, d->path, BFILE_RDWR | BFILE_LOCK_WRITE, err) < 0)
 		return -1;
@@ -348,7 +372,7 @@ static int revert_internal(struct snap_disk *d, const char *name, const char *ke
 	if (internal_begin(d, &img, err) < 0)
 		return -1;
 	if (*keep)
-		rc = image_snapshot_create(img, keep, (uint32_t)now(), 0, err);
+		rc = image_snapshot_create(img, keep, (uint32_t)snap_now(), 0, err);
 	if (rc == 0)
 		rc = image_snapshot_revert(img, name, err);
 	return internal_end(d, img, rc, err);
@@ -365,8 +389,9 @@ int snap_revert(struct snap_disk *d, const char *name, bool discard,
 		return -1;
 	rc = discard ? 0 : auto_name(d, ret_kept, err);
 	if (rc == 0)
-		rc = e->engine == SNAP_INTERNAL ? revert_internal(d, name, ret_kept, err)
-						: revert_reflink(d, e, ret_kept, err);
+		rc = e->engine == SNAP_INTERNAL	  ? revert_internal(d, name, ret_kept, err)
+		     : e->engine == SNAP_EXTERNAL ? external_swap(d, ret_kept, true, name, err)
+						  : revert_reflink(d, e, ret_kept, err);
 	snap_list_free(e, 1);
 	return rc < 0 ? err_object(err, d->path) : 0;
 }
@@ -378,6 +403,25 @@ static int delete_files(struct snap_disk *d, const struct journal *j, struct err
 	return record_remove(d, j->name, err) < 0 ? -1 : remove_file(d, j->file, err);
 }
 
+/* An image in the disk's folder that leans on the clone */
+static int refuse_overlays(struct snap_disk *d, char *path, struct err *err)
+{
+	struct layer l = {.path = path};
+	struct stat st;
+	struct tree t;
+	int rc;
+
+	if (stat(path, &st) < 0)
+		return 0;
+	l.dev = st.st_dev;
+	l.ino = st.st_ino;
+	if (tree_load(d, &t, err) < 0)
+		return -1;
+	rc = refuse_foreign(d, &t, &l, err);
+	tree_free(&t);
+	return rc;
+}
+
 static int delete_reflink(struct snap_disk *d, const struct snap_entry *e, struct err *err)
 {
 	struct journal j = journal_of(d, OP_DELETE, e->name);
@@ -385,6 +429,8 @@ static int delete_reflink(struct snap_disk *d, const struct snap_entry *e, struc
 	struct bfile *file;
 
 	(void)snprintf(j.file, sizeof(j.file), "%s", base ? base + 1 : e->file);
+	if (refuse_overlays(d, e->file, err) < 0)
+		return -1;
 	/* Somebody reads it, or made an overlay of it that runs */
 	if (access(e->file, F_OK) == 0) {
 		if (bfile_open(&file, e->file, BFILE_RDWR | BFILE_LOCK_WRITE, err) < 0)
@@ -405,14 +451,16 @@ static int delete_internal(struct snap_disk *d, const char *name, struct err *er
 	return internal_end(d, img, image_snapshot_remove(img, name, err), err);
 }
 
-int snap_delete(struct snap_disk *d, const char *name, struct err *err)
+int snap_delete(struct snap_disk *d, const char *name, struct progress *progress, struct err *err)
 {
 	struct snap_entry *e = NULL;
 	int rc;
 
 	if (snap_find(d, name, &e, err) < 0)
 		return -1;
-	rc = e->engine == SNAP_INTERNAL ? delete_internal(d, name, err) : delete_reflink(d, e, err);
+	rc = e->engine == SNAP_INTERNAL	  ? delete_internal(d, name, err)
+	     : e->engine == SNAP_EXTERNAL ? external_delete(d, name, progress, err)
+					  : delete_reflink(d, e, err);
 	snap_list_free(e, 1);
 	return rc < 0 ? err_object(err, d->path) : 0;
 }
@@ -436,25 +484,26 @@ static int undo_revert(struct snap_disk *d, const struct journal *j, struct err 
 	return record_remove(d, j->name, err);
 }
 
-static int recover_internal(struct snap_disk *d, enum snap_recovered *ret, struct err *err)
+int mend(const char *path, struct err *err)
 {
 	const struct image_open_opts opts = {.flags = IMAGE_RDWR | IMAGE_CHECK};
 	struct image_check_result r;
 	struct image *img;
 	int rc;
 
-	if (image_open(&img, d->path, &opts, err) < 0)
+	if (image_open(&img, path, &opts, err) < 0)
 		return -1;
 	rc = image_check(img, CHECK_REPAIR_LEAKS | CHECK_REPAIR_ALL, NULL, NULL, &r, err);
 	image_close(img);
-	if (rc == 0 && r.corruptions)
-		return err_set(err, ERR_CORRUPT, "has faults that cannot be mended: vmimg check");
-	*ret = SNAP_FINISHED;
+	if (rc == 0 && r.corruptions) {
+		err_set(err, ERR_CORRUPT, "has faults that cannot be mended: vmimg check");
+		return err_object(err, path);
+	}
 	return rc;
 }
 
-static int recover(struct snap_disk *d, const struct journal *j, enum snap_recovered *ret,
-		   struct err *err)
+static int recover(struct snap_disk *d, const struct journal *j, struct progress *progress,
+		   enum snap_recovered *ret, struct err *err)
 {
 	char record[SNAP_NAME_MAX + 8];
 	CLEANUP_FREE char *path = NULL;
@@ -468,7 +517,8 @@ static int recover(struct snap_disk *d, const struct journal *j, enum snap_recov
 		return -1;
 	switch (j->op) {
 	case OP_INTERNAL:
-		return recover_internal(d, ret, err);
+		*ret = SNAP_FINISHED;
+		return mend(d->path, err);
 	case OP_DELETE:
 		*ret = SNAP_FINISHED;
 		return delete_files(d, j, err);
@@ -479,11 +529,16 @@ static int recover(struct snap_disk *d, const struct journal *j, enum snap_recov
 		*ret = st.st_ino == j->inode ? SNAP_UNDONE : SNAP_FINISHED;
 		return *ret == SNAP_FINISHED ? remove_file(d, NEW_FILE, err)
 					     : undo_revert(d, j, err);
+	case OP_SWAP:
+	case OP_MERGE:
+	case OP_COMMIT:
+		return external_recover(d, j, progress, ret, err);
 	}
 	return 0;
 }
 
-int snap_recover(const char *path, enum snap_recovered *ret, struct err *err)
+int snap_recover(const char *path, struct progress *progress, enum snap_recovered *ret,
+		 struct err *err)
 {
 	struct snap_disk *d;
 	struct journal j;
@@ -494,7 +549,7 @@ int snap_recover(const char *path, enum snap_recovered *ret, struct err *err)
 		return -1;
 	rc = journal_read(d, &j, err);
 	if (rc > 0)
-		rc = recover(d, &j, ret, err) < 0 ? -1 : journal_end(d, err);
+		rc = recover(d, &j, progress, ret, err) < 0 ? -1 : journal_end(d, err);
 	snap_close(d);
 	return rc < 0 ? err_object(err, path) : 0;
 }

@@ -9,6 +9,32 @@
 #include "libcommon/base/io.h"
 #include "libcommon/snap/private.h"
 
+static int dress_fd(int fd, const struct stat *like, struct err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, "cannot look at it");
+	/* The owner first: it clears bits of the mode */
+	if ((like->st_uid != st.st_uid || like->st_gid != st.st_gid) &&
+	    fchown(fd, like->st_uid, like->st_gid) < 0)
+		return err_sys(err, "cannot give the file to its owner");
+	if (fchmod(fd, like->st_mode & 07777) < 0)
+		return err_sys(err, "cannot set the mode");
+	return io_fsync(fd, err);
+}
+
+int dress(const char *path, const struct stat *like, struct err *err)
+{
+	CLEANUP_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		err_sys(err, "cannot open");
+	else if (dress_fd(fd, like, err) == 0)
+		return 0;
+	return err_object(err, path);
+}
+
 static int fill(int from, int fd, const struct stat *like, struct err *err)
 {
 	if (ioctl(fd, FICLONE, from) < 0) {
@@ -19,13 +45,7 @@ static int fill(int from, int fd, const struct stat *like, struct err *err)
 				"the file system cannot share blocks between files (reflink)");
 		return err_sys(err, "cannot clone");
 	}
-	/* The owner first: it clears bits of the mode */
-	if ((like->st_uid != geteuid() || like->st_gid != getegid()) &&
-	    fchown(fd, like->st_uid, like->st_gid) < 0)
-		return err_sys(err, "cannot give the file to its owner");
-	if (fchmod(fd, like->st_mode & 07777) < 0)
-		return err_sys(err, "cannot set the mode");
-	return io_fsync(fd, err);
+	return dress_fd(fd, like, err);
 }
 
 int clone_file(int from, const char *to, const struct stat *like, struct err *err)

@@ -15,7 +15,14 @@
 
 const char *snap_engine_name(enum snap_engine e)
 {
-	return e == SNAP_REFLINK ? "reflink" : e == SNAP_INTERNAL ? "internal" : "auto";
+	static const char *const names[] = {
+		[SNAP_AUTO] = "auto",
+		[SNAP_REFLINK] = "reflink",
+		[SNAP_INTERNAL] = "internal",
+		[SNAP_EXTERNAL] = "external",
+	};
+
+	return names[e];
 }
 
 int snap_name_check(const char *name, struct err *err)
@@ -41,6 +48,21 @@ char *in_dir(const struct snap_disk *d, const char *name)
 	char *path;
 
 	return asprintf(&path, "%s/%s", d->dir, name) < 0 ? NULL : path;
+}
+
+const char *last_part(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+char *beside(const struct snap_disk *d, const char *name)
+{
+	const char *base = last_part(d->path);
+	char *path;
+
+	return asprintf(&path, "%.*s%s", (int)(base - d->path), d->path, name) < 0 ? NULL : path;
 }
 
 /* The folder may be removed by another process between open and flock: then the lock is nobody's */
@@ -138,9 +160,14 @@ static void tidy(const struct snap_disk *d)
 	bool used = false;
 	DIR *dir = opendir(d->dir);
 
-	while (dir && !used && (e = readdir(dir)))
-		used = strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
-		       strcmp(e->d_name, ".head");
+	while (dir && (e = readdir(dir))) {
+		/* What a killed process was writing; nobody else is at work here */
+		if (e->d_name[0] == '.' && strstr(e->d_name, ".vmkit-"))
+			(void)unlinkat(dirfd(dir), e->d_name, 0);
+		else
+			used = used || (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
+					strcmp(e->d_name, ".head"));
+	}
 	if (!dir || used) {
 		if (dir)
 			(void)closedir(dir);
@@ -279,7 +306,7 @@ static int by_time(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-int snap_list(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struct err *err)
+int list_entries(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struct err *err)
 {
 	struct list l = {0};
 
@@ -292,6 +319,16 @@ int snap_list(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struc
 	*ret = l.items;
 	*ret_n = l.n;
 	return 0;
+}
+
+int snap_list(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struct err *err)
+{
+	if (list_entries(d, ret, ret_n, err) < 0)
+		return -1;
+	if (tree_annotate(d, *ret, *ret_n, err) == 0)
+		return 0;
+	snap_list_free(*ret, *ret_n);
+	return -1;
 }
 
 int snap_find(struct snap_disk *d, const char *name, struct snap_entry **ret, struct err *err)

@@ -3,11 +3,15 @@
  *	disk.c		lock, names, the list, opening
  *	record.c	records and the journal
  *	change.c	create, revert, delete, recover
- *	clone.c		files that share blocks
+ *	external.c	the same with overlays
+ *	tree.c		which file leans on which
+ *	clone.c		files that share blocks; clone_disk.c: new disks of snapshots
+ *	check.c		is all there
  */
 #ifndef VMKIT_SNAP_PRIVATE_H
 #define VMKIT_SNAP_PRIVATE_H
 
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "libcommon/snap/snap.h"
@@ -19,18 +23,48 @@ struct snap_disk {
 	bool change;
 };
 
-enum op { OP_CREATE, OP_REVERT, OP_DELETE, OP_INTERNAL };
+enum op {
+	OP_CREATE,
+	OP_REVERT,
+	OP_DELETE,
+	OP_INTERNAL,
+	OP_SWAP,   /* external: the disk becomes an overlay; @name keeps the present */
+	OP_MERGE,  /* external: what leans on @name takes in what it holds */
+	OP_COMMIT, /* external: @name takes in what @child holds, and becomes it */
+};
 
-/* A change that was begun. OP_CREATE, OP_DELETE: of the snapshot @name; OP_REVERT: @name keeps the old present */
+/* A change that was begun. OP_CREATE, OP_DELETE: of the snapshot @name; OP_REVERT: @name keeps the old present. @file
+ * lies in the folder of the snapshots; external: in the disk's */
 struct journal {
 	enum op op;
 	char name[SNAP_NAME_MAX + 1];  /* may be empty */
-	char file[SNAP_NAME_MAX + 32]; /* of that snapshot, in the folder; may be empty */
-	uint64_t inode;		       /* of the disk's file before */
+	char file[NAME_MAX + 1];       /* of that snapshot, in the folder; may be empty */
+	uint64_t inode;		       /* of the disk's file before; OP_COMMIT: of @name's file */
+	char child[SNAP_NAME_MAX + 1]; /* OP_COMMIT: a snapshot, or "": the disk */
 };
+
+time_t snap_now(void); /* SOURCE_DATE_EPOCH counts */
+
+/** disk_stat() - of the disk's file */
+int disk_stat(const struct snap_disk *d, struct stat *ret, struct err *err);
 
 /** in_dir() - "DIR/NAME"; owned, NULL without memory */
 char *in_dir(const struct snap_disk *d, const char *name);
+
+/** beside() - NAME in the folder of the disk; owned, NULL without memory */
+char *beside(const struct snap_disk *d, const char *name);
+
+/** last_part() - what follows the last slash; borrowed */
+const char *last_part(const char *path);
+
+/** dress() - owner and mode of @like for the file @path, durably */
+int dress(const char *path, const struct stat *like, struct err *err);
+
+/** mend() - leaks of an image that a killed writer left; ERR_CORRUPT when there is worse */
+int mend(const char *path, struct err *err);
+
+/** unlink_file() - durably; Return: 0 also when there is none */
+int unlink_file(const char *path, struct err *err);
 
 /** lock_disk() - without looking for a journal */
 int lock_disk(struct snap_disk **ret, const char *path, bool change, struct err *err);
@@ -59,5 +93,58 @@ void head_read(struct snap_disk *d, char ret[SNAP_NAME_MAX + 1]);
  * ERR_UNSUPPORTED when the file system cannot
  */
 int clone_file(int from, const char *to, const struct stat *like, struct err *err);
+
+/* ---- external.c */
+
+/** external_swap() - the present state becomes snapshot @keep ("": it is given up), and the disk an overlay of snapshot @base;
+ *  create: @keep and @base are the same */
+int external_swap(struct snap_disk *d, const char *keep, bool automatic, const char *base,
+		  struct err *err);
+int external_delete(struct snap_disk *d, const char *name, struct progress *progress,
+		    struct err *err);
+int external_recover(struct snap_disk *d, const struct journal *j, struct progress *progress,
+		     enum snap_recovered *ret, struct err *err);
+/** external_new_file() - name of the overlay while it is made, in the disk's folder; owned */
+char *external_new_file(const struct snap_disk *d);
+
+/* ---- tree.c */
+
+struct layer {
+	const char *name; /* borrowed from the list; NULL: the present state */
+	char *path;
+	char *backing, *backing_format; /* as the header has them; NULL: none */
+	char format[32];
+	uint64_t size;
+	dev_t dev;
+	ino_t ino;
+	dev_t below_dev; /* the backing file's */
+	ino_t below_ino; /* 0: there is none, or it is missing */
+	bool missing;	 /* the file is not there, or is no image */
+};
+
+/** list_entries() - as snap_list(), without what tree_annotate() adds */
+int list_entries(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struct err *err);
+
+/* The disk's file first, then those of its external snapshots */
+struct tree {
+	struct snap_entry *list;
+	size_t n_list;
+	struct layer *layers;
+	size_t n;
+};
+
+int tree_load(struct snap_disk *d, struct tree *ret, struct err *err);
+void tree_free(struct tree *t);
+/** tree_find() - NULL: the present state; ERR_NOT_FOUND */
+int tree_find(const struct snap_disk *d, const struct tree *t, const char *name,
+	      const struct layer **ret, struct err *err);
+/** tree_parent() - the snapshot that @l leans on; NULL: none of ours */
+const struct layer *tree_parent(const struct tree *t, const struct layer *l);
+bool leans_on(const struct layer *l, const struct layer *below);
+/** tree_annotate() - parent, depth, current of external entries of @list */
+int tree_annotate(struct snap_disk *d, struct snap_entry *list, size_t n, struct err *err);
+/** refuse_foreign() - ERR_BUSY when an image in the disk's folder that is not in @t leans on @l */
+int refuse_foreign(const struct snap_disk *d, const struct tree *t, const struct layer *l,
+		   struct err *err);
 
 #endif

@@ -15,7 +15,8 @@
 
 enum { FILE_MAX = 16384 };
 
-static const char *const op_names[] = {"create", "revert", "delete", "internal"};
+static const char *const op_names[] = {"create", "revert", "delete", "internal",
+				       "swap",	 "merge",  "commit"};
 
 static int write_json(struct snap_disk *d, const char *name, json_t *value, struct err *err)
 {
@@ -25,7 +26,10 @@ static int write_json(struct snap_disk *d, const char *name, json_t *value, stru
 	json_decref(value);
 	if (!path || !text)
 		return err_nomem(err);
-	return outfile_write(path, text, strlen(text), OUTFILE_FORCE, err);
+	/* Replacing would need a temporary name, which a kill would leave: what is there is of a killed change */
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_sys(err, "cannot replace %s", path);
+	return outfile_write(path, text, strlen(text), 0, err);
 }
 
 static int read_json(struct snap_disk *d, const char *name, json_t **ret, struct err *err)
@@ -50,8 +54,11 @@ int remove_file(struct snap_disk *d, const char *name, struct err *err)
 {
 	CLEANUP_FREE char *path = in_dir(d, name);
 
-	if (!path)
-		return err_nomem(err);
+	return path ? unlink_file(path, err) : err_nomem(err);
+}
+
+int unlink_file(const char *path, struct err *err)
+{
 	if (unlink(path) < 0 && errno != ENOENT) {
 		err_sys(err, "cannot remove");
 		return err_object(err, path);
@@ -62,9 +69,9 @@ int remove_file(struct snap_disk *d, const char *name, struct err *err)
 int journal_write(struct snap_disk *d, const struct journal *j, struct err *err)
 {
 	return write_json(d, ".journal.json",
-			  json_pack("{s:i, s:s, s:s, s:s, s:I}", "version", 1, "operation",
+			  json_pack("{s:i, s:s, s:s, s:s, s:I, s:s}", "version", 1, "operation",
 				    op_names[j->op], "name", j->name, "file", j->file, "inode",
-				    (json_int_t)j->inode),
+				    (json_int_t)j->inode, "child", j->child),
 			  err);
 }
 
@@ -74,9 +81,23 @@ static bool plain(const char *name)
 	return !strchr(name, '/') && name[0] != '.';
 }
 
+/* The same in the disk's folder, where a disk may be hidden */
+static bool plain_beside(const char *name)
+{
+	return !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static bool journal_fits(const struct journal *j)
+{
+	bool external = j->op == OP_SWAP || j->op == OP_MERGE || j->op == OP_COMMIT;
+
+	return plain(j->name) && plain(j->child) &&
+	       (external ? plain_beside(j->file) && !*j->name == !*j->file : plain(j->file));
+}
+
 int journal_read(struct snap_disk *d, struct journal *ret, struct err *err)
 {
-	const char *op, *name, *file;
+	const char *op, *name, *file, *child = "";
 	CLEANUP_FREE char *path = in_dir(d, ".journal.json");
 	json_t *o;
 	json_int_t inode;
@@ -89,20 +110,21 @@ int journal_read(struct snap_disk *d, struct journal *ret, struct err *err)
 	if (read_json(d, ".journal.json", &o, err) < 0)
 		return -1;
 	*ret = (struct journal){0};
-	if (json_unpack(o, "{s:i, s:s, s:s, s:s, s:I}", "version", &version, "operation", &op,
-			"name", &name, "file", &file, "inode", &inode) == 0 &&
-	    version == 1 && plain(name) && plain(file) && strlen(name) < sizeof(ret->name) &&
-	    strlen(file) < sizeof(ret->file))
+	if (json_unpack(o, "{s:i, s:s, s:s, s:s, s:I, s?s}", "version", &version, "operation", &op,
+			"name", &name, "file", &file, "inode", &inode, "child", &child) == 0 &&
+	    version == 1 && strlen(name) < sizeof(ret->name) && strlen(file) < sizeof(ret->file) &&
+	    strlen(child) < sizeof(ret->child)) {
+		(void)snprintf(ret->name, sizeof(ret->name), "%s", name);
+		(void)snprintf(ret->file, sizeof(ret->file), "%s", file);
+		(void)snprintf(ret->child, sizeof(ret->child), "%s", child);
+		ret->inode = (uint64_t)inode;
 		for (size_t i = 0; i < sizeof(op_names) / sizeof(op_names[0]); i++)
 			if (strcmp(op, op_names[i]) == 0) {
 				ret->op = (enum op)i;
-				found = 1;
+				found = journal_fits(ret);
 			}
-	if (found) {
-		(void)snprintf(ret->name, sizeof(ret->name), "%s", name);
-		(void)snprintf(ret->file, sizeof(ret->file), "%s", file);
-		ret->inode = (uint64_t)inode;
-	} else {
+	}
+	if (!found) {
 		rc = err_set(err, ERR_CORRUPT, "is no journal of this vmsnap");
 		err_object(err, path);
 	}
@@ -139,6 +161,12 @@ int record_write(struct snap_disk *d, const struct snap_entry *e, struct err *er
 			  err);
 }
 
+static int engine_of(const char *name, enum snap_engine *ret)
+{
+	*ret = strcmp(name, "external") == 0 ? SNAP_EXTERNAL : SNAP_REFLINK;
+	return strcmp(name, snap_engine_name(*ret)) == 0 ? 0 : -1;
+}
+
 int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, struct err *err)
 {
 	char record[SNAP_NAME_MAX + 8];
@@ -154,8 +182,9 @@ int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, s
 	if (json_unpack(o, "{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "version", &version, "name",
 			&own, "engine", &engine, "file", &file, "created", &created, "parent",
 			&parent, "automatic", &automatic, "virtual_size", &size) < 0 ||
-	    version != 1 || strcmp(own, name) != 0 || strcmp(engine, "reflink") != 0 ||
-	    !plain(file) || !*file || size < 0 || clock_parse_utc(created, &ret->created) < 0) {
+	    version != 1 || strcmp(own, name) != 0 || engine_of(engine, &ret->engine) < 0 ||
+	    !(ret->engine == SNAP_EXTERNAL ? plain_beside(file) : plain(file)) || !*file ||
+	    size < 0 || clock_parse_utc(created, &ret->created) < 0) {
 		rc = err_set(err, ERR_CORRUPT, "is no record of this vmsnap");
 		err_object(err, record);
 	} else {
@@ -163,7 +192,7 @@ int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, s
 		ret->virtual_size = (uint64_t)size;
 		ret->name = strdup(name);
 		ret->parent = strdup(parent);
-		ret->file = in_dir(d, file);
+		ret->file = ret->engine == SNAP_EXTERNAL ? beside(d, file) : in_dir(d, file);
 		if (!ret->name || !ret->parent || !ret->file)
 			rc = err_nomem(err);
 	}

@@ -1,8 +1,10 @@
-/* Snapshots of a disk file, by two engines:
+/* Snapshots of a disk file, by three engines:
  *
  *	reflink		a clone of the whole file that shares its blocks, on file systems that can (XFS, btrfs):
  *			DISK.snap/NAME.SUFFIX, and a record DISK.snap/NAME.json; the record makes it exist
  *	internal	qcow2's own snapshots, in the file
+ *	external	a qcow2 disk's file becomes STEM.NAME.SUFFIX beside it, with a record DISK.snap/NAME.json, and the disk
+ *			an overlay of it: a plain backing chain, whose header names are the truth about who leans on whom
  *
  * A disk has snapshots of one engine at a time. Every change writes DISK.snap/.journal.json first and removes it
  * last; while a journal of a killed process is there, nothing but snap_recover() works. Processes exclude each other
@@ -19,11 +21,12 @@
 #include <time.h>
 
 #include "libcommon/base/err.h"
+#include "libcommon/base/progress.h"
 #include "libcommon/image/image.h"
 
 enum { SNAP_NAME_MAX = 128 };
 
-enum snap_engine { SNAP_AUTO, SNAP_REFLINK, SNAP_INTERNAL };
+enum snap_engine { SNAP_AUTO, SNAP_REFLINK, SNAP_INTERNAL, SNAP_EXTERNAL };
 
 struct snap_disk;
 
@@ -37,6 +40,8 @@ struct snap_entry {
 	bool automatic; /* made by a revert */
 	uint64_t virtual_size;
 	uint64_t vm_state_size; /* internal: memory that QEMU saved with it */
+	unsigned depth;		/* external: files below its own that it needs */
+	bool current;		/* external: the present state leans on it */
 };
 
 const char *snap_engine_name(enum snap_engine e);
@@ -72,11 +77,35 @@ int snap_create(struct snap_disk *d, const char *name, enum snap_engine engine,
 int snap_revert(struct snap_disk *d, const char *name, bool discard,
 		char ret_kept[SNAP_NAME_MAX + 1], struct err *err);
 
-int snap_delete(struct snap_disk *d, const char *name, struct err *err);
+/**
+ * snap_delete() - the disk and all other snapshots show what they showed
+ *
+ * External: what leans on it takes in what it holds, or it takes in what the only one that does holds, whichever is
+ * less. ERR_BUSY when an image that is no snapshot has it as its backing file; ERR_NO_SPACE before anything is written.
+ * Cancelled while its own file was written to, it goes on with snap_recover().
+ */
+int snap_delete(struct snap_disk *d, const char *name, struct progress *progress, struct err *err);
+
+/** snap_merge() - external: delete @from and all between it and @to; @from NULL: the oldest, @to NULL: the present
+ *  state; @ret_n: how many. ERR_NOT_FOUND when @to does not lean on @from */
+int snap_merge(struct snap_disk *d, const char *from, const char *to, bool dry_run,
+	       struct progress *progress, void (*each)(const char *name), unsigned *ret_n,
+	       struct err *err);
+
+/** snap_clone() - a new image @target of what @name shows. External: an overlay, in the disk's folder only; reflink: shares
+ *  blocks; else, and with @full, all of it is copied. ERR_EXISTS */
+int snap_clone(struct snap_disk *d, const char *name, const char *target, bool full,
+	       struct progress *progress, bool *ret_linked, struct err *err);
+
+/** snap_check() - is all there that the snapshots need; @report gets one sentence a fault; @ret_n: snapshots looked at.
+ *  Needs no snap_open(); reads only */
+int snap_check(const char *path, void (*report)(void *ctx, const char *sentence), void *ctx,
+	       unsigned *ret_faults, unsigned *ret_n, struct err *err);
 
 enum snap_recovered { SNAP_NOTHING, SNAP_FINISHED, SNAP_UNDONE };
 
 /** snap_recover() - finish or undo what a killed process began; needs no snap_open() */
-int snap_recover(const char *path, enum snap_recovered *ret, struct err *err);
+int snap_recover(const char *path, struct progress *progress, enum snap_recovered *ret,
+		 struct err *err);
 
 #endif
