@@ -42,9 +42,21 @@ _vmimg_verb() # sets options and kind of arguments for a verb
 	serve)
 		options=" --format= --snapshot= --socket= --port= --name= --writable --cow --once --timeout= --exit-with-parent --force-share --allow-backing= --quiet --verbose --help --version"
 		kind=file ;;
+	inspect)
+		options=" --format= --snapshot= --allow-backing= --force-share --json --quiet --verbose --help --version"
+		kind=file ;;
+	ls)
+		options=" --long --recursive --directory --null --format= --snapshot= --allow-backing= --force-share --json --quiet --verbose --help --version"
+		kind=file ;;
+	cat)
+		options=" --format= --snapshot= --allow-backing= --force-share --quiet --verbose --help --version"
+		kind=file ;;
+	get)
+		options=" --format= --snapshot= --allow-backing= --force-share --force --progress --quiet --verbose --help --version"
+		kind=file ;;
 	'')
 		options=" --quiet --verbose --help --version"
-		words=" info convert create check compare map measure digest resize commit rebase sparsify serve" ;;
+		words=" info convert create check compare map measure digest resize commit rebase sparsify serve inspect ls cat get" ;;
 	esac
 }
 
@@ -143,6 +155,21 @@ _vmimg_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	serve:--name|serve:--name=) kind=none ;;
 	serve:--timeout|serve:--timeout=) kind=none ;;
 	serve:--allow-backing|serve:--allow-backing=) kind=dir ;;
+	inspect:--format|inspect:--format=|inspect:-f) kind=format ;;
+	inspect:--snapshot|inspect:--snapshot=) kind=none ;;
+	inspect:--allow-backing|inspect:--allow-backing=) kind=dir ;;
+	inspect:--json=) words=" lines" ;;
+	ls:--format|ls:--format=|ls:-f) kind=format ;;
+	ls:--snapshot|ls:--snapshot=) kind=none ;;
+	ls:--allow-backing|ls:--allow-backing=) kind=dir ;;
+	ls:--json=) words=" lines" ;;
+	cat:--format|cat:--format=|cat:-f) kind=format ;;
+	cat:--snapshot|cat:--snapshot=) kind=none ;;
+	cat:--allow-backing|cat:--allow-backing=) kind=dir ;;
+	get:--format|get:--format=|get:-f) kind=format ;;
+	get:--snapshot|get:--snapshot=) kind=none ;;
+	get:--allow-backing|get:--allow-backing=) kind=dir ;;
+	get:--progress=) words=" bar json none" ;;
 	*) return 1 ;;
 	esac
 }

@@ -43,6 +43,10 @@ _vmimg() {
 			'rebase:put an overlay on another backing file'
 			'sparsify:give back what the file systems of a disk do not use'
 			'serve:serve an image of any format as a network block device (NBD)'
+			'inspect:show partitions, file systems and the installed system of a disk'
+			'ls:list files that are inside of a disk'
+			'cat:print files that are inside of a disk'
+			'get:copy files and folders out of a disk'
 		)
 		_describe verb verbs
 		return ;;
@@ -346,6 +350,83 @@ _vmimg() {
 		'(-U --force-share)-U[serve it even while another process writes to it]' \
 		'(-U --force-share)--force-share[serve it even while another process writes to it]' \
 		'*--allow-backing=[folder that backing files may lie in, beside that of the image; may be repeated]:DIR:_files -/' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(inspect)
+		_arguments -s -S \
+		'(-f --format)-f+[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'--snapshot=[look into this internal snapshot, by name or id]:NAME:' \
+		'*--allow-backing=[folder outside of an image'\''s own where its chain may lead]:DIR:_files -/' \
+		'(-U --force-share)-U[read an image that another process may be writing]' \
+		'(-U --force-share)--force-share[read an image that another process may be writing]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(ls)
+		_arguments -s -S \
+		'(-l --long)-l[kind, permissions, owner, group, size and time too]' \
+		'(-l --long)--long[kind, permissions, owner, group, size and time too]' \
+		'(-R --recursive)-R[all that is below, by its path]' \
+		'(-R --recursive)--recursive[all that is below, by its path]' \
+		'(-d --directory)-d[a folder itself, not what is in it]' \
+		'(-d --directory)--directory[a folder itself, not what is in it]' \
+		'(-0 --null)-0[names as they are, each ended by a NUL byte]' \
+		'(-0 --null)--null[names as they are, each ended by a NUL byte]' \
+		'(-f --format)-f+[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'--snapshot=[look into this internal snapshot, by name or id]:NAME:' \
+		'*--allow-backing=[folder outside of an image'\''s own where its chain may lead]:DIR:_files -/' \
+		'(-U --force-share)-U[read an image that another process may be writing]' \
+		'(-U --force-share)--force-share[read an image that another process may be writing]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(cat)
+		_arguments -s -S \
+		'(-f --format)-f+[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'--snapshot=[look into this internal snapshot, by name or id]:NAME:' \
+		'*--allow-backing=[folder outside of an image'\''s own where its chain may lead]:DIR:_files -/' \
+		'(-U --force-share)-U[read an image that another process may be writing]' \
+		'(-U --force-share)--force-share[read an image that another process may be writing]' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(get)
+		_arguments -s -S \
+		'(-f --format)-f+[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'--snapshot=[look into this internal snapshot, by name or id]:NAME:' \
+		'*--allow-backing=[folder outside of an image'\''s own where its chain may lead]:DIR:_files -/' \
+		'(-U --force-share)-U[read an image that another process may be writing]' \
+		'(-U --force-share)--force-share[read an image that another process may be writing]' \
+		'--force[replace files that exist in the folder]' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

@@ -5,13 +5,17 @@
 #include "libcommon/cli/cli.h"
 #include "libcommon/repo/repo.h"
 
+extern const struct verb verb_cat;
 extern const struct verb verb_check;
 extern const struct verb verb_commit;
 extern const struct verb verb_compare;
 extern const struct verb verb_convert;
 extern const struct verb verb_create;
 extern const struct verb verb_digest;
+extern const struct verb verb_get;
 extern const struct verb verb_info;
+extern const struct verb verb_inspect;
+extern const struct verb verb_ls;
 extern const struct verb verb_map;
 extern const struct verb verb_measure;
 extern const struct verb verb_rebase;

@@ -48,7 +48,18 @@
 	F(archive_entry_set_pathname)                                                              \
 	F(archive_entry_set_filetype)                                                              \
 	F(archive_entry_set_perm)                                                                  \
-	F(archive_entry_set_size)
+	F(archive_entry_set_size)                                                                  \
+	F(archive_entry_set_uid)                                                                   \
+	F(archive_entry_set_gid)                                                                   \
+	F(archive_entry_set_mtime)                                                                 \
+	F(archive_entry_set_hardlink)                                                              \
+	F(archive_entry_set_symlink)                                                               \
+	F(archive_entry_set_rdevmajor)                                                             \
+	F(archive_entry_set_rdevminor)                                                             \
+	F(archive_entry_sparse_add_entry)                                                          \
+	F(archive_write_set_format_pax_restricted)                                                 \
+	F(archive_write_set_bytes_in_last_block)                                                   \
+	F(archive_write_open)
 
 #define XML_FUNCTIONS(F)                                                                           \
 	F(xmlReadMemory)                                                                           \

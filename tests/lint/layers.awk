@@ -9,7 +9,7 @@ BEGIN {
 	may["snap"] = "base image"
 	may["runner"] = "base image"
 	may["host"] = "base"
-	may["guest"] = "base image"
+	may["guest"] = "base image package"
 	may["cmd"] = "base cli image package repo snap runner host guest"
 	may["tests"] = may["cmd"] " cmd"
 	may["bench"] = ""

@@ -7,15 +7,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/stop.h"
-#include "libcommon/image/disk/freemap.h"
-
-struct fat {
-	uint32_t sector, cluster; /* bytes */
-	uint64_t fat_off, fat_len, data_off;
-	uint64_t clusters; /* numbered from 2 */
-	unsigned bits;
-	bool dirty; /* as the boot sector says */
-};
+#include "libcommon/image/disk/fat.h"
 
 /* Return: true when the boot sector makes sense as FAT */
 static bool parse(const uint8_t *b, uint64_t len, struct fat *f)
@@ -45,10 +37,13 @@ static bool parse(const uint8_t *b, uint64_t len, struct fat *f)
 	f->fat_len = div_up((f->clusters + 2) * f->bits, 8);
 	f->data_off = data * f->sector;
 	f->dirty = b[f->bits == 32 ? 65 : 37] & 1;
+	f->root_entries = root;
+	f->root_off = (reserved + fats * fat) * f->sector;
+	f->root_cluster = f->bits == 32 ? get_le32(b + 44) & 0x0fffffff : 0;
 	return f->clusters > 0 && f->fat_len <= fat * f->sector;
 }
 
-static int fat_find(const struct volume *v, struct fat *f, bool *ret, struct err *err)
+int fat_find(const struct volume *v, struct fat *f, bool *ret, struct err *err)
 {
 	uint8_t b[512];
 
@@ -68,8 +63,7 @@ static int fat_probe(const struct volume *v, bool *ret, struct err *err)
 	return fat_find(v, &f, ret, err);
 }
 
-/* Entry @n of the table, of which @buf holds a part that begins with a whole entry number @first */
-static uint32_t entry(const struct fat *f, const uint8_t *buf, uint64_t i)
+uint32_t fat_entry(const struct fat *f, const uint8_t *buf, uint64_t i)
 {
 	if (f->bits == 32)
 		return get_le32(buf + 4 * i) & 0x0fffffff;
@@ -116,7 +110,8 @@ static int fat_read(const struct volume *v, struct freemap *m, struct err *err)
 		if (at == 0 && refuse_dirty(&f, buf, err) < 0)
 			return -1;
 		for (uint64_t i = at ? 0 : 2; i < n; i += start) {
-			for (start = 0; i + start < n && entry(&f, buf, i + start) == 0; start++)
+			for (start = 0; i + start < n && fat_entry(&f, buf, i + start) == 0;
+			     start++)
 				;
 			if (start && freemap_add(m, v, f.data_off + (at + i - 2) * f.cluster,
 						 start * f.cluster, err) < 0)

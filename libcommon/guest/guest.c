@@ -1,0 +1,271 @@
+/* The volumes of a disk, and which of them a name means. */
+#include "libcommon/guest/guest.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "libcommon/base/bytes.h"
+#include "libcommon/base/checked.h"
+#include "libcommon/base/cleanup.h"
+#include "libcommon/image/utf16.h"
+
+/* ---- partitions */
+
+/* A GUID is stored with its first three parts little endian. */
+static void guid_text(const uint8_t *p, char ret[40])
+{
+	static const uint8_t order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+	uint8_t id[16];
+
+	for (unsigned i = 0; i < 16; i++)
+		id[i] = p[order[i]];
+	uuid_text(id, ret);
+}
+
+static int name_gpt(const struct partition_table *t, const struct partition *p,
+		    struct guest_volume *v, struct err *err)
+{
+	enum { AT_ENTRY_SIZE = 84, UNIQUE = 16, NAME = 56, NAME_LEN = 72 };
+	uint64_t size = get_le32(t->header + AT_ENTRY_SIZE), at = (uint64_t)(p->number - 1) * size;
+
+	guid_text(p->guid, v->type);
+	if (size < NAME + NAME_LEN || !range_inside(at, size, t->entries_len))
+		return 0;
+	guid_text(t->entries + at + UNIQUE, v->partuuid);
+	return utf16_to_utf8(t->entries + at + NAME, NAME_LEN, false, &v->name, err);
+}
+
+static bool is_container(const struct partition_table *t, const struct partition *p)
+{
+	return t->scheme == PARTITIONS_MBR &&
+	       (p->type == 0x05 || p->type == 0x0f || p->type == 0x85);
+}
+
+static int add_volume(struct guest *g, const struct partition_table *t, const struct partition *p,
+		      uint32_t signature, struct err *err)
+{
+	struct guest_volume *v = &g->volumes[g->n_volumes];
+	uint64_t size = image_size(g->img);
+
+	if (p->off >= size || g->n_volumes >= GUEST_VOLUMES_MOST)
+		return 0;
+	v->number = p->number;
+	v->v = (struct volume){g->img, p->off, min_u64(p->len, size - p->off)};
+	g->n_volumes++; /* from here on guest_close() frees its name */
+	if (t->scheme == PARTITIONS_GPT) {
+		if (name_gpt(t, p, v, err) < 0)
+			return -1;
+	} else {
+		(void)snprintf(v->type, sizeof(v->type), "0x%02x", p->type);
+		(void)snprintf(v->partuuid, sizeof(v->partuuid), "%08" PRIx32 "-%02x", signature,
+			       p->number);
+	}
+	return fs_probe(&v->v, &v->info, err);
+}
+
+static int list_volumes(struct guest *g, const struct partition_table *t, struct err *err)
+{
+	uint8_t signature[4];
+
+	g->scheme = t->scheme;
+	g->volumes = calloc(t->n + 1, sizeof(*g->volumes));
+	if (!g->volumes)
+		return err_nomem(err);
+	if (t->scheme == PARTITIONS_NONE) {
+		struct guest_volume *v = &g->volumes[g->n_volumes++];
+
+		v->v = (struct volume){g->img, 0, image_size(g->img)};
+		return fs_probe(&v->v, &v->info, err);
+	}
+	if (image_read(g->img, signature, 440, sizeof(signature), err) < 0)
+		return -1;
+	for (size_t i = 0; i < t->n; i++)
+		if (!is_container(t, &t->parts[i]) &&
+		    add_volume(g, t, &t->parts[i], get_le32(signature), err) < 0)
+			return -1;
+	return 0;
+}
+
+int guest_open(struct guest **ret, struct image *img, struct err *err)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+	struct partition_table t;
+	int rc;
+
+	if (!g)
+		return err_nomem(err);
+	g->img = img;
+	if (image_is_stream(img)) {
+		free(g);
+		err_set(err, ERR_UNSUPPORTED,
+			"there is no looking for files in a pipe of raw data");
+		return err_object(err, image_name(img));
+	}
+	if (partition_table_read(img, &t, err) < 0) {
+		free(g);
+		return -1;
+	}
+	rc = list_volumes(g, &t, err);
+	partition_table_release(&t);
+	if (rc < 0) {
+		guest_close(g);
+		return err_object(err, image_name(img));
+	}
+	*ret = g;
+	return 0;
+}
+
+void guest_close(struct guest *g)
+{
+	if (!g)
+		return;
+	for (size_t i = 0; i < g->n_systems; i++)
+		guest_system_release(&g->systems[i]);
+	for (size_t i = 0; i < g->n_volumes; i++) {
+		fs_close(g->volumes[i].fs);
+		free(g->volumes[i].name);
+	}
+	free(g->volumes);
+	free(g);
+}
+
+int guest_fs(struct guest *g, int i, struct fs **ret, struct err *err)
+{
+	struct guest_volume *v = &g->volumes[i];
+
+	if (!v->fs && fs_open(&v->fs, &v->v, err) < 0)
+		return v->number ? err_prefix(err, "partition %u", v->number) : -1;
+	*ret = v->fs;
+	return 0;
+}
+
+int guest_search(struct guest *g, struct err *err)
+{
+	if (g->searched)
+		return 0;
+	for (size_t i = 0; i < g->n_volumes; i++)
+		if (guest_search_one(g, (int)i, err) < 0)
+			return -1;
+	g->searched = true;
+	return 0;
+}
+
+/* ---- names of places */
+
+static bool is_number(const char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!isdigit((unsigned char)s[i]))
+			return false;
+	return len > 0 && len < 6;
+}
+
+static bool same(const char *a, const char *text, size_t len)
+{
+	return a && *a && strlen(a) == len && memcmp(a, text, len) == 0;
+}
+
+static bool same_id(const char *a, const char *text, size_t len)
+{
+	return *a && strlen(a) == len && strncasecmp(a, text, len) == 0;
+}
+
+static bool matches(const struct guest_volume *v, const char *text, size_t len)
+{
+	char number[16];
+
+	if (is_number(text, len)) {
+		(void)snprintf(number, sizeof(number), "%u", v->number);
+		return same(number, text, len);
+	}
+	return same(v->info.label, text, len) || same(v->name, text, len) ||
+	       same_id(v->info.uuid, text, len) || same_id(v->partuuid, text, len);
+}
+
+static int choose_named(const struct guest *g, const char *text, size_t len, int *ret,
+			struct err *err)
+{
+	int found = -1;
+
+	for (size_t i = 0; i < g->n_volumes; i++) {
+		if (!matches(&g->volumes[i], text, len))
+			continue;
+		if (found >= 0)
+			return err_set(err, ERR_USAGE, "'%.*s' names partition %u and partition %u",
+				       (int)len, text, g->volumes[found].number,
+				       g->volumes[i].number);
+		found = (int)i;
+	}
+	if (found < 0)
+		return err_set(err, ERR_NOT_FOUND, "there is no partition '%.*s'", (int)len, text);
+	*ret = found;
+	return 0;
+}
+
+static bool is_readable(const struct guest_volume *v)
+{
+	return strcmp(v->info.family, fs_ext.name) == 0 || strcmp(v->info.family, fs_fat.name) == 0;
+}
+
+/* The first system, else the only file system */
+static int choose_default(struct guest *g, int *ret, const struct guest_system **ret_system,
+			  struct err *err)
+{
+	struct fs *unused;
+	int only = -1;
+
+	*ret_system = NULL;
+	if (guest_search(g, err) < 0)
+		return -1;
+	if (g->n_systems) {
+		*ret_system = &g->systems[0];
+		*ret = g->systems[0].root;
+		return 0;
+	}
+	for (size_t i = 0; i < g->n_volumes; i++) {
+		if (!is_readable(&g->volumes[i]))
+			continue;
+		if (only >= 0) {
+			err_set(err, ERR_NOT_FOUND,
+				"no system was found, and there are several file systems");
+			return err_hint(err, "name one of them, as %u:/; vmimg inspect lists them",
+					g->volumes[only].number);
+		}
+		only = (int)i;
+	}
+	*ret = only;
+	if (only >= 0)
+		return 0;
+	if (g->n_volumes == 1 && !g->volumes[0].number)
+		return guest_fs(g, 0, &unused, err); /* says why not */
+	return err_set(err, ERR_NOT_FOUND, "no file system was found that is read here");
+}
+
+int guest_find(struct guest *g, const char *spec, unsigned flags, struct guest_place *ret,
+	       struct err *err)
+{
+	const struct guest_system *system = NULL;
+	const char *path = spec, *colon;
+	int volume = -1, rc;
+
+	if (*spec == '/') {
+		rc = choose_default(g, &volume, &system, err);
+	} else {
+		colon = strstr(spec, ":/");
+		if (!colon && *spec && spec[strlen(spec) - 1] == ':')
+			colon = spec + strlen(spec) - 1;
+		if (!colon || colon == spec) {
+			err_set(err, ERR_USAGE, "not of the form /PATH or PARTITION:/PATH");
+			return err_object(err, spec);
+		}
+		path = colon + 1;
+		rc = choose_named(g, spec, (size_t)(colon - spec), &volume, err);
+	}
+	if (rc < 0 || guest_path(g, volume, system, path, flags, ret, err) < 0)
+		return err_object(err, spec);
+	return 0;
+}
