@@ -4,34 +4,34 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	init)
-		options=" --no-encryption --new-key= --level= --repository= --quiet --verbose --help --version"
+		options=" --no-encryption --new-key= --level= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
-		options=" --vm= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full-scan --threads= --rate-limit= --dry-run --repository= --json --progress --quiet --verbose --help --version"
+		options=" --vm= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full-scan --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	list)
-		options=" --tag= --repository= --json --quiet --verbose --help --version"
+		options=" --tag= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
 		kind=none ;;
 	show)
-		options=" --machine --repository= --json --quiet --verbose --help --version"
+		options=" --machine --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	restore)
-		options=" --target-format= --option= --compress --force --verify --digest= --threads= --rate-limit= --repository= --json --progress --quiet --verbose --help --version"
+		options=" --target-format= --option= --compress --force --verify --digest= --threads= --rate-limit= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	verify)
-		options=" --quick --threads= --repository= --json --progress --quiet --verbose --help --version"
+		options=" --quick --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	diff)
-		options=" --extents --format= --force-share --allow-backing= --repository= --json --progress --quiet --verbose --help --version"
+		options=" --extents --format= --force-share --allow-backing= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	copy)
-		options=" --to= --to-password-file= --vm= --level= --threads= --rate-limit= --dry-run --repository= --json --progress --quiet --verbose --help --version"
+		options=" --to= --to-password-file= --vm= --level= --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	forget)
-		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --repository= --json --quiet --verbose --help --version"
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	'')
-		options=" --repository= --quiet --verbose --help --version"
+		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --quiet --verbose --help --version"
 		words=" init backup list show restore verify diff copy forget" ;;
 	esac
 }
@@ -91,6 +91,10 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	forget:--max-delete|forget:--max-delete=) kind=none ;;
 	forget:--json=) words=" lines" ;;
 	*:--repository|*:--repository=|*:-r) kind=dir ;;
+	*:--s3-endpoint|*:--s3-endpoint=) kind=none ;;
+	*:--s3-region|*:--s3-region=) kind=none ;;
+	*:--s3-ca|*:--s3-ca=) kind=file ;;
+	*:--s3-retries|*:--s3-retries=) kind=none ;;
 	*) return 1 ;;
 	esac
 }
@@ -107,6 +111,13 @@ _vmbackup()
 		case ${w[i]} in
 		--repository|-r) environment+=("VMKIT_REPOSITORY=${w[i+1]}"); ((i++)) ;;
 		--repository=*) environment+=("VMKIT_REPOSITORY=${w[i]#*=}") ;;
+		--s3-endpoint) environment+=("AWS_ENDPOINT_URL=${w[i+1]}"); ((i++)) ;;
+		--s3-endpoint=*) environment+=("AWS_ENDPOINT_URL=${w[i]#*=}") ;;
+		--s3-region) environment+=("AWS_REGION=${w[i+1]}"); ((i++)) ;;
+		--s3-region=*) environment+=("AWS_REGION=${w[i]#*=}") ;;
+		--s3-ca) environment+=("AWS_CA_BUNDLE=${w[i+1]}"); ((i++)) ;;
+		--s3-ca=*) environment+=("AWS_CA_BUNDLE=${w[i]#*=}") ;;
+		--s3-retries) ((i++)) ;;
 		-*) ;;
 		*) [[ -z $verb ]] && verb=${w[i]} ;;
 		esac

@@ -10,6 +10,21 @@ function __vmbackup_dynamic
 			set -q words[$next]; and set -a settings VMKIT_REPOSITORY=$words[$next]
 		case '--repository=*'
 			set -a settings VMKIT_REPOSITORY=(string split -m1 = -- $words[$i])[2]
+		case --s3-endpoint
+			set -l next (math $i + 1)
+			set -q words[$next]; and set -a settings AWS_ENDPOINT_URL=$words[$next]
+		case '--s3-endpoint=*'
+			set -a settings AWS_ENDPOINT_URL=(string split -m1 = -- $words[$i])[2]
+		case --s3-region
+			set -l next (math $i + 1)
+			set -q words[$next]; and set -a settings AWS_REGION=$words[$next]
+		case '--s3-region=*'
+			set -a settings AWS_REGION=(string split -m1 = -- $words[$i])[2]
+		case --s3-ca
+			set -l next (math $i + 1)
+			set -q words[$next]; and set -a settings AWS_CA_BUNDLE=$words[$next]
+		case '--s3-ca=*'
+			set -a settings AWS_CA_BUNDLE=(string split -m1 = -- $words[$i])[2]
 		end
 	end
 	set -l prefix (string replace -r '^--[^=]*=' '' -- (commandline -ct))
@@ -26,7 +41,11 @@ complete -c vmbackup -n __fish_use_subcommand -a verify -d 'check that everythin
 complete -c vmbackup -n __fish_use_subcommand -a diff -d 'say what changed between two snapshots, or between one and an image'
 complete -c vmbackup -n __fish_use_subcommand -a copy -d 'copy snapshots to another repository'
 complete -c vmbackup -n __fish_use_subcommand -a forget -d 'remove snapshots, by name or by what no --keep rule keeps'
-complete -c vmbackup -n 'true' -l repository -s r -x -a '(__fish_complete_directories)' -d 'the repository: a folder'
+complete -c vmbackup -n 'true' -l repository -s r -x -a '(__fish_complete_directories)' -d 'the repository: a folder, or s3://BUCKET/PREFIX'
+complete -c vmbackup -n 'true' -l s3-endpoint -x -d 'the server of s3: repositories, https://HOST[:PORT] (default: AWS)'
+complete -c vmbackup -n 'true' -l s3-region -x -d 'the region of its buckets (default us-east-1)'
+complete -c vmbackup -n 'true' -l s3-ca -r -F -d 'certificates to trust instead of the system\'s'
+complete -c vmbackup -n 'true' -l s3-retries -x -d 'tries again of one request that the server or the network failed (default 10)'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l no-encryption -d 'no passphrase: whoever can read the repository can read the disks'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l new-key -r -F -d 'make a random key, write it to FILE (readable by you alone), and ask for no passphrase; VMKIT_PASSWORD_FILE=FILE then opens the repository, at once'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l level -x -d 'zstd level of backups that do not say another (default 3)'

@@ -9,6 +9,12 @@ _vmbackup_dynamic() {
 		case $line[i] in
 		(--repository|-r) settings+=("VMKIT_REPOSITORY=$line[i+1]") ;;
 		(--repository=*) settings+=("VMKIT_REPOSITORY=${line[i]#*=}") ;;
+		(--s3-endpoint) settings+=("AWS_ENDPOINT_URL=$line[i+1]") ;;
+		(--s3-endpoint=*) settings+=("AWS_ENDPOINT_URL=${line[i]#*=}") ;;
+		(--s3-region) settings+=("AWS_REGION=$line[i+1]") ;;
+		(--s3-region=*) settings+=("AWS_REGION=${line[i]#*=}") ;;
+		(--s3-ca) settings+=("AWS_CA_BUNDLE=$line[i+1]") ;;
+		(--s3-ca=*) settings+=("AWS_CA_BUNDLE=${line[i]#*=}") ;;
 		esac
 	done
 	found=(${(f)"$(env $settings vmbackup __complete $1 "$PREFIX" 2>/dev/null)"})
@@ -20,8 +26,12 @@ _vmbackup() {
 	local -a line verbs
 	typeset -A opt_args
 	_arguments -C -S \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -53,8 +63,12 @@ _vmbackup() {
 		'--no-encryption[no passphrase\: whoever can read the repository can read the disks]' \
 		'--new-key=[make a random key, write it to FILE (readable by you alone), and ask for no passphrase; VMKIT_PASSWORD_FILE=FILE then opens the repository, at once]:FILE:_files' \
 		'--level=[zstd level of backups that do not say another (default 3)]:N:' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -81,8 +95,12 @@ _vmbackup() {
 		'--rate-limit=[read at most this much a second]:SIZE:' \
 		'(-n --dry-run)-n[read and compare, but store nothing; with --json says what would be new]' \
 		'(-n --dry-run)--dry-run[read and compare, but store nothing; with --json says what would be new]' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -98,8 +116,12 @@ _vmbackup() {
 		_arguments -s -S \
 		'*-t+[only snapshots with this tag; more than once\: with all of them]:TAG:' \
 		'*--tag=[only snapshots with this tag; more than once\: with all of them]:TAG:' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -111,8 +133,12 @@ _vmbackup() {
 	(show)
 		_arguments -s -S \
 		'--machine[print the machine'\''s description alone, as it was given to backup]' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -135,8 +161,12 @@ _vmbackup() {
 		'--digest=[print the digest of the disk'\''s content]:ALGORITHM: _vmbackup_dynamic digest' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'--rate-limit=[read at most this much of the disk'\''s data a second]:SIZE:' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -152,8 +182,12 @@ _vmbackup() {
 		_arguments -s -S \
 		'--quick[structure and checksums of packs only\: nothing is decompressed]' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -174,8 +208,12 @@ _vmbackup() {
 		'(-U --force-share)-U[read an image that is in use]' \
 		'(-U --force-share)--force-share[read an image that is in use]' \
 		'*--allow-backing=[backing files of the image may lie below this folder too]:DIR:_files -/' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -197,8 +235,12 @@ _vmbackup() {
 		'--rate-limit=[read at most this much of the disks'\'' data a second]:SIZE:' \
 		'(-n --dry-run)-n[say which snapshots would be copied]' \
 		'(-n --dry-run)--dry-run[say which snapshots would be copied]' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -223,8 +265,12 @@ _vmbackup() {
 		'*--vm=[only snapshots of this machine; more than once\: of any of them]:NAME:' \
 		'--max-delete=[remove nothing at all when more than N snapshots would go]:N:' \
 		'--dry-run[say what would be removed and why, change nothing]' \
-		'(-r --repository)-r+[the repository\: a folder]:REPO:_files -/' \
-		'(-r --repository)--repository=[the repository\: a folder]:REPO:_files -/' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \

@@ -9,8 +9,10 @@
 #include "libcommon/image/format.h"
 #include "libcommon/image/protocol/nbd.h"
 #include "libcommon/package/package.h"
+#include "libcommon/repo/s3_opts.h"
 
 static const char *repository;
+static struct repo_s3_opts s3 = {.retries = S3_RETRIES};
 
 static const struct opt options[] = {
 	{.letter = 'r',
@@ -18,9 +20,40 @@ static const struct opt options[] = {
 	 .type = OPT_STRING,
 	 .value = &repository,
 	 .arg = "REPO",
-	 .help = "the repository: a folder",
+	 .help = "the repository: a folder, or s3://BUCKET/PREFIX",
 	 .complete = COMPLETE_DIR,
 	 .env = "VMKIT_REPOSITORY"},
+	{.name = "s3-endpoint",
+	 .type = OPT_STRING,
+	 .value = &s3.endpoint,
+	 .arg = "URL",
+	 .help = "the server of s3: repositories, https://HOST[:PORT] (default: AWS)",
+	 .env = "AWS_ENDPOINT_URL"},
+	{.name = "s3-region",
+	 .type = OPT_STRING,
+	 .value = &s3.region,
+	 .arg = "NAME",
+	 .help = "the region of its buckets (default us-east-1)",
+	 .env = "AWS_REGION"},
+	{.name = "s3-ca",
+	 .type = OPT_STRING,
+	 .value = &s3.ca_file,
+	 .arg = "FILE",
+	 .help = "certificates to trust instead of the system's",
+	 .complete = COMPLETE_FILE,
+	 .env = "AWS_CA_BUNDLE"},
+	{.name = "s3-retries",
+	 .type = OPT_UINT,
+	 .value = &s3.retries,
+	 .arg = "N",
+	 .help = "tries again of one request that the server or the network failed (default 10)",
+	 .max = 1000},
+	{.name = "debug-s3-stall",
+	 .type = OPT_DURATION,
+	 .value = &s3.stall_ms,
+	 .arg = "TIME",
+	 .help = "how long a transfer may stand still",
+	 .hidden = true},
 	OPT_END,
 };
 
@@ -113,6 +146,7 @@ static const struct program program = {
 int main(int argc, char **argv)
 {
 	repo_register(&vmbackup_key);
+	repo_set_s3_opts(&s3);
 	nbd_register();
 	package_register();
 	return cli_main(&program, argc, argv);

@@ -56,11 +56,18 @@ struct backend_ops {
 	void (*close)(struct backend *b);
 };
 
-/** backend_dir_open() - a folder; ERR_NOT_FOUND */
-int backend_dir_open(struct backend **ret, const char *path, struct err *err);
+/** backend_open_url() - by the table of backend.c: "s3://bucket/prefix", "dir:path", else a folder; ERR_NOT_FOUND when the
+ *  folder is not there (an object store is first asked when an object is) */
+int backend_open_url(struct backend **ret, const char *url, struct err *err);
 
-/** backend_dir_init() - make the folder and those below it; ERR_EXISTS when something else is in it */
-int backend_dir_init(const char *path, struct err *err);
+/** backend_init_url() - a place for a new repository: ERR_EXISTS when there is one, or anything else */
+int backend_init_url(const char *url, struct err *err);
+
+/* The backends; @name is what follows the scheme and its colon. */
+int backend_dir_open(struct backend **ret, const char *name, struct err *err);
+int backend_dir_init(const char *name, struct err *err);
+int backend_s3_open(struct backend **ret, const char *name, struct err *err);
+int backend_s3_init(const char *name, struct err *err);
 
 /** backend_name_valid() - true for a name as above; used on every name, whoever made it */
 bool backend_name_valid(const char *name);
@@ -135,7 +142,8 @@ static inline int backend_writer_read(struct backend_writer *w, uint64_t off, vo
 }
 
 /** backend_writer_commit() - cut to @size, fsync, give it its name, fsync the folder; consumed in any case. After a
- *  failure the temporary object stays, for adoption */
+ *  failure the temporary object stays, for adoption. Packs may be on their way still when it returns: creating or
+ *  committing any other object waits for all of them, and fails when one of them did */
 static inline int backend_writer_commit(struct backend_writer *w, uint64_t size, struct err *err)
 {
 	return w->ops->commit(w, size, err);

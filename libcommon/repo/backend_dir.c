@@ -39,33 +39,6 @@ struct dir_writer {
 static const char *const folders[] = {"keys",	"packs",  "index",   "snapshots", "bad",
 				      "leases", "epochs", "numbers", "tmp"};
 
-static bool part_valid(const char *p, size_t len)
-{
-	if (!len || len > 100 || *p == '.')
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-",
-			    p[i]))
-			return false;
-	return true;
-}
-
-bool backend_name_valid(const char *name)
-{
-	if (strlen(name) >= BACKEND_NAME_MAX)
-		return false;
-	for (int parts = 0; parts < 3; parts++) {
-		size_t len = strcspn(name, "/");
-
-		if (!part_valid(name, len))
-			return false;
-		if (!name[len])
-			return true;
-		name += len + 1;
-	}
-	return false;
-}
-
 static int check_name(const char *name, struct err *err)
 {
 	return backend_name_valid(name) ? 0

@@ -19,15 +19,6 @@ struct store *repo_store(struct repo *repo)
 	return repo->store;
 }
 
-static int local_path(const char *url, const char **ret, struct err *err)
-{
-	if (!strncmp(url, "s3:", 3))
-		return err_set(err, ERR_UNSUPPORTED,
-			       "S3 repositories are not supported by this version");
-	*ret = strncmp(url, "dir:", 4) ? url : url + 4;
-	return **ret ? 0 : err_set(err, ERR_USAGE, "the repository has no name");
-}
-
 static int get_passphrase(const struct repo_key_source *key, bool confirm, char **ret,
 			  struct err *err)
 {
@@ -102,11 +93,9 @@ int repo_init(const char *url, const struct repo_init_opts *opts, const struct r
 	      struct err *err)
 {
 	struct backend *b;
-	const char *path;
 	int rc;
 
-	if (local_path(url, &path, err) || backend_dir_init(path, err) ||
-	    backend_dir_open(&b, path, err))
+	if (backend_init_url(url, err) || backend_open_url(&b, url, err))
 		return err_object(err, url);
 	rc = init_objects(b, opts, key, err);
 	backend_close(b);
@@ -189,7 +178,8 @@ static int read_config(struct backend *b, uint8_t data[CONFIG_SIZE + 1], struct 
 	size_t len;
 
 	if (read_small(b, "config", data, CONFIG_SIZE + 1, &len, err)) {
-		if (err && err->code == ERR_NOT_FOUND)
+		/* a hint: the place itself is missing, a bucket */
+		if (err && err->code == ERR_NOT_FOUND && !err->hint[0])
 			return err_set(err, ERR_NOT_FOUND, "there is no repository (no config)");
 		return -1;
 	}
@@ -223,12 +213,11 @@ int repo_open(struct repo **ret, const char *url, const struct repo_key_source *
 	struct backend *b;
 	struct crypto *c;
 	struct repo *r;
-	const char *path;
 	int rc;
 
 	if (!err)
 		err = &why;
-	if (local_path(url, &path, err) || backend_dir_open(&b, path, err))
+	if (backend_open_url(&b, url, err))
 		return err_object(err, url);
 	if (open_crypto(b, key, &cfg, &c, err)) {
 		backend_close(b);

@@ -2,7 +2,7 @@
  *
  * For libcommon/repo/ only. Below this line nobody knows snapshots, pages or disks; above it nobody knows packs.
  *
- *	backend.h/backend_dir.c	create-if-absent objects by name, ranged reads, listing
+ *	backend.h/backend_*.c	create-if-absent objects by name, ranged reads, listing
  *	crypto.c keys.c		ids, pack keys, AEAD, passphrases
  *	frame.c			blobs to frames and back (zstd, AEAD, check by decompressing again)
  *	pack.c			pack files: write (temporary name, fsync, rename), table, scan forward, adopt

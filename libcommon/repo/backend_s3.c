@@ -1,0 +1,491 @@
+/* Repositories on an S3 API: the same objects as in a folder, by the same names below a prefix of a bucket. */
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/base/checked.h"
+#include "libcommon/base/cleanup.h"
+#include "libcommon/base/digest.h"
+#include "libcommon/base/io.h"
+#include "libcommon/repo/backend_s3_private.h"
+
+enum { QUERY_MAX = 9000, PIECE = 1 << 20 };
+
+struct s3_object {
+	struct backend_object base;
+	struct s3_backend *backend;
+	uint64_t size;
+	char *data; /* whole, or NULL: read by ranges */
+	char name[BACKEND_NAME_MAX];
+};
+
+static int check_name(const char *name, struct err *err)
+{
+	return backend_name_valid(name) ? 0
+					: err_set(err, ERR_USAGE, "'%s' is no object name", name);
+}
+
+static bool is_pack(const char *name)
+{
+	return !strncmp(name, "packs", 5) && (name[5] == '/' || !name[5]);
+}
+
+/* Large, and read by ranges. */
+static bool is_large(const char *name)
+{
+	return is_pack(name) || !strncmp(name, "index/", 6);
+}
+
+/* ---- sizes that are known: objects never change, so a size holds until the next listing says otherwise */
+
+static uint64_t hash_name(const char *name)
+{
+	uint64_t h = 14695981039346656037ULL;
+
+	for (; *name; name++)
+		h = (h ^ (unsigned char)*name) * 1099511628211ULL;
+	return h;
+}
+
+static void know(struct s3_backend *b, const char *name, uint64_t size)
+{
+	uint64_t h = hash_name(name);
+
+	pthread_mutex_lock(&b->known_lock);
+	if (!b->known)
+		b->known = calloc(S3_KNOWN, sizeof(*b->known));
+	if (b->known)
+		b->known[h % S3_KNOWN] =
+			(struct s3_known){h, size, b->generation[is_pack(name)] + 1};
+	pthread_mutex_unlock(&b->known_lock);
+}
+
+static bool known(struct s3_backend *b, const char *name, uint64_t *ret_size)
+{
+	uint64_t h = hash_name(name);
+	bool hit;
+
+	pthread_mutex_lock(&b->known_lock);
+	hit = b->known && b->known[h % S3_KNOWN].hash == h &&
+	      b->known[h % S3_KNOWN].generation == b->generation[is_pack(name)] + 1;
+	if (hit)
+		*ret_size = b->known[h % S3_KNOWN].size;
+	pthread_mutex_unlock(&b->known_lock);
+	return hit;
+}
+
+static void forget_folder(struct s3_backend *b, const char *folder)
+{
+	pthread_mutex_lock(&b->known_lock);
+	b->generation[is_pack(folder)]++;
+	pthread_mutex_unlock(&b->known_lock);
+}
+
+/* ---- objects */
+
+static int digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err)
+{
+	CLEANUP_FREE char *buf = malloc(PIECE);
+	struct digest *d = NULL;
+	char hex[DIGEST_HEX_MAX];
+	int rc = buf ? digest_new(&d, "sha256", err) : err_nomem(err);
+
+	for (uint64_t off = 0; !rc && off < len;) {
+		size_t n = (size_t)min_u64(PIECE, len - off);
+
+		rc = io_pread(fd, buf, n, off, err) || digest_update(d, buf, n, err) ? -1 : 0;
+		off += n;
+	}
+	if (!rc)
+		rc = digest_final(d, hex, err);
+	digest_free(d);
+	if (!rc)
+		memcpy(ret, hex, S3_HEX);
+	return rc;
+}
+
+int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uint64_t len,
+	   struct err *err)
+{
+	char sha256[S3_HEX], nonce[33];
+	unsigned char random[16];
+	const struct s3_request q = {.method = "PUT",
+				     .name = name,
+				     .data = data,
+				     .fd = fd,
+				     .len = len,
+				     .sha256 = sha256,
+				     .nonce = nonce};
+	struct s3_response r;
+	int rc;
+
+	if (RAND_bytes(random, sizeof(random)) != 1)
+		return err_set(err, ERR_FAILED, "OpenSSL has no random bytes");
+	hex_encode(random, sizeof(random), nonce);
+	if (data ? s3_sha256(data, (size_t)len, sha256, err) : digest_file(fd, len, sha256, err))
+		return -1;
+	rc = s3_http_do(b->http, &q, &r, err);
+	s3_response_free(&r);
+	if (rc && err && err->code == ERR_EXISTS)
+		return err_set(err, ERR_EXISTS, "exists already");
+	return rc;
+}
+
+static int head(struct s3_backend *b, const char *name, uint64_t *ret_size, struct err *err)
+{
+	const struct s3_request q = {.method = "HEAD", .name = name};
+	struct s3_response r;
+	int rc = s3_http_do(b->http, &q, &r, err);
+	uint64_t size = r.length;
+
+	s3_response_free(&r);
+	if (rc && err && err->code == ERR_NOT_FOUND)
+		return err_set(err, ERR_NOT_FOUND, "is not there");
+	if (!rc && size == UINT64_MAX)
+		return err_set(err, ERR_UNSUPPORTED, "the server does not say its size");
+	if (!rc)
+		*ret_size = size;
+	return rc;
+}
+
+int s3_exists(struct s3_backend *b, const char *name, struct err *err)
+{
+	struct err why = ERR_INIT;
+	uint64_t size;
+
+	if (!head(b, name, &size, &why))
+		return 1;
+	if (why.code == ERR_NOT_FOUND)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+static int s3_create(struct backend *base, const char *name, const void *data, size_t len,
+		     struct err *err)
+{
+	struct s3_backend *b = (struct s3_backend *)base;
+
+	if (check_name(name, err) || s3_flush(b, err))
+		return -1;
+	/* No bytes are no NULL: that would be a file. */
+	return s3_put(b, name, data ? data : "", -1, len, err) ? err_object(err, name) : 0;
+}
+
+static int get_whole(struct s3_backend *b, const char *name, char **ret, uint64_t *ret_size,
+		     struct err *err)
+{
+	const struct s3_request q = {.method = "GET", .name = name, .max = S3_SMALL_MAX};
+	struct s3_response r;
+	int rc = s3_http_do(b->http, &q, &r, err);
+
+	if (rc && err && err->code == ERR_NOT_FOUND && !err->hint[0])
+		err_set(err, ERR_NOT_FOUND, "is not there");
+	if (!rc) {
+		*ret_size = r.body_len;
+		*ret = r.body ? steal_ptr(&r.body) : calloc(1, 1);
+		rc = *ret ? 0 : err_nomem(err);
+	}
+	s3_response_free(&r);
+	return rc;
+}
+
+static int s3_open(struct backend *base, const char *name, struct backend_object **ret,
+		   uint64_t *ret_size, struct err *err)
+{
+	struct s3_backend *b = (struct s3_backend *)base;
+	struct s3_object *o;
+	int rc = 0;
+
+	if (check_name(name, err) || (s3_queued(b, name) && s3_flush(b, err)))
+		return -1;
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return err_nomem(err);
+	o->base.ops = base->ops;
+	o->backend = b;
+	snprintf(o->name, sizeof(o->name), "%s", name);
+	if (!is_large(name)) {
+		rc = get_whole(b, name, &o->data, &o->size, err);
+	} else if (!known(b, name, &o->size)) {
+		rc = head(b, name, &o->size, err);
+		if (!rc)
+			know(b, name, o->size);
+	}
+	if (rc) {
+		free(o);
+		return err_object(err, name);
+	}
+	*ret = &o->base;
+	*ret_size = o->size;
+	return 0;
+}
+
+static int get_range(struct s3_object *o, uint64_t off, void *buf, size_t len, struct err *err)
+{
+	char range[64];
+	const struct s3_header extra = {"range", range};
+	const struct s3_request q = {.method = "GET",
+				     .name = o->name,
+				     .extra = &extra,
+				     .n_extra = 1,
+				     .into = buf,
+				     .into_len = len};
+	struct s3_response r;
+	int rc;
+
+	snprintf(range, sizeof(range), "bytes=%llu-%llu", (unsigned long long)off,
+		 (unsigned long long)(off + len - 1));
+	rc = s3_http_do(o->backend->http, &q, &r, err);
+	if (!rc && r.status != 206 && (off || r.length != len))
+		rc = err_set(err, ERR_UNSUPPORTED,
+			     "the server answers %ld instead of a range of the object", r.status);
+	else if (rc && r.status == 416)
+		rc = err_set(err, ERR_CORRUPT, "ends before byte %llu",
+			     (unsigned long long)(off + len));
+	s3_response_free(&r);
+	return rc;
+}
+
+static int s3_read(struct backend_object *base, uint64_t off, void *buf, size_t len,
+		   struct err *err)
+{
+	struct s3_object *o = (struct s3_object *)base;
+
+	if (!range_inside(off, len, o->size)) {
+		err_set(err, ERR_CORRUPT, "ends at %llu, before byte %llu",
+			(unsigned long long)o->size, (unsigned long long)off + len);
+		return err_object(err, o->name);
+	}
+	if (!len)
+		return 0;
+	if (o->data) {
+		memcpy(buf, o->data + off, len);
+		return 0;
+	}
+	return get_range(o, off, buf, len, err) ? err_object(err, o->name) : 0;
+}
+
+static void s3_object_close(struct backend_object *base)
+{
+	free(((struct s3_object *)base)->data);
+	free(base);
+}
+
+/* ---- listing */
+
+struct listing {
+	struct s3_backend *backend;
+	size_t skip;	    /* of the repository's prefix */
+	const char *folder; /* NULL: everything, with sizes */
+	int (*fn)(void *ctx, const char *name, struct err *err);
+	void *ctx;
+};
+
+static int list_key(void *ctx, const char *key, uint64_t size, struct err *err)
+{
+	const struct listing *l = ctx;
+	const char *name = key + l->skip, *slash;
+	size_t depth = 0;
+
+	if (strncmp(key, s3_http_config(l->backend->http)->prefix, l->skip) != 0)
+		return err_set(err, ERR_CORRUPT, "the server lists a key without the prefix");
+	if (!l->folder)
+		return l->fn(l->ctx, name, err);
+	for (slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/'))
+		depth++;
+	if (!backend_name_valid(name) || strncmp(name, l->folder, strlen(l->folder)) != 0 ||
+	    depth != (is_pack(name) ? 2U : 1U))
+		return 0;
+	know(l->backend, name, size);
+	return l->fn(l->ctx, name, err);
+}
+
+static int list_query(const char *prefix, const char *token, char *ret, size_t cap, struct err *err)
+{
+	char p[3 * 700], t[3 * S3_TOKEN_MAX];
+	int n;
+
+	if (s3_encode(prefix, 0, p, sizeof(p)) < 0 || s3_encode(token, 0, t, sizeof(t)) < 0)
+		return err_set(err, ERR_USAGE, "the prefix is too long");
+	n = snprintf(ret, cap, "%s%s%slist-type=2&max-keys=1000&prefix=%s",
+		     *token ? "continuation-token=" : "", t, *token ? "&" : "", p);
+	return n > 0 && (size_t)n < cap ? 0 : err_set(err, ERR_USAGE, "the prefix is too long");
+}
+
+static int list_all(struct listing *l, const char *folder, struct err *err)
+{
+	const struct s3_config *c = s3_http_config(l->backend->http);
+	CLEANUP_FREE char *query = malloc(QUERY_MAX);
+	CLEANUP_FREE struct s3_list_page *page = calloc(1, sizeof(*page));
+	char prefix[700], last[S3_TOKEN_MAX];
+	int rc;
+
+	if (!query || !page)
+		return err_nomem(err);
+	l->skip = strlen(c->prefix);
+	snprintf(prefix, sizeof(prefix), "%s%s%s", c->prefix, folder, *folder ? "/" : "");
+	do {
+		struct s3_request q = {.method = "GET", .query = query, .max = S3_LIST_MAX};
+		struct s3_response r;
+
+		memcpy(last, page->token, sizeof(last));
+		if (list_query(prefix, page->token, query, QUERY_MAX, err))
+			return -1;
+		rc = s3_http_do(l->backend->http, &q, &r, err);
+		if (!rc)
+			rc = s3_list_parse(r.body ? r.body : "", r.body_len, list_key, l, page,
+					   err);
+		if (!rc && page->truncated && !strcmp(last, page->token))
+			rc = err_set(err, ERR_CORRUPT, "the server's listing has no end");
+		s3_response_free(&r);
+	} while (!rc && page->truncated);
+	return rc;
+}
+
+static int s3_list(struct backend *base, const char *folder,
+		   int (*fn)(void *ctx, const char *name, struct err *err), void *ctx,
+		   struct err *err)
+{
+	struct s3_backend *b = (struct s3_backend *)base;
+	struct listing l = {.backend = b, .folder = folder, .fn = fn, .ctx = ctx};
+
+	if (check_name(folder, err) || s3_flush(b, err))
+		return -1;
+	forget_folder(b, folder);
+	return list_all(&l, folder, err);
+}
+
+static int s3_remove(struct backend *base, const char *name, struct err *err)
+{
+	struct s3_backend *b = (struct s3_backend *)base;
+	const struct s3_request q = {.method = "DELETE", .name = name};
+	struct err why = ERR_INIT;
+	struct s3_response r;
+	int rc;
+
+	if (check_name(name, err) || s3_flush(b, err))
+		return -1;
+	rc = s3_http_do(b->http, &q, &r, &why);
+	s3_response_free(&r);
+	forget_folder(b, name);
+	if (!rc || (why.code == ERR_NOT_FOUND && !why.hint[0]))
+		return 0;
+	if (err)
+		*err = why;
+	return err_object(err, name);
+}
+
+static void s3_close(struct backend *base)
+{
+	struct s3_backend *b = (struct s3_backend *)base;
+
+	s3_uploads_end(b);
+	if (b->spool >= 0)
+		close(b->spool);
+	s3_http_free(b->http);
+	free(b->known);
+	pthread_mutex_destroy(&b->local_lock);
+	pthread_mutex_destroy(&b->queue_lock);
+	pthread_cond_destroy(&b->queue_changed);
+	pthread_mutex_destroy(&b->known_lock);
+	free(b);
+}
+
+static const struct backend_ops s3_ops = {
+	.scheme = "s3",
+	.create = s3_create,
+	.open = s3_open,
+	.read = s3_read,
+	.object_close = s3_object_close,
+	.list = s3_list,
+	.remove = s3_remove,
+	.writer_new = s3_writer_new,
+	.write = s3_write,
+	.writer_read = s3_writer_read,
+	.commit = s3_commit,
+	.writer_close = s3_writer_close,
+	.orphans = s3_orphans,
+	.close = s3_close,
+};
+
+int backend_s3_open(struct backend **ret, const char *name, struct err *err)
+{
+	CLEANUP_FREE struct s3_config *config = calloc(1, sizeof(*config));
+	struct s3_backend *b = calloc(1, sizeof(*b));
+	int rc = config && b ? s3_config_load(config, name, repo_s3_opts(), err) : err_nomem(err);
+
+	if (!rc) {
+		rc = s3_http_new(&b->http, config, err);
+		s3_config_wipe(config);
+	}
+	if (rc) {
+		free(b);
+		return -1;
+	}
+	b->base.ops = &s3_ops;
+	b->spool = -1;
+	pthread_mutex_init(&b->local_lock, NULL);
+	pthread_mutex_init(&b->queue_lock, NULL);
+	pthread_cond_init(&b->queue_changed, NULL);
+	pthread_mutex_init(&b->known_lock, NULL);
+	*ret = &b->base;
+	return 0;
+}
+
+/* What a killed init left (keys, but no config) does not count: the next init goes on from there. */
+static int check_empty(void *ctx, const char *name, struct err *err)
+{
+	(void)ctx;
+	if (!strcmp(name, "config"))
+		return err_set(err, ERR_EXISTS, "a repository exists already");
+	if (!strncmp(name, "keys/", 5) || !strncmp(name, "tmp/", 4))
+		return 0;
+	return err_set(err, ERR_EXISTS, "there are other objects below the prefix");
+}
+
+/* Everything rests on create-if-absent: a server that ignores the precondition would let two writers replace each
+ * other's objects, and nobody would ever know. */
+static int probe(struct s3_backend *b, struct err *err)
+{
+	unsigned char random[16];
+	char name[64] = "tmp/probe-";
+	struct err why = ERR_INIT;
+	int rc;
+
+	if (RAND_bytes(random, sizeof(random)) != 1)
+		return err_set(err, ERR_FAILED, "OpenSSL has no random bytes");
+	hex_encode(random, sizeof(random), name + strlen(name));
+	if (s3_put(b, name, "probe", -1, 5, err))
+		return -1;
+	rc = s3_put(b, name, "probe", -1, 5, &why);
+	if (s3_remove(&b->base, name, err))
+		return -1;
+	if (!rc)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the server replaces an object although 'If-None-Match: *' "
+			       "forbids it");
+	if (why.code == ERR_EXISTS)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+int backend_s3_init(const char *name, struct err *err)
+{
+	struct backend *base;
+	struct listing l = {.fn = check_empty};
+	int rc;
+
+	if (backend_s3_open(&base, name, err))
+		return -1;
+	l.backend = (struct s3_backend *)base;
+	rc = list_all(&l, "", err) || probe(l.backend, err) ? -1 : 0;
+	backend_close(base);
+	return rc;
+}

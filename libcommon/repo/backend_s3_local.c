@@ -1,0 +1,89 @@
+/* The local folder of one S3 repository: see s3_local(). */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libcommon/base/cleanup.h"
+#include "libcommon/repo/backend_s3_private.h"
+
+enum { PATH_CAP = 4096 };
+
+static const char *environment(const char *name)
+{
+	const char *v = secure_getenv(name);
+
+	return v && *v ? v : NULL;
+}
+
+static int cache_folder(char path[PATH_CAP], struct err *err)
+{
+	const char *own = environment("VMKIT_CACHE_DIR"), *xdg = environment("XDG_CACHE_HOME"),
+		   *home = environment("HOME");
+	struct passwd pw, *found = NULL;
+	char names[2048];
+	int n;
+
+	if (!own && !xdg && !home && !getpwuid_r(geteuid(), &pw, names, sizeof(names), &found) &&
+	    found)
+		home = pw.pw_dir;
+	if (own)
+		n = snprintf(path, PATH_CAP, "%s", own);
+	else if (xdg)
+		n = snprintf(path, PATH_CAP, "%s/vmkit", xdg);
+	else if (home)
+		n = snprintf(path, PATH_CAP, "%s/.cache/vmkit", home);
+	else
+		return err_set(err, ERR_USAGE, "there is no cache folder: set VMKIT_CACHE_DIR");
+	return n < PATH_CAP - 200 ? 0
+				  : err_set(err, ERR_USAGE, "the cache folder's name is too long");
+}
+
+static int make_folders(char *path, struct err *err)
+{
+	for (char *p = path + 1;; p++) {
+		char c = *p;
+
+		if (c && c != '/')
+			continue;
+		*p = 0;
+		if (mkdir(path, 0700) && errno != EEXIST) {
+			err_sys(err, "cannot make the cache folder");
+			return err_object(err, path);
+		}
+		*p = c;
+		if (!c)
+			return 0;
+	}
+}
+
+int s3_local(const struct s3_config *c, const char *folder, int *ret_fd, struct err *err)
+{
+	CLEANUP_FREE char *path = malloc(PATH_CAP);
+	char where[1024], digest[S3_HEX];
+	size_t n;
+	int fd;
+
+	if (!path)
+		return err_nomem(err);
+	if (cache_folder(path, err))
+		return -1;
+	snprintf(where, sizeof(where), "%s/%s/%s", c->base, c->bucket, c->prefix);
+	if (s3_sha256(where, strlen(where), digest, err))
+		return -1;
+	n = strlen(path);
+	snprintf(path + n, PATH_CAP - n, "/s3/%.32s/%s", digest, folder);
+	if (make_folders(path, err))
+		return -1;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		err_sys(err, "cannot open the cache folder");
+		return err_object(err, path);
+	}
+	*ret_fd = fd;
+	return 0;
+}

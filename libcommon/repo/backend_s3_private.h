@@ -1,0 +1,99 @@
+/* What the files of the S3 backend share: backend_s3*.c only.
+ *
+ *	backend_s3.c		objects: create, open, read, list, remove
+ *	backend_s3_writer.c	writers: a local spool file, packs uploaded in the background
+ *	backend_s3_local.c	the local folder of one repository
+ *	backend_s3_http.c	signed requests with retries
+ *	backend_s3_try.c	one of them
+ *	backend_s3_curl.c	libcurl, loaded late
+ *	s3_*.c			pure parts: signer, XML, retry policy, configuration
+ *
+ * Create-if-absent is PUT with "If-None-Match: *". A pack is written into a file of the local folder first: its frames
+ * come in any order, its SHA-256 must be known before the request, and a killed run's file is adopted by the next one.
+ */
+#ifndef VMKIT_REPO_BACKEND_S3_PRIVATE_H
+#define VMKIT_REPO_BACKEND_S3_PRIVATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "libcommon/repo/backend.h"
+#include "libcommon/repo/backend_s3_http.h"
+
+enum {
+	S3_UPLOADS = 3,		 /* at once */
+	S3_QUEUE = 4,		 /* packs that wait or are under way: bounds the spool */
+	S3_KNOWN = 1 << 15,	 /* slots for sizes of objects */
+	S3_SMALL_MAX = 64 << 20, /* of what is read whole into memory */
+};
+
+struct s3_writer {
+	struct backend_writer base;
+	struct s3_backend *backend;
+	struct s3_writer *next; /* in the queue */
+	int fd;			/* of the spool file, locked */
+	char name[BACKEND_NAME_MAX];
+	char temp[BACKEND_NAME_MAX + 16]; /* in the spool folder */
+	uint64_t size;
+	bool adopted; /* a dead writer's: it may have uploaded it just before it died */
+};
+
+struct s3_known {
+	uint64_t hash, size;
+	uint32_t generation; /* 0: free */
+};
+
+struct s3_backend {
+	struct backend base;
+	struct s3_http *http;
+
+	pthread_mutex_t local_lock; /* spool */
+	int spool;		    /* folder, or -1: not open yet */
+
+	pthread_mutex_t queue_lock; /* the rest of this group */
+	pthread_cond_t queue_changed;
+	struct s3_writer *waiting; /* oldest first */
+	struct s3_writer *active[S3_UPLOADS];
+	unsigned outstanding; /* waiting and active */
+	pthread_t threads[S3_UPLOADS];
+	unsigned n_threads;
+	bool closing;
+	struct err failed; /* the first upload that did */
+
+	pthread_mutex_t known_lock; /* known, generation */
+	struct s3_known *known;	    /* S3_KNOWN, by hash; NULL: none yet */
+	uint32_t generation[2]; /* of packs and of the rest: a new listing makes older sizes void */
+};
+
+/* backend_s3.c */
+/** s3_put() - create-if-absent of memory or, with @data NULL, of a file; ERR_EXISTS */
+int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uint64_t len,
+	   struct err *err);
+/** s3_exists() - Return: 1, 0 or -1 */
+int s3_exists(struct s3_backend *b, const char *name, struct err *err);
+
+/* backend_s3_writer.c */
+int s3_writer_new(struct backend *b, const char *name, struct backend_writer **ret,
+		  struct err *err);
+int s3_write(struct backend_writer *w, uint64_t off, const void *buf, size_t len, struct err *err);
+int s3_writer_read(struct backend_writer *w, uint64_t off, void *buf, size_t len, struct err *err);
+int s3_commit(struct backend_writer *w, uint64_t size, struct err *err);
+void s3_writer_close(struct backend_writer *w, bool keep);
+int s3_orphans(struct backend *b,
+	       int (*fn)(void *ctx, const char *name, struct backend_writer *w, uint64_t size,
+			 struct err *err),
+	       void *ctx, struct err *err);
+/** s3_flush() - wait for all uploads; -1 when one has failed, now or earlier */
+int s3_flush(struct s3_backend *b, struct err *err);
+/** s3_queued() - is a pack of that name on its way? */
+bool s3_queued(struct s3_backend *b, const char *name);
+/** s3_uploads_end() - wait for (after a signal: give up) what is on its way, end the threads */
+void s3_uploads_end(struct s3_backend *b);
+
+/* backend_s3_local.c */
+/** s3_local() - a folder below the repository's own in the cache folder, made when it is not there, mode 0700:
+ *  VMKIT_CACHE_DIR, else XDG_CACHE_HOME/vmkit, else ~/.cache/vmkit; below it s3/ and a digest of endpoint, bucket and
+ *  prefix. @err names it */
+int s3_local(const struct s3_config *c, const char *folder, int *ret_fd, struct err *err);
+
+#endif

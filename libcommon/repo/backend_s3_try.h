@@ -1,0 +1,42 @@
+/* One try of a request, as curl sees it: for backend_s3_http.c and backend_s3_try.c alone. */
+#ifndef VMKIT_REPO_BACKEND_S3_TRY_H
+#define VMKIT_REPO_BACKEND_S3_TRY_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "libcommon/repo/backend_s3_curl.h"
+#include "libcommon/repo/backend_s3_http.h"
+
+/* A connection that waits for its next use. */
+struct idle {
+	struct idle *next;
+	CURL *easy;
+};
+
+struct s3_http {
+	const struct curl_lib *lib;
+	struct s3_config config;
+	atomic_bool aborted, answered;
+	atomic_llong skew_s;  /* the server's clock less ours, once it complained */
+	pthread_mutex_t lock; /* idle */
+	struct idle *idle;
+};
+
+/* One try. */
+struct s3_try {
+	struct s3_http *http;
+	const struct s3_request *q;
+	struct s3_response *r;
+	uint64_t sent, got;
+	size_t body_cap;
+	time_t date;	      /* of the server */
+	unsigned retry_after; /* seconds */
+	struct err sink;      /* why our side refused the body */
+	char curl_says[CURL_ERROR_SIZE];
+};
+
+/** s3_try_perform() - let curl do it; fills in the answer */
+CURLcode s3_try_perform(struct s3_try *t, CURL *e, const char *url, struct curl_slist *headers);
+
+#endif

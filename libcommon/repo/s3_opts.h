@@ -1,0 +1,25 @@
+/* How S3 repositories are reached: what the command line says. Secrets come from the environment or a credentials file. */
+#ifndef VMKIT_REPO_S3_OPTS_H
+#define VMKIT_REPO_S3_OPTS_H
+
+#include <stdint.h>
+
+enum { S3_RETRIES = 10 };
+
+/** struct repo_s3_opts - strings are borrowed and may be NULL */
+struct repo_s3_opts {
+	const char *endpoint; /* "https://host[:port]"; NULL: AWS_ENDPOINT_URL, then AWS itself */
+	const char *region;   /* NULL: AWS_REGION, AWS_DEFAULT_REGION, then us-east-1 */
+	const char *
+		ca_file; /* certificates that are trusted instead of the system's; NULL: AWS_CA_BUNDLE */
+	unsigned retries;  /* of one request */
+	uint64_t stall_ms; /* a transfer that moves nothing for so long is tried again; 0: 30 s */
+};
+
+/** repo_set_s3_opts() - once at start, before there are threads; @opts must stay */
+void repo_set_s3_opts(const struct repo_s3_opts *opts);
+
+/** repo_s3_opts() - what was set, or the defaults */
+const struct repo_s3_opts *repo_s3_opts(void);
+
+#endif

@@ -1,0 +1,275 @@
+#!/usr/bin/env bats
+# Repositories on S3 against a small server that loses connections, answers and bits to order (tests/s3server.py). What
+# a real server does is vmbackup-s3.bats.
+load common
+
+setup_file() {
+	cd "$BATS_FILE_TMPDIR" || return 1
+	python3 "$ROOT/tests/s3server.py" port >/dev/null 2>&1 3>&- &
+	echo $! >server.pid
+	openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=127.0.0.1 \
+		-addext 'subjectAltName=IP:127.0.0.1' 2>/dev/null
+	cat key.pem cert.pem >both.pem
+	python3 "$ROOT/tests/s3server.py" tls-port "tls=\"$PWD/both.pem\"" >/dev/null 2>&1 3>&- &
+	echo $! >tls-server.pid
+	for _ in {1..100}; do
+		[ -f port ] && [ -f tls-port ] && return
+		sleep 0.05
+	done
+	return 1
+}
+
+teardown_file() {
+	kill "$(cat "$BATS_FILE_TMPDIR/server.pid")" "$(cat "$BATS_FILE_TMPDIR/tls-server.pid")"
+}
+
+setup() {
+	common_setup
+	unset "${!AWS_@}" "${!http_@}" HTTPS_PROXY
+	export AWS_ACCESS_KEY_ID=AKFAKE AWS_SECRET_ACCESS_KEY=SKFAKE VMKIT_CACHE_DIR=$PWD/cache
+	AWS_ENDPOINT_URL=http://127.0.0.1:$(cat "$BATS_FILE_TMPDIR/port")
+	export AWS_ENDPOINT_URL VMKIT_REPOSITORY=s3://bucket/t$BATS_TEST_NUMBER
+	control '{"faults": [], "ignore_precondition": false, "page": 1000, "clock": 0}'
+}
+
+control() { curl -sf "$AWS_ENDPOINT_URL/_control" -d "$1"; }
+# requests METHOD PATTERN - how many there were since the last order, by the server's log
+requests() { curl -sf "$AWS_ENDPOINT_URL/_log" | jq -r '"\(.method) \(.path) \(.status)"' | grep -cE "^$1 .*$2" || true; }
+# spooled - packs that wait to be uploaded
+spooled() { find cache -path '*/spool/*packs*' -type f | wc -l; }
+
+@test "round trip; small pages of listings; a prefix of any characters" {
+	export VMKIT_REPOSITORY="s3://bucket/round trip/&+é=%41"
+	control '{"page": 2}'
+	vmbackup init --no-encryption
+	random_image a.raw 30000128 5 60
+	run vmbackup backup --vm web a.raw
+	assert_success
+	assert_output ''
+	for _ in 1 2 3; do vmbackup backup --full-scan --vm web a.raw; done
+	random_image b.raw 20000000 6 60
+	vmbackup backup --vm other b.raw
+	[ "$(vmbackup list --json | jq length)" = 5 ]
+	vmbackup restore web@latest out.raw
+	assert_same_bytes a.raw out.raw
+	vmbackup restore other - | cmp - b.raw
+	run vmbackup verify
+	assert_success
+	assert_output ''
+	[ "$(spooled)" = 0 ]
+	[ "$(stat -c %a cache/s3/*)" = 700 ]
+	[ "$(requests GET continuation-token)" -gt 3 ] || fail "listings were not paged"
+	refused 5 vmbackup init --no-encryption
+}
+
+@test "encrypted; the passphrase and a wrong one" {
+	export VMKIT_PASSWORD_FILE=$PWD/pw
+	echo secret >pw
+	vmbackup init --scrypt-log2n 10
+	random_image a.raw 3000000
+	vmbackup backup --vm web a.raw
+	vmbackup restore web - | cmp - a.raw
+	echo wrong >pw
+	refused 12 vmbackup list
+}
+
+@test "torn connections, lost answers, busy servers, half bodies: tried again, nothing is lost" {
+	vmbackup init --no-encryption
+	random_image a.raw 12000000 7 40
+	local kind
+	for kind in reset lost "503 SlowDown" "500 InternalError" "409 ConditionalRequestConflict" "400 BadDigest"; do
+		control "{\"faults\": [{\"method\": \"PUT\", \"path\": \"packs\", \"kind\": \"$kind\", \"count\": 2},
+			{\"method\": \"PUT\", \"path\": \"index\", \"kind\": \"$kind\", \"count\": 1},
+			{\"method\": \"PUT\", \"path\": \"snapshots\", \"kind\": \"$kind\", \"count\": 1}]}"
+		random_bytes "${#kind}" 300000 | dd of=a.raw bs=64k seek=$((${#kind} % 16)) conv=notrunc status=none
+		vmbackup backup --vm web a.raw
+		[ "$(requests PUT "/packs/.* (${kind%% *}|412)")" -ge 1 ] || fail "$kind was not met"
+	done
+	[ "$(vmbackup list --json | jq length)" = 6 ]
+	for kind in reset truncate "503 SlowDown"; do
+		control "{\"faults\": [{\"method\": \"GET\", \"path\": \"packs/\", \"kind\": \"$kind\", \"count\": 3},
+			{\"method\": \"GET\", \"path\": \"list-type\", \"kind\": \"$kind\", \"count\": 1},
+			{\"method\": \"GET\", \"path\": \"config\", \"kind\": \"$kind\", \"count\": 1}]}"
+		vmbackup restore web - | cmp - a.raw
+	done
+	run vmbackup verify
+	assert_success
+	[ "$(spooled)" = 0 ]
+}
+
+@test "an answer lost while the repository is made, and a listing that stands still" {
+	control '{"faults": [{"method": "PUT", "path": "/config", "kind": "lost", "count": 1}]}'
+	vmbackup init --no-encryption
+	control '{"faults": [{"method": "GET", "path": "snapshots", "kind": "stall", "count": 1}]}'
+	run vmbackup list --json --debug-s3-stall 1s
+	assert_success
+	[ "$(json length)" = 0 ]
+}
+
+@test "tries run out: status 7, older snapshots fine, the next run goes on with what was stored" {
+	vmbackup init --no-encryption
+	random_image a.raw 9000000 3 40
+	vmbackup backup --vm web a.raw
+	random_bytes 8 4000000 | dd of=a.raw bs=64k seek=8 conv=notrunc status=none
+	control '{"faults": [{"method": "PUT", "path": "packs", "kind": "reset", "count": 9}]}'
+	refused 7 vmbackup backup --vm web --s3-retries 2 a.raw
+	[[ $stderr == *"after 3 tries"* ]]
+	[ "$(spooled)" = 1 ]
+	control '{"faults": []}'
+	vmbackup restore web - >old.raw
+	run vmbackup verify
+	assert_success
+	run vmbackup backup --json --vm web a.raw
+	assert_success
+	[ "$(json .new_bytes)" -lt 100000 ] || fail "stored again: $(json .new_bytes)"
+	vmbackup restore web - | cmp - a.raw
+	[ "$(spooled)" = 0 ]
+	run vmbackup verify
+	assert_success
+}
+
+@test "killed in mid-upload: the next run adopts it, also when the object had arrived" {
+	vmbackup init --no-encryption
+	random_image a.raw 9000000 3 40
+	local fault pid
+	for fault in stall lost; do
+		random_bytes "${#fault}" 3000000 | dd of=a.raw bs=64k seek=${#fault} conv=notrunc status=none
+		control "{\"faults\": [{\"method\": \"PUT\", \"path\": \"packs\", \"kind\": \"$fault\", \"count\": 1},
+			{\"method\": \"HEAD\", \"path\": \"packs\", \"kind\": \"stall\", \"count\": 1}]}"
+		vmbackup backup --vm web a.raw 3>&- &
+		pid=$!
+		for _ in {1..200}; do
+			[ "$(requests '(PUT|HEAD)' "/packs/.* $fault")" = 1 ] && break
+			sleep 0.05
+		done
+		kill -9 $pid
+		wait $pid || true
+		[ "$(spooled)" = 1 ] || fail "no file in the spool"
+		control '{"faults": []}'
+		run vmbackup backup --json --vm web a.raw
+		assert_success
+		[ "$(json .new_bytes)" -lt 100000 ] || fail "$fault: stored again: $(json .new_bytes)"
+		vmbackup restore web - | cmp - a.raw
+		[ "$(spooled)" = 0 ]
+	done
+	run vmbackup verify
+	assert_success
+	assert_output ''
+}
+
+@test "interrupted: ends at once with 130" {
+	vmbackup init --no-encryption
+	random_image a.raw 3000000
+	control '{"faults": [{"method": "PUT", "path": "packs", "kind": "stall", "count": 1}]}'
+	local start=$SECONDS
+	run timeout --preserve-status -s INT 1 vmbackup backup --vm web a.raw
+	assert_status 130
+	((SECONDS - start < 10)) || fail "took $((SECONDS - start)) s"
+	[ "$(spooled)" = 1 ]
+}
+
+@test "bits that change on the way are never data" {
+	vmbackup init --no-encryption
+	random_image a.raw 9000000 3 40
+	vmbackup backup --vm web a.raw
+	control '{"faults": [{"method": "GET", "path": "packs/", "kind": "flip", "count": 1000}]}'
+	run vmbackup restore web out.raw
+	assert_status 8
+	assert_not_exists out.raw
+	control '{"faults": [{"method": "GET", "path": "/snapshots/", "kind": "flip", "count": 1000}]}'
+	run vmbackup restore web out.raw
+	assert_failure
+	assert_not_exists out.raw
+	control '{"faults": []}'
+	vmbackup restore web - | cmp - a.raw
+}
+
+@test "what the server refuses has its status" {
+	vmbackup init --no-encryption
+	random_image a.raw 1000000
+	AWS_SECRET_ACCESS_KEY=other refused 12 vmbackup list
+	AWS_ACCESS_KEY_ID=other refused 12 vmbackup list
+	[[ $stderr == *InvalidAccessKeyId* ]]
+	refused 4 vmbackup -r s3://missing/x list
+	[[ $stderr == *"no bucket missing"* ]]
+	refused 4 vmbackup -r s3://missing/x init --no-encryption
+	refused 4 vmbackup -r s3://bucket/nothing list
+	refused 2 vmbackup --s3-region eu-west-9 list
+	refused 2 vmbackup -r s3:bucket/x list
+	refused 2 vmbackup --s3-endpoint ftp://x list
+	refused 7 vmbackup --s3-endpoint http://127.0.0.1:1 list
+	(unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY && refused 12 vmbackup list)
+	control '{"faults": [{"method": "PUT", "path": "packs", "kind": "403 QuotaExceeded", "count": 9}]}'
+	refused 13 vmbackup backup --vm web a.raw
+	control '{"faults": [{"method": "GET", "path": "prefix", "kind": "garbage", "count": 9}]}'
+	refused 8 vmbackup list
+	control '{"faults": [{"method": "GET", "path": "prefix", "kind": "noloop", "count": 99}]}'
+	vmbackup backup --vm web a.raw || true
+	refused 8 vmbackup list
+	control '{"faults": [{"method": "GET", "path": "packs/", "kind": "whole", "count": 99}]}'
+	vmbackup backup --vm web a.raw
+	refused 9 vmbackup restore web out.raw
+	control '{"faults": [{"kind": "403 AccessDenied", "path": "packs", "method": "PUT", "count": 9}]}'
+	random_image b.raw 1000000 77
+	refused 12 vmbackup backup --vm b b.raw
+}
+
+@test "a server without create-if-absent is refused, and so is a place that holds something" {
+	control '{"ignore_precondition": true}'
+	refused 9 vmbackup init --no-encryption
+	control '{"ignore_precondition": false}'
+	vmbackup init --no-encryption
+	refused 5 vmbackup init --no-encryption
+	refused 5 vmbackup -r s3://bucket init --no-encryption
+	[ "$(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep -c "^t$BATS_TEST_NUMBER/tmp/")" = 0 ] || fail "probe left behind"
+}
+
+@test "a clock that is an hour wrong: signed by the server's" {
+	control '{"clock": 3600}'
+	run_split vmbackup init --no-encryption
+	assert_success
+	[[ $stderr == *"3600 s ahead of ours"* || $stderr == *"3599 s ahead of ours"* ]] || fail "$stderr"
+	control '{"clock": 0}'
+}
+
+@test "two backups at once: both are there" {
+	vmbackup init --no-encryption
+	random_image a.raw 6000000 1 40
+	random_image b.raw 6000000 2 40
+	vmbackup backup --vm a a.raw 3>&- &
+	local pid=$!
+	VMKIT_CACHE_DIR=$PWD/cache2 vmbackup backup --vm b b.raw
+	wait $pid
+	vmbackup restore a - | cmp - a.raw
+	vmbackup restore b - | cmp - b.raw
+	run vmbackup verify
+	assert_success
+}
+
+@test "https: the server is verified; the keys may come from a file" {
+	local url
+	url=https://127.0.0.1:$(cat "$BATS_FILE_TMPDIR/tls-port")
+	cat >creds <<-END
+		[work]
+		aws_access_key_id = AKFAKE
+		aws_secret_access_key = SKFAKE
+	END
+	refused 7 vmbackup --s3-endpoint "$url" init --no-encryption
+	unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+	export AWS_SHARED_CREDENTIALS_FILE=$PWD/creds AWS_PROFILE=work
+	vmbackup --s3-endpoint "$url" --s3-ca "$BATS_FILE_TMPDIR/cert.pem" init --no-encryption
+	random_image a.raw 1000000
+	export AWS_ENDPOINT_URL=$url AWS_CA_BUNDLE=$BATS_FILE_TMPDIR/cert.pem
+	vmbackup backup --vm web a.raw
+	vmbackup restore web - | cmp - a.raw
+	refused 7 vmbackup --s3-ca /dev/null list
+}
+
+@test "a repository in a folder does not load libcurl" {
+	vmbackup -r dir init --no-encryption
+	LD_DEBUG=files LD_DEBUG_OUTPUT=$PWD/dir.ld vmbackup -r dir list
+	LD_DEBUG=files LD_DEBUG_OUTPUT=$PWD/s3.ld vmbackup init --no-encryption
+	run grep -l libcurl dir.ld.*
+	assert_failure
+	grep -q libcurl s3.ld.*
+}
