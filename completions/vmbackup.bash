@@ -7,7 +7,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --no-encryption --new-key= --level= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
-		options=" --vm= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full-scan --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
+		options=" --vm= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	list)
 		options=" --tag= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"

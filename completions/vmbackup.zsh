@@ -90,7 +90,9 @@ _vmbackup() {
 		'(-U --force-share)--force-share[read images that are in use\: no consistent state is promised]' \
 		'*--allow-backing=[backing files may lie below this folder too]:DIR:_files -/' \
 		'--level=[zstd level (default\: the repository'\''s)]:N:' \
-		'--full-scan[read everything, whatever says that nothing changed]' \
+		'--full[read everything, whatever says what changed]' \
+		'--no-full[fail rather than read a disk whole because nothing tells what changed in it]' \
+		'--keep-clone[leave a reflink clone of each image beside it (XFS, btrfs), which tells the next backup what changed; it takes the space of what changes]' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'--rate-limit=[read at most this much a second]:SIZE:' \
 		'(-n --dry-run)-n[read and compare, but store nothing; with --json says what would be new]' \

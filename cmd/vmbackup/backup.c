@@ -17,7 +17,7 @@ static struct {
 	const char *vm, *format, *description, *machine, *consistency;
 	struct opt_list tags, allow;
 	unsigned level, threads;
-	bool shared, full_scan, dry_run;
+	bool shared, full, no_full, keep_clone, dry_run;
 	uint64_t rate_limit;
 } o;
 
@@ -78,10 +78,19 @@ static const struct opt options[] = {
 	 .help = "zstd level (default: the repository's)",
 	 .min = 1,
 	 .max = 22},
-	{.name = "full-scan",
+	{.name = "full",
 	 .type = OPT_FLAG,
-	 .value = &o.full_scan,
-	 .help = "read everything, whatever says that nothing changed"},
+	 .value = &o.full,
+	 .help = "read everything, whatever says what changed"},
+	{.name = "no-full",
+	 .type = OPT_FLAG,
+	 .value = &o.no_full,
+	 .help = "fail rather than read a disk whole because nothing tells what changed in it"},
+	{.name = "keep-clone",
+	 .type = OPT_FLAG,
+	 .value = &o.keep_clone,
+	 .help = "leave a reflink clone of each image beside it (XFS, btrfs), which tells the next "
+		 "backup what changed; it takes the space of what changes"},
 	{.name = "threads",
 	 .type = OPT_UINT,
 	 .value = &o.threads,
@@ -241,7 +250,9 @@ static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const ch
 		.machine = machine,
 		.compression_level = (int)o.level,
 		.threads = o.threads,
-		.no_parent = o.full_scan,
+		.no_parent = o.full,
+		.no_full = o.no_full,
+		.keep_clones = o.keep_clone,
 		.dry_run = o.dry_run,
 		.progress = &cli->progress,
 		.rate_limit = o.rate_limit,
@@ -275,6 +286,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return err_nomem(err);
 	if (vmbackup_url(&url, err) < 0)
 		return -1;
+	if (o.full && o.no_full)
+		return err_set(err, ERR_USAGE, "--full and --no-full exclude each other");
 	if (!o.vm) {
 		err_set(err, ERR_USAGE, "the machine has no name");
 		return err_hint(err, "say --vm NAME");
@@ -293,21 +306,25 @@ const struct verb verb_backup = {
 	.name = "backup",
 	.usage = "[OPTIONS] --vm NAME [DISK=]IMAGE...",
 	.summary = "make a snapshot of a machine's disks",
-	.details = "Disks without a name are vda, vdb, and so on, by their place. Only what no "
-		   "earlier snapshot of any "
-		   "machine holds is stored. A file that has not changed since the last snapshot "
-		   "is not read "
-		   "again. An image is of any format, with its chain; a block device; an NBD "
-		   "export (nbd://, nbd+unix://); a disk in a package (ova:FILE#DISK); or \"-\", "
-		   "standard input.\n\n"
-		   "The snapshot says what state each disk was in: \"offline\" when nobody could "
-		   "write to it from the first disk's begin to the last one's end, \"none\" with "
-		   "--force-share, \"unknown\" where no lock tells.\n\n"
-		   "A run that was killed leaves nothing that needs cleaning up; the next one uses "
-		   "what it stored.",
+	.details =
+		"Disks without a name are vda, vdb, and so on, by their place. Only what no "
+		"earlier snapshot of any "
+		"machine holds is stored. What did not change "
+		"since an earlier snapshot is not read again, where that can be known: a file that "
+		"is as it was, an overlay on what was backed up, a clone that --keep-clone left. "
+		"Else all is read and compared; -v says which.\n\n"
+		"An image is of any format, with its chain; a block device; an NBD "
+		"export (nbd://, nbd+unix://); a disk in a package (ova:FILE#DISK); or \"-\", "
+		"standard input.\n\n"
+		"The snapshot says what state each disk was in: \"offline\" when nobody could "
+		"write to it from the first disk's begin to the last one's end, \"none\" with "
+		"--force-share, \"unknown\" where no lock tells.\n\n"
+		"A run that was killed leaves nothing that needs cleaning up; the next one uses "
+		"what it stored.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 4 image or repository not found, 6 image in use, 8 image damaged, 12 "
+	.statuses = "0 done, 4 image or repository not found, 6 image in use, 8 image damaged, 11 "
+		    "--no-full and nothing tells what changed, 12 "
 		    "wrong passphrase, "
 		    "13 no space",
 	.min_args = 1,

@@ -81,7 +81,7 @@ int changes_add(struct changes *c, uint64_t off, uint64_t len, struct err *err)
 	return 0;
 }
 
-uint64_t changes_next(const struct changes *c, uint64_t off)
+static size_t find(const struct changes *c, uint64_t off)
 {
 	size_t low = 0, high = c->n;
 
@@ -93,9 +93,27 @@ uint64_t changes_next(const struct changes *c, uint64_t off)
 		else
 			high = mid;
 	}
-	if (low == c->n)
+	return low;
+}
+
+bool changes_run(const struct changes *c, uint64_t off, uint64_t *ret_start, uint64_t *ret_end)
+{
+	size_t i = find(c, off);
+
+	if (i == c->n)
+		return false;
+	*ret_start = c->ranges[i].start;
+	*ret_end = c->ranges[i].end;
+	return true;
+}
+
+uint64_t changes_next(const struct changes *c, uint64_t off)
+{
+	uint64_t start, end;
+
+	if (!changes_run(c, off, &start, &end))
 		return UINT64_MAX;
-	return c->ranges[low].start > off ? c->ranges[low].start : off;
+	return start > off ? start : off;
 }
 
 bool changes_touch(const struct changes *c, uint64_t off, uint64_t len)

@@ -23,6 +23,9 @@ int changes_add(struct changes *c, uint64_t off, uint64_t len, struct err *err);
 /** changes_next() - the first byte at or behind @off that may differ; UINT64_MAX: none */
 uint64_t changes_next(const struct changes *c, uint64_t off);
 
+/** changes_run() - the first range that ends behind @off; false: none */
+bool changes_run(const struct changes *c, uint64_t off, uint64_t *ret_start, uint64_t *ret_end);
+
 /** changes_touch() - does any of [off, off + len) differ? */
 bool changes_touch(const struct changes *c, uint64_t off, uint64_t len);
 

@@ -12,6 +12,8 @@
 #include "libcommon/base/digest.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/pipeline.h"
+#include "libcommon/repo/clone.h"
+#include "libcommon/repo/detect.h"
 #include "libcommon/repo/disk_scan.h"
 #include "libcommon/repo/manifest.h"
 #include "libcommon/repo/names.h"
@@ -72,38 +74,6 @@ static int check_opts(const struct backup_opts *o, struct err *err)
 	return 0;
 }
 
-/* The newest snapshot of the machine that has the disk; *@ret_disk NULL: none. */
-static void find_parent(const struct backup *b, const char *name, const struct snapshot **ret,
-			const struct snapshot_disk **ret_disk)
-{
-	*ret_disk = NULL;
-	for (size_t i = b->n_older; i-- > 0;) {
-		for (size_t k = 0; k < b->older[i].n_disks; k++) {
-			if (strcmp(b->older[i].disks[k].name, name) == 0) {
-				*ret = &b->older[i];
-				*ret_disk = &b->older[i].disks[k];
-				return;
-			}
-		}
-	}
-}
-
-/* The disk in the snapshot that @disk's changes are counted from; NULL: gone, or of another size. */
-static const struct snapshot_disk *find_base(const struct backup *b, const struct backup_disk *disk,
-					     uint64_t size)
-{
-	for (size_t i = b->n_older; i-- > 0;) {
-		const struct snapshot *s = &b->older[i];
-
-		if (memcmp(s->id.bytes, disk->base.bytes, sizeof(s->id.bytes)) != 0)
-			continue;
-		for (size_t k = 0; k < s->n_disks; k++)
-			if (strcmp(s->disks[k].name, disk->name) == 0 && s->disks[k].size == size)
-				return &s->disks[k];
-	}
-	return NULL;
-}
-
 static int new_id(struct repo_id *ret, struct err *err)
 {
 	if (getrandom(ret->bytes, sizeof(ret->bytes), 0) != sizeof(ret->bytes))
@@ -144,19 +114,27 @@ static int begin(struct backup *b, struct err *err)
 }
 
 /* The disk is as the parent saw it: its root is used again, nothing is read. */
-static void reuse(struct backup *b, const struct snapshot_disk *parent, struct snapshot_disk *d)
+static int reuse(struct backup *b, const struct snapshot_disk *parent, struct snapshot_disk *d,
+		 struct err *err)
 {
 	d->root = parent->root;
 	d->tree_levels = parent->tree_levels;
 	d->data_bytes = parent->data_bytes;
+	if (parent->clone.path) {
+		d->clone = parent->clone;
+		d->clone.path = strdup(parent->clone.path);
+		if (!d->clone.path)
+			return err_nomem(err);
+	}
 	progress_add(b->opts->progress, d->size);
+	return 0;
 }
 
-static int scan(struct backup *b, const struct backup_disk *disk,
-		const struct snapshot_disk *parent, const struct changes *changes,
+static int scan(struct backup *b, const struct backup_disk *disk, const struct detect *found,
 		struct snapshot_disk *d, struct err *err)
 {
 	const struct backup_opts *o = b->opts;
+	const struct snapshot_disk *parent = found->parent;
 	struct tree before;
 	struct disk_scan job = {
 		.st = b->st,
@@ -166,8 +144,9 @@ static int scan(struct backup *b, const struct backup_disk *disk,
 					      : (int)store_compression_level(b->st),
 		.threads = o->threads ? o->threads : threads_default(),
 		.dry_run = o->dry_run,
-		.trust_parent = (b->trust || changes) && !o->no_parent,
-		.changes = changes,
+		/* What changed is only known against a parent that is whole. */
+		.trust_parent = (b->trust || found->changes) && !o->no_parent,
+		.changes = found->changes,
 		.rate_limit = o->rate_limit,
 		.progress = o->progress,
 	};
@@ -175,6 +154,7 @@ static int scan(struct backup *b, const struct backup_disk *disk,
 	if (parent) {
 		before = (struct tree){parent->root, parent->tree_levels, parent->size};
 		job.parent = &before;
+		job.parent_data_bytes = parent->data_bytes;
 	}
 	if (disk_scan_run(&job, err) < 0)
 		return -1;
@@ -214,27 +194,20 @@ static void keep_files(const struct backup_disk *disk, struct snapshot_disk *d,
 	d->n_files = n;
 }
 
-static bool is_whole(const struct backup *b, const struct snapshot_disk *parent)
+static bool is_whole(void *ctx, const struct snapshot_disk *parent)
 {
+	const struct backup *b = ctx;
 	struct tree tree = {parent->root, parent->tree_levels, parent->size};
-	bool whole = tree_is_whole(b->st, &tree);
+	bool whole = b->trust || tree_is_whole(b->st, &tree);
 
 	if (!whole)
-		log_info("disk %s: the last snapshot is damaged, so all is read again",
+		log_info("disk %s: an earlier snapshot is damaged, so it tells of no changes",
 			 parent->name);
 	return whole;
 }
 
-static int backup_disk(struct backup *b, const struct backup_disk *disk, struct snapshot_disk *d,
-		       struct err *err)
+static int describe(const struct backup_disk *disk, struct snapshot_disk *d, struct err *err)
 {
-	const struct snapshot *from = NULL;
-	const struct snapshot_disk *parent = NULL, *base = NULL;
-	struct snapshot_file *files = NULL;
-	size_t n_files = 0;
-	int64_t began = 0;
-	bool known = source_files(disk->image, &files, &n_files), unchanged;
-
 	d->size = image_is_stream(disk->image) ? 0 : image_size(disk->image);
 	d->name = strdup(disk->name);
 	d->format = strdup(image_format_name(disk->image));
@@ -242,39 +215,78 @@ static int backup_disk(struct backup *b, const struct backup_disk *disk, struct 
 	d->source_kind = strdup(source_kind(disk->image));
 	d->consistency =
 		strdup(disk->consistency ? disk->consistency : source_consistency(disk->image));
-	if (d->size > TREE_DISK_MAX) {
-		source_files_free(files, n_files);
+	d->checkpoint = disk->checkpoint ? strdup(disk->checkpoint) : NULL;
+	if (!d->checkpoint != !disk->checkpoint)
+		return err_nomem(err);
+	if (!d->name || !d->format || !d->source || !d->source_kind || !d->consistency)
+		return err_nomem(err);
+	if (d->size > TREE_DISK_MAX)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "%" PRIu64 " bytes are more than a disk can have (64 PiB)", d->size);
-	}
-	if (!b->opts->no_parent)
-		find_parent(b, disk->name, &from, &parent);
-	unchanged = parent && known && d->format && manifest_time(from->time, &began) == 0 &&
-		    source_unchanged(parent, began, files, n_files, d->size, d->format) &&
-		    (b->trust || is_whole(b, parent));
-	if (disk->changes && !b->opts->no_parent && !unchanged)
-		base = find_base(b, disk, d->size);
-	if (base && !b->trust && !is_whole(b, base))
-		base = NULL;
-	d->change_source = strdup(unchanged ? "unchanged file"
-				  : base    ? disk->changes_from
-					    : "scan");
-	if (disk->checkpoint && !(d->checkpoint = strdup(disk->checkpoint)))
-		free(steal_ptr(&d->change_source));
-	if (!d->name || !d->format || !d->source || !d->change_source || !d->source_kind ||
-	    !d->consistency) {
-		source_files_free(files, n_files);
-		return err_nomem(err);
-	}
-	log_info("disk %s: %s", d->name, d->change_source);
-	if (unchanged) {
-		reuse(b, parent, d);
-	} else if (scan(b, disk, base ? base : parent, base ? disk->changes : NULL, d, err) < 0) {
-		source_files_free(files, n_files);
-		return -1;
-	}
-	keep_files(disk, d, files, n_files, known);
 	return 0;
+}
+
+/* Before the disk is read: its lock holds, so the clone is what will be read. */
+static void keep_clone(struct backup *b, const struct backup_disk *disk, struct snapshot_disk *d)
+{
+	struct err why = ERR_INIT;
+
+	if (!b->opts->keep_clones || b->opts->dry_run)
+		return;
+	if (clone_keep(disk->image, store_uuid(b->st), &b->snap.id, &d->clone, &why) < 0)
+		log_info("disk %s: no clone is kept: %s", disk->name, why.message);
+}
+
+static int read_disk(struct backup *b, const struct backup_disk *disk, struct snapshot_disk *d,
+		     const struct detect *found, struct err *err)
+{
+	bool unchanged = !found->changes && strcmp(found->how, "scan") != 0;
+
+	log_info("disk %s: %s", d->name, found->how);
+	d->change_source = strdup(found->how);
+	if (!d->change_source)
+		return err_nomem(err);
+	if (unchanged)
+		return reuse(b, found->parent, d, err);
+	if (!found->changes && b->opts->no_full) {
+		err_set(err, ERR_BASE_GONE,
+			"nothing tells what changed, and a full scan is forbidden");
+		return err_hint(err, "leave out --no-full once");
+	}
+	keep_clone(b, disk, d);
+	return scan(b, disk, found, d, err);
+}
+
+static int backup_disk(struct backup *b, const struct backup_disk *disk, struct snapshot_disk *d,
+		       struct err *err)
+{
+	struct snapshot_file *files = NULL;
+	size_t n_files = 0;
+	bool known = source_files(disk->image, &files, &n_files);
+	struct detect found = {
+		.image = disk->image,
+		.disk = disk,
+		.name = disk->name,
+		.older = b->older,
+		.n_older = b->opts->no_parent ? 0 : b->n_older,
+		.files = files,
+		.n_files = n_files,
+		.is_whole = is_whole,
+		.ctx = b,
+	};
+	int rc = describe(disk, d, err);
+
+	found.size = d->size;
+	if (rc == 0)
+		rc = detect_changes(&found, err);
+	if (rc == 0)
+		rc = read_disk(b, disk, d, &found, err);
+	changes_free(found.own);
+	if (rc < 0)
+		source_files_free(files, n_files);
+	else
+		keep_files(disk, d, files, n_files, known);
+	return rc;
 }
 
 static double seconds_now(void)
@@ -342,12 +354,27 @@ static int run(struct backup *b, struct err *err)
 	return o->dry_run ? 0 : manifest_commit(b->st, &b->snap, err);
 }
 
+/* Clones that no backup will ask for again: of earlier snapshots, or, when this one failed, its own. */
+static void tidy_clones(const struct backup *b, bool done)
+{
+	for (size_t i = 0; i < b->snap.n_disks && !b->opts->dry_run; i++) {
+		const struct snapshot_file *clone = &b->snap.disks[i].clone;
+
+		if (done && clone->path)
+			clone_remove_others(b->opts->disks[i].image, store_uuid(b->st), clone);
+		else if (!done && clone->path && b->snap.disks[i].change_source &&
+			 strcmp(b->snap.disks[i].change_source, "unchanged file") != 0)
+			(void)unlink(clone->path);
+	}
+}
+
 int repo_backup(struct repo *repo, const struct backup_opts *opts, struct backup_stats *ret,
 		struct err *err)
 {
 	struct backup b = {.repo = repo, .st = repo_store(repo), .opts = opts};
 	int rc = run(&b, err);
 
+	tidy_clones(&b, rc == 0);
 	if (rc == 0) {
 		char id[9];
 

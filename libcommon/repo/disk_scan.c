@@ -197,6 +197,7 @@ int disk_scan_run(struct disk_scan *d, struct err *err)
 		.changes = d->parent && d->trust_parent && d->parent->size == d->size ? d->changes
 										      : NULL,
 		.rate_limit = d->rate_limit,
+		.data_bytes = d->changes ? d->parent_data_bytes : 0,
 	};
 	/* A stream has one unit more than threads, so that one can be read while all others are chunked. */
 	unsigned workers = d->size == IMAGE_SIZE_UNKNOWN ? d->threads + 1 : d->threads;

@@ -18,6 +18,7 @@ struct disk_scan {
 	const struct tree *parent; /* NULL: none */
 	const struct changes
 		*changes; /* since @parent; NULL: not known. Needs trust_parent and the same size */
+	uint64_t parent_data_bytes;
 	uint64_t rate_limit;
 	struct progress *progress;
 	/* ---- */

@@ -42,19 +42,19 @@ static json_t *id_text(const struct repo_id *id)
 	return json_string(hex);
 }
 
+static json_t *file_json(const struct snapshot_file *f)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "path", text(f->path), "dev",
+			 number(f->dev), "ino", number(f->ino), "size", number(f->size), "mtime_ns",
+			 (json_int_t)f->mtime_ns, "ctime_ns", (json_int_t)f->ctime_ns);
+}
+
 static json_t *files_json(const struct snapshot_disk *d)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < d->n_files; i++) {
-		const struct snapshot_file *f = &d->files[i];
-
-		json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "path",
-						      text(f->path), "dev", number(f->dev), "ino",
-						      number(f->ino), "size", number(f->size),
-						      "mtime_ns", (json_int_t)f->mtime_ns,
-						      "ctime_ns", (json_int_t)f->ctime_ns));
-	}
+	for (size_t i = 0; i < d->n_files; i++)
+		json_array_append_new(list, file_json(&d->files[i]));
 	return list;
 }
 
@@ -77,6 +77,8 @@ static json_t *disk_json(const struct snapshot_disk *d)
 	add_text(obj, "source_kind", d->source_kind);
 	add_text(obj, "consistency", d->consistency);
 	add_text(obj, "checkpoint", d->checkpoint);
+	if (obj && d->clone.path)
+		json_object_set_new(obj, "clone", file_json(&d->clone));
 	return obj;
 }
 
@@ -217,23 +219,24 @@ static json_t *read_list(struct reader *r, json_t *obj, const char *key, size_t 
 	return *ret_items ? v : NULL;
 }
 
+static void read_file(struct reader *r, json_t *o, struct snapshot_file *f)
+{
+	f->path = read_text(r, o, "path", true);
+	f->dev = read_size(r, o, "dev");
+	f->ino = read_size(r, o, "ino");
+	f->size = read_size(r, o, "size");
+	f->mtime_ns = read_number(r, o, "mtime_ns");
+	f->ctime_ns = read_number(r, o, "ctime_ns");
+}
+
 static void read_files(struct reader *r, json_t *obj, struct snapshot_disk *d)
 {
 	void *items;
 	json_t *list = read_list(r, obj, "files", MANIFEST_FILES_MAX, sizeof(*d->files), &items);
 
 	d->files = items;
-	for (size_t i = 0; list && i < json_array_size(list) && !r->failed; i++) {
-		json_t *o = json_array_get(list, i);
-		struct snapshot_file *f = &d->files[d->n_files++];
-
-		f->path = read_text(r, o, "path", true);
-		f->dev = read_size(r, o, "dev");
-		f->ino = read_size(r, o, "ino");
-		f->size = read_size(r, o, "size");
-		f->mtime_ns = read_number(r, o, "mtime_ns");
-		f->ctime_ns = read_number(r, o, "ctime_ns");
-	}
+	for (size_t i = 0; list && i < json_array_size(list) && !r->failed; i++)
+		read_file(r, json_array_get(list, i), &d->files[d->n_files++]);
 }
 
 static void read_disk(struct reader *r, json_t *obj, struct snapshot_disk *d)
@@ -259,6 +262,8 @@ static void read_disk(struct reader *r, json_t *obj, struct snapshot_disk *d)
 		bad(r, "levels", "does not fit the size of the disk");
 	d->tree_levels = (unsigned)levels;
 	read_files(r, obj, d);
+	if (json_object_get(obj, "clone"))
+		read_file(r, json_object_get(obj, "clone"), &d->clone);
 }
 
 static void read_lists(struct reader *r, json_t *root, struct snapshot *s)
@@ -349,6 +354,7 @@ void manifest_clear(struct snapshot *s)
 		for (size_t k = 0; k < d->n_files; k++)
 			free(d->files[k].path);
 		free(d->files);
+		free(d->clone.path);
 		free(d->name);
 		free(d->source);
 		free(d->format);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "libcommon/base/checked.h"
+#include "libcommon/repo/known.h"
 
 int scan_worker_init(struct scan_worker *w, struct err *err)
 {
@@ -55,14 +56,8 @@ struct window {
 	uint8_t *buf;  /* SCAN_BUF */
 	uint32_t at;   /* region offset of buf[head] */
 	size_t head, fill;
-	uint32_t hole; /* a hole begins behind the bytes and ends here; 0: none */
-};
-
-/* The parent's chunks of this region, walked beside the new ones. */
-struct beside {
-	const struct page *page; /* NULL: none, or all zeros */
-	bool known;		 /* what the parent has here is known: the page, or zeros */
-	size_t i;
+	uint32_t hole;		   /* a hole begins behind the bytes and ends here; 0: none */
+	const struct known *known; /* NULL: everything is read */
 };
 
 static uint32_t window_next(const struct window *w)
@@ -100,21 +95,20 @@ static int plan_read(struct window *w, uint32_t pos, uint32_t room, uint32_t *re
 	return 0;
 }
 
-/* Read more behind the window, or find that a hole begins there. Where the changes are known a chunk's worth will do:
- * what follows may not have to be read at all. */
+/* Read more behind the window, or find that a hole begins there. */
 static int window_fill(struct window *w, struct err *err)
 {
-	uint32_t pos = window_next(w), len;
-	size_t room = w->s->changes ? CHUNK_MAX : SCAN_BUF;
+	uint32_t pos = window_next(w), room, len;
 
 	if (pos == w->end || w->hole)
 		return 0;
 	memmove(w->buf, w->buf + w->head, w->fill - w->head);
 	w->fill -= w->head;
 	w->head = 0;
-	room = room > w->fill ? room - w->fill : 0;
-	if (plan_read(w, pos, (uint32_t)room & ~(uint32_t)(CHUNK_BLOCK - 1), &len, &w->hole, err) <
-	    0)
+	room = (uint32_t)(SCAN_BUF - w->fill) & ~(uint32_t)(CHUNK_BLOCK - 1);
+	if (w->known)
+		room = (uint32_t)min_u64(room, known_pause(w->known, pos) - pos);
+	if (plan_read(w, pos, room, &len, &w->hole, err) < 0)
 		return -1;
 	if (len == 0)
 		return 0;
@@ -125,6 +119,12 @@ static int window_fill(struct window *w, struct err *err)
 	w->s->read_bytes += len;
 	return 0;
 }
+
+/* The parent's chunks of this region, walked beside the new ones. */
+struct beside {
+	const struct page *page; /* NULL: none */
+	size_t i;
+};
 
 /* The parent's chunk at the place and of the length of @c, if its mark says that the bytes are the same too */
 static const struct page_chunk *parent_same(struct beside *b, const struct page_chunk *c)
@@ -193,59 +193,33 @@ static int put_leaf(struct scan *s, struct scan_worker *w, unsigned worker, stru
 	return store_blob(s, worker, BLOB_PAGE, w->page, len, ret, &is_new, err);
 }
 
-/* The parent's chunk that begins here, or ends the zeros that do. @b is moved to it; NULL: none */
-static const struct page_chunk *beside_next(const struct window *w, struct beside *b)
+/* Go on @len bytes later: what of them was read is dropped. */
+static void window_skip(struct window *w, uint32_t len)
 {
-	if (!b->page)
-		return NULL;
-	while (b->i < b->page->n && b->page->chunks[b->i].off < w->at)
-		b->i++;
-	return b->i < b->page->n ? &b->page->chunks[b->i] : NULL;
-}
-
-static bool unchanged(const struct window *w, uint32_t len)
-{
-	return !changes_touch(w->s->changes, w->base + w->at, len);
-}
-
-/* Are the parent's chunks before @b's behind us? Else we stand in the middle of one. */
-static bool in_gap(const struct window *w, const struct beside *b)
-{
-	const struct page_chunk *before = b->page && b->i ? &b->page->chunks[b->i - 1] : NULL;
-
-	return !before || before->off + before->len <= w->at;
-}
-
-/* What begins here is as the parent has it, zeros or a chunk: taken from there. Return: was it? */
-static bool take_unchanged(struct window *w, struct scan_worker *sw, struct beside *b)
-{
-	size_t have = w->fill - w->head;
-	const struct page_chunk *c;
-
-	if (!w->s->changes || !b->known || w->at == w->end)
-		return false;
-	c = beside_next(w, b);
-	if (!c || c->off > w->at) {
-		uint32_t zeros = (c && c->off < w->end ? c->off : w->end) - w->at;
-
-		uint64_t change = changes_next(w->s->changes, w->base + w->at) - w->base;
-
-		/* Up to the block with the first change; the end of the disk ends a block too. */
-		if (change < w->at + zeros)
-			zeros = (uint32_t)(change & ~(uint64_t)(CHUNK_BLOCK - 1)) - w->at;
-		if (have || w->hole || !zeros || !in_gap(w, b))
-			return false;
-		w->at += zeros;
-		return true;
+	w->at += len;
+	if (w->fill - w->head >= len) {
+		w->head += len;
+	} else {
+		w->head = w->fill = 0;
+		w->hole = 0;
 	}
-	if (c->len > w->end - w->at || (w->hole && c->len > have) || !unchanged(w, c->len))
-		return false;
-	sw->chunks[sw->n_chunks++] = *c;
-	w->s->data_bytes += c->len;
-	w->s->chunks++;
-	w->head += min_u64(have, c->len);
-	w->at += c->len;
-	return true;
+}
+
+/* Take from the parent what did not change; true: something was. The place is always one where a chunk may begin. */
+static bool take_known(struct window *w, struct scan_worker *sw)
+{
+	const struct page_chunk *c;
+	uint32_t len, began = w->at;
+
+	while (w->known && w->at < w->end && (len = known_skip(w->known, w->at, &c)) > 0) {
+		if (c) {
+			sw->chunks[sw->n_chunks++] = *c;
+			w->s->data_bytes += c->len;
+			w->s->chunks++;
+		}
+		window_skip(w, len);
+	}
+	return w->at != began;
 }
 
 /* Chunk what is in the window until more is needed; the window is empty when a hole or the end follows. */
@@ -255,17 +229,14 @@ static int drain(struct window *w, struct scan_worker *sw, unsigned worker, stru
 	bool last = w->hole || window_next(w) == w->end;
 	struct piece piece;
 
-	for (;;) {
-		if (take_unchanged(w, sw, b))
-			continue;
-		if (!chunker_next(&w->s->chunker, w->buf + w->head, w->fill - w->head, last,
-				  &piece))
-			break;
+	while (chunker_next(&w->s->chunker, w->buf + w->head, w->fill - w->head, last, &piece)) {
 		if (!piece.zero &&
 		    add_chunk(w->s, sw, worker, b, w->at, w->buf + w->head, piece.len, err) < 0)
 			return -1;
 		w->head += piece.len;
 		w->at += (uint32_t)piece.len;
+		if (take_known(w, sw))
+			return 0;
 	}
 	if (w->hole) {
 		w->at = w->hole;
@@ -278,32 +249,63 @@ static int drain(struct window *w, struct scan_worker *sw, unsigned worker, stru
 static int chunk_region(struct window *w, struct scan_worker *sw, unsigned worker, struct beside *b,
 			struct err *err)
 {
-	while (w->at < w->end) {
-		if (take_unchanged(w, sw, b))
-			continue;
+	for (;;) {
+		(void)take_known(w, sw);
+		if (w->at >= w->end)
+			return 0;
 		if (window_fill(w, err) < 0 || drain(w, sw, worker, b, err) < 0)
 			return -1;
 	}
-	return 0;
+}
+
+/* A region in which nothing changed is the parent's leaf; true: *@ret is it. The page is not even read. */
+static bool reuse_leaf(const struct scan *s, const struct known *k, uint64_t region,
+		       struct repo_id *ret)
+{
+	struct err why = ERR_INIT;
+
+	return !known_changed(k) && tree_leaf_id(s->parent, s->cache, region, ret, &why) == 0;
+}
+
+static uint64_t page_bytes(const struct page *p)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; p && i < p->n; i++)
+		sum += p->chunks[i].len;
+	return sum;
 }
 
 int scan_region(struct scan *s, struct scan_worker *sw, unsigned worker, uint64_t region,
 		struct err *err)
 {
 	struct window w = {.s = s, .base = region * CHUNK_REGION, .buf = sw->buf};
+	struct known k = {.changes = s->changes, .base = w.base};
 	struct beside b = {0};
 	struct repo_id leaf;
+	bool known;
 	int rc;
 
-	w.end = (uint32_t)min_u64(CHUNK_REGION, s->size - w.base);
+	w.end = k.end = (uint32_t)min_u64(CHUNK_REGION, s->size - w.base);
 	sw->n_chunks = 0;
+	known = s->changes && s->trust_parent && s->parent->size == s->size;
+	if (known && reuse_leaf(s, &k, region, &leaf)) {
+		progress_add(s->progress, w.end);
+		return id_is_none(&leaf) ? 0 : tree_builder_set(s->builder, region, &leaf, err);
+	}
 	if (s->trust_parent && s->parent && region < tree_regions(s->parent->size)) {
 		struct err why = ERR_INIT;
 
 		/* A page that cannot be read is no parent: every chunk is looked up, and stored when missing. */
-		b.known = tree_leaf(s->parent, s->cache, region, &b.page, &why) == 0;
-		if (!b.known)
+		if (tree_leaf(s->parent, s->cache, region, &b.page, &why) < 0) {
 			b.page = NULL;
+			known = false;
+		}
+	}
+	if (known) {
+		k.page = b.page;
+		w.known = &k;
+		s->data_bytes -= page_bytes(b.page); /* counted anew */
 	}
 	rc = chunk_region(&w, sw, worker, &b, err);
 	page_cache_put(s->cache, b.page);

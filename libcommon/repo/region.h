@@ -25,8 +25,9 @@ struct scan {
 	bool trust_parent; /* nothing in the repository is known to be damaged: what the parent holds at
 				      the same place is there, without a look into the index */
 	const struct changes
-		*changes;    /* since @parent, whose disk has the same size; NULL: not known */
-	uint64_t rate_limit; /* bytes a second; 0: none */
+		*changes;	   /* since the parent; NULL: unknown, everything is read. Only with
+					  @trust_parent, and @data_bytes begins as the parent's */
+	uint64_t rate_limit;	   /* bytes a second; 0: none */
 	pthread_mutex_t rate_lock; /* guards rate_free_ns */
 	int64_t rate_free_ns;	   /* when the next read may begin */
 	_Atomic uint64_t data_bytes, read_bytes, new_bytes, chunks, new_chunks;

@@ -75,7 +75,9 @@ struct backup_opts {
 	const char *machine;   /* libvirt XML or another text, at most 1 MiB of UTF-8; NULL: none */
 	int compression_level; /* 0: the repository's */
 	unsigned threads;
-	bool no_parent; /* scan everything, trust no change source */
+	bool no_parent;	  /* scan everything, trust no change source */
+	bool no_full;	  /* ERR_BASE_GONE for a disk that would have to be scanned */
+	bool keep_clones; /* leave a reflink clone beside each image, for the next backup */
 	bool dry_run;
 	struct progress *progress;
 	uint64_t rate_limit;
@@ -107,13 +109,14 @@ struct snapshot_file {
 };
 
 struct snapshot_disk {
-	char *name, *source, *format, *change_source; /* "scan", "unchanged file", "checkpoint" */
+	char *name, *source, *format, *change_source; /* see detect.h */
 	char *checkpoint; /* name under which the source keeps the changes since; NULL: none */
 	char *source_kind; /* "file", "block device", "stream", "nbd", "repository"; NULL: older than that */
 	char *consistency; /* one of snapshot_consistencies; NULL: older than that */
 	uint64_t size, data_bytes, new_bytes, stored_bytes;
 	struct repo_id root; /* of the page tree */
 	unsigned tree_levels;
+	struct snapshot_file clone;  /* a reflink clone kept of the image; path NULL: none */
 	struct snapshot_file *files; /* every layer of the chain; none: not to be trusted later */
 	size_t n_files;
 };

@@ -34,6 +34,25 @@ static bool only_one_file(struct image *layer)
 	return one;
 }
 
+static void take_numbers(const struct stat *st, struct snapshot_file *ret)
+{
+	ret->dev = (uint64_t)st->st_dev & INT64_MAX;
+	ret->ino = (uint64_t)st->st_ino & INT64_MAX;
+	ret->size = (uint64_t)st->st_size;
+	ret->mtime_ns = to_ns(st->st_mtim);
+	ret->ctime_ns = to_ns(st->st_ctim);
+}
+
+bool source_stat(const char *path, struct snapshot_file *ret)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	take_numbers(&st, ret);
+	return true;
+}
+
 static bool add_file(struct image *layer, struct snapshot_file *ret)
 {
 	struct stat st;
@@ -41,14 +60,8 @@ static bool add_file(struct image *layer, struct snapshot_file *ret)
 	if (!layer->file || layer->file->fd < 0 || layer->stream || (layer->flags & IMAGE_SHARED) ||
 	    fstat(layer->file->fd, &st) < 0 || !S_ISREG(st.st_mode) || !only_one_file(layer))
 		return false;
-	*ret = (struct snapshot_file){
-		.path = strdup(layer->file->name),
-		.dev = (uint64_t)st.st_dev & INT64_MAX,
-		.ino = (uint64_t)st.st_ino & INT64_MAX,
-		.size = (uint64_t)st.st_size,
-		.mtime_ns = to_ns(st.st_mtim),
-		.ctime_ns = to_ns(st.st_ctim),
-	};
+	ret->path = strdup(layer->file->name);
+	take_numbers(&st, ret);
 	return ret->path != NULL;
 }
 

@@ -15,6 +15,9 @@
 bool source_files(struct image *img, struct snapshot_file **ret, size_t *ret_n);
 void source_files_free(struct snapshot_file *files, size_t n);
 
+/** source_stat() - the numbers of a plain file, no symbolic link followed; false: it is none. @ret->path is left */
+bool source_stat(const char *path, struct snapshot_file *ret);
+
 /** source_same_files() - the same files, sizes and times */
 bool source_same_files(const struct snapshot_file *a, size_t na, const struct snapshot_file *b,
 		       size_t nb);

@@ -75,6 +75,11 @@ unsigned store_compression_level(struct store *st)
 	return st->config.level;
 }
 
+const uint8_t *store_uuid(const struct store *st)
+{
+	return st->config.uuid;
+}
+
 static size_t find_extra(struct store *st, const struct repo_id *id, struct blob_place *ret,
 			 size_t max)
 {

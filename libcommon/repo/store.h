@@ -41,6 +41,9 @@ const uint8_t *store_chunker_secret(struct store *st, size_t *ret_len);
 /** store_compression_level() - the repository's default */
 unsigned store_compression_level(struct store *st);
 
+/** store_uuid() - the repository's id, 16 bytes */
+const uint8_t *store_uuid(const struct store *st);
+
 /** store_has() - present and not known to be damaged; any thread; no I/O but page faults of the index */
 bool store_has(struct store *st, const struct repo_id *id);
 

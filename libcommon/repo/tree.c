@@ -45,6 +45,23 @@ int tree_leaf(const struct tree *t, struct page_cache *cache, uint64_t region,
 	return 0;
 }
 
+int tree_leaf_id(const struct tree *t, struct page_cache *cache, uint64_t region,
+		 struct repo_id *ret, struct err *err)
+{
+	struct repo_id id = t->root;
+
+	for (unsigned level = t->levels; level > 0 && !id_is_none(&id); level--) {
+		const struct page *p;
+
+		if (page_cache_get(cache, &id, level, &p, err) < 0)
+			return -1;
+		id = p->children[region >> (8 * (level - 1)) & (PAGE_FANOUT - 1)];
+		page_cache_put(cache, p);
+	}
+	*ret = id;
+	return 0;
+}
+
 bool tree_is_whole(struct store *st, const struct tree *t)
 {
 	struct page_cache *cache;

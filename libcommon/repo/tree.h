@@ -23,6 +23,10 @@ unsigned tree_levels(uint64_t size); /* size at most TREE_DISK_MAX */
 int tree_leaf(const struct tree *t, struct page_cache *cache, uint64_t region,
 	      const struct page **ret, struct err *err);
 
+/** tree_leaf_id() - its id alone, which is none when it is all zeros; the leaf is not read */
+int tree_leaf_id(const struct tree *t, struct page_cache *cache, uint64_t region,
+		 struct repo_id *ret, struct err *err);
+
 /** tree_is_whole() - every page can be read and every chunk is present and not known to be damaged */
 bool tree_is_whole(struct store *st, const struct tree *t);
 

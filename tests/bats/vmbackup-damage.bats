@@ -115,7 +115,7 @@ setup() {
 	run vmbackup restore web out.raw
 	assert_failure
 	assert_not_exists out.raw
-	vmbackup backup --vm web --full-scan a.raw
+	vmbackup backup --vm web --full a.raw
 	vmbackup restore web out.raw
 	assert_same_bytes a.raw out.raw
 

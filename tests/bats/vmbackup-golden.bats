@@ -42,7 +42,7 @@ setup() {
 	for repo in plain encrypted; do
 		mkdir -p golden/$repo/tmp # git does not keep it
 		vmbackup -r "golden/$repo" restore db a.raw
-		run vmbackup -r golden/$repo backup --json --vm db --full-scan a.raw
+		run vmbackup -r golden/$repo backup --json --vm db --full a.raw
 		assert_success
 		[ "$(json .new_bytes)" = 0 ]
 		[ "$(json .stored_bytes)" = 0 ]

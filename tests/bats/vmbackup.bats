@@ -108,7 +108,7 @@ age() { touch -d '1 hour ago' "$@"; }
 	random_image a.raw 60000000 11 80
 	local n roots=
 	for n in 1 2 5; do
-		vmbackup backup --full-scan --threads $n --vm t a.raw
+		vmbackup backup --full --threads $n --vm t a.raw
 		roots+="$(vmbackup show --json t | jq -r '.disks[0].root') "
 	done
 	[ "$(tr ' ' '\n' <<<"$roots" | sort -u | wc -w)" = 1 ] || fail "$roots"
@@ -127,7 +127,7 @@ age() { touch -d '1 hour ago' "$@"; }
 	run vmbackup backup --json --vm m a.raw
 	[ "$(json .read_bytes)" = 0 ]
 	[ "$(vmbackup show --json m | jq -r '.disks[0].change_source')" = 'unchanged file' ]
-	run vmbackup backup --json --full-scan --vm m a.raw
+	run vmbackup backup --json --full --vm m a.raw
 	[ "$(json .read_bytes)" -gt 0 ]
 	# The same size and mtime, other bytes: ctime tells.
 	printf x | dd of=a.raw bs=1 seek=12345 conv=notrunc status=none
