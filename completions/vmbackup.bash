@@ -30,9 +30,15 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	forget)
 		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
+	ls)
+		options=" --long --recursive --directory --null --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
+		kind=snapshot ;;
+	get)
+		options=" --force --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --progress --quiet --verbose --help --version"
+		kind=snapshot ;;
 	'')
 		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --quiet --verbose --help --version"
-		words=" init backup list show restore verify diff copy forget" ;;
+		words=" init backup list show restore verify diff copy forget ls get" ;;
 	esac
 }
 
@@ -90,6 +96,8 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	forget:--vm|forget:--vm=) kind=none ;;
 	forget:--max-delete|forget:--max-delete=) kind=none ;;
 	forget:--json=) words=" lines" ;;
+	ls:--json=) words=" lines" ;;
+	get:--progress=) words=" bar json none" ;;
 	*:--repository|*:--repository=|*:-r) kind=dir ;;
 	*:--s3-endpoint|*:--s3-endpoint=) kind=none ;;
 	*:--s3-region|*:--s3-region=) kind=none ;;

@@ -53,6 +53,8 @@ _vmbackup() {
 			'diff:say what changed between two snapshots, or between one and an image'
 			'copy:copy snapshots to another repository'
 			'forget:remove snapshots, by name or by what no --keep rule keeps'
+			'ls:list files inside of a disk of a snapshot, without restoring it'
+			'get:copy files and folders out of a disk of a snapshot, without restoring it'
 		)
 		_describe verb verbs
 		return ;;
@@ -274,6 +276,50 @@ _vmbackup() {
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(ls)
+		_arguments -s -S \
+		'(-l --long)-l[kind, permissions, owner, group, size and time too]' \
+		'(-l --long)--long[kind, permissions, owner, group, size and time too]' \
+		'(-R --recursive)-R[all that is below, by its path]' \
+		'(-R --recursive)--recursive[all that is below, by its path]' \
+		'(-d --directory)-d[a folder itself, not what is in it]' \
+		'(-d --directory)--directory[a folder itself, not what is in it]' \
+		'(-0 --null)-0[names as they are, each ended by a NUL byte]' \
+		'(-0 --null)--null[names as they are, each ended by a NUL byte]' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(get)
+		_arguments -s -S \
+		'--force[replace files that exist in the folder]' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

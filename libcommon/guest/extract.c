@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,5 +262,42 @@ int guest_copy_out(struct fs *fs, struct fs_node *node, int fd, struct err *err)
 			rc = io_write(fd, buf, (size_t)n, err);
 	}
 	fs_map_release(&m);
+	return rc;
+}
+
+static int get_places(struct guest *g, const struct guest_place *places, size_t n,
+		      const char *target, int fd, const struct extract_opts *opts, struct err *err)
+{
+	bool tar = strcmp(target, "-") == 0;
+	struct extract_stats stats = {0};
+	int rc = tar ? guest_tar(g, places, n, fd, opts, &stats, err) : 0;
+
+	for (size_t i = 0; i < n && rc == 0 && !tar; i++)
+		rc = guest_extract(g, &places[i], target, opts, &stats, err);
+	if (rc < 0 || !stats.skipped)
+		return rc;
+	err_set(err, ERR_DIFFERS, "%" PRIu64 " devices, pipes or sockets were left out",
+		stats.skipped);
+	return tar ? -1 : err_hint(err, "a tar archive (-) has devices and pipes");
+}
+
+int guest_get(struct guest *g, char *const *specs, size_t n, const char *target, int fd,
+	      const struct extract_opts *opts, struct err *err)
+{
+	struct guest_place *places = calloc(n ? n : 1, sizeof(*places));
+	size_t found = 0;
+	int rc = 0;
+
+	if (!places)
+		return err_nomem(err);
+	while (found < n && rc == 0) {
+		rc = guest_find(g, specs[found], GUEST_NO_FOLLOW, &places[found], err);
+		found += rc == 0;
+	}
+	if (rc == 0)
+		rc = get_places(g, places, n, target, fd, opts, err);
+	for (size_t i = 0; i < found; i++)
+		guest_place_release(&places[i]);
+	free(places);
 	return rc;
 }

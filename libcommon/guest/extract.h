@@ -33,6 +33,13 @@ int guest_extract(struct guest *g, const struct guest_place *place, const char *
 int guest_tar(struct guest *g, const struct guest_place *places, size_t n, int fd,
 	      const struct extract_opts *opts, struct extract_stats *stats, struct err *err);
 
+/**
+ * guest_get() - what `vmimg get` and `vmbackup get` do: @specs into the folder @target, or as a tar archive to @fd where that is "-"
+ * A symbolic link that is named stays one, unless a "/" behind it asks for more. ERR_DIFFERS: some were left out
+ */
+int guest_get(struct guest *g, char *const *specs, size_t n, const char *target, int fd,
+	      const struct extract_opts *opts, struct err *err);
+
 /** guest_copy_out() - a file's bytes to @fd at its position, holes as zeros: `cat` */
 int guest_copy_out(struct fs *fs, struct fs_node *node, int fd, struct err *err);
 

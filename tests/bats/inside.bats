@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# vmimg inspect, ls, cat, get: what is inside of a disk, against debugfs, mtools, blkid, tar and the tree it was made of.
+# vmimg inspect, ls, cat, get and vmbackup ls, get: what is inside of a disk, against debugfs, mtools, blkid, tar and the tree it was made of.
 load common
 
 ROOT_ID=5ca1ab1e-0000-4000-8000-000000000001
@@ -213,6 +213,28 @@ abs" ]
 	# through fstab: the other partition is in it
 	vmimg get "$D/disk.raw" /boot b
 	cmp "b/boot/efi/EFI/debian/A long name with spaces.efi" "$D/tree/big"
+}
+
+@test "vmbackup ls and get: the same from a disk of a snapshot" {
+	export VMKIT_REPOSITORY=$PWD/repo
+	vmbackup init --no-encryption
+	vmbackup backup --vm web "vda=$D/disk.raw"
+	vmbackup ls -R -0 web@latest / >ours
+	vmimg ls -R -0 "$D/disk.raw" / | cmp - ours
+	[ "$(vmbackup ls -l web@latest:vda 1:/)" = "$(vmimg ls -l "$D/disk.raw" 1:/)" ]
+	run_split vmbackup ls --json web@latest /etc
+	assert_status 0
+	assert_schema vmbackup-ls
+	[ "$output" = "$(vmimg ls --json "$D/disk.raw" /etc)" ]
+	vmbackup get web@latest /etc /big out
+	diff -r "$D/tree/etc" out/etc
+	cmp "$D/tree/big" out/big
+	vmbackup get web@latest 2:/ - >a.tar
+	vmimg get "$D/disk.raw" 2:/ - | cmp - a.tar
+	refused 4 vmbackup get web@latest /nothing out
+	refused 4 vmbackup ls web@latest:vdb
+	refused 2 vmbackup ls -l -0 web@latest
+	refused 5 vmbackup get web@latest /big out
 }
 
 @test "devices: in a tar archive, left out of a folder with status 3" {
