@@ -19,7 +19,7 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 		options=" --discard-current --json --quiet --verbose --help --version"
 		kind=file ;;
 	delete)
-		options=" --dry-run --progress --quiet --verbose --help --version"
+		options=" --disk= --dry-run --progress --quiet --verbose --help --version"
 		kind=file ;;
 	merge)
 		options=" --all --dry-run --json --progress --quiet --verbose --help --version"
@@ -55,6 +55,7 @@ _vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has 
 	diff:--json=) words=" lines" ;;
 	diff:--progress=) words=" bar json none" ;;
 	revert:--json=) words=" lines" ;;
+	delete:--disk|delete:--disk=|delete:-d) kind=file ;;
 	delete:--progress=) words=" bar json none" ;;
 	merge:--json=) words=" lines" ;;
 	merge:--progress=) words=" bar json none" ;;

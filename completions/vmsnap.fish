@@ -12,7 +12,7 @@ function __vmsnap_dynamic
 end
 
 complete -c vmsnap -n __fish_use_subcommand -f
-complete -c vmsnap -n __fish_use_subcommand -a create -d 'keep the present state of a disk under a name'
+complete -c vmsnap -n __fish_use_subcommand -a create -d 'keep the present state of a disk, or of several at once, under a name'
 complete -c vmsnap -n __fish_use_subcommand -a list -d 'list the snapshots of a disk, oldest first'
 complete -c vmsnap -n __fish_use_subcommand -a show -d 'say what is known of one snapshot'
 complete -c vmsnap -n __fish_use_subcommand -a diff -d 'say how much changed since a snapshot, or between two'
@@ -59,6 +59,7 @@ complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l verbose -s v -d 's
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l help -s h -d 'show this help'
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -F
+complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l disk -s d -r -F -d 'of this disk as well; several times'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l dry-run -d 'say what would be deleted, delete nothing'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l quiet -s q -d 'no warnings, no progress'

@@ -30,7 +30,7 @@ _vmsnap() {
 	case $state in
 	(verb)
 		verbs=(
-			'create:keep the present state of a disk under a name'
+			'create:keep the present state of a disk, or of several at once, under a name'
 			'list:list the snapshots of a disk, oldest first'
 			'show:say what is known of one snapshot'
 			'diff:say how much changed since a snapshot, or between two'
@@ -112,6 +112,8 @@ _vmsnap() {
 		'*:argument:_files' ;;
 	(delete)
 		_arguments -s -S \
+		'*-d+[of this disk as well; several times]:DISK:_files' \
+		'*--disk=[of this disk as well; several times]:DISK:_files' \
 		'--dry-run[say what would be deleted, delete nothing]' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \

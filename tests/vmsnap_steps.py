@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """vmsnap killed before each system call that changes something, then recovered (which is killed once, too).
 
-vmsnap_steps.py INJECT FOLDER [STEP [FIRST]]: external snapshots in FOLDER. After recover each snapshot and the present
+vmsnap_steps.py INJECT FOLDER [STEP [STEP_OF_PAIRS [FIRST]]]: external snapshots in FOLDER. After recover each snapshot and the present
 state must be bit-exact, as before or as after the change, by a reader of our own; the images clean, by qemu-img and by
 vmsnap check. STEP: only each STEPth call, from FIRST on.
 """
@@ -17,7 +17,8 @@ import qcow2_reader  # noqa: E402  pylint: disable=wrong-import-position
 
 inject, folder = os.path.abspath(sys.argv[1]), sys.argv[2]
 step = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-first = int(sys.argv[4]) if len(sys.argv) > 4 else 1
+pair_step = int(sys.argv[4]) if len(sys.argv) > 4 else step
+first = int(sys.argv[5]) if len(sys.argv) > 5 else 1
 os.makedirs(folder, exist_ok=True)
 os.chdir(folder)
 DISK = "w/d.qcow2"
@@ -122,6 +123,61 @@ def each_step(make, *cmd):
         at += step
 
 
+# ---- several disks: an overlay, and one with internal snapshots
+
+OTHER = "w/e.qcow2"
+
+
+def pair():
+    base()
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", OTHER, "256k")
+    run("qemu-io", "-c", "write -q -P 1 0 30k", OTHER)
+    run("vmsnap", "create", "-e", "internal", OTHER, "b")
+    run("qemu-io", "-c", "write -q -P 2 9k 30k", OTHER)
+
+
+def pair_states():
+    out = {("d", n): data for n, data in states().items()}
+    for e in json.loads(run("vmsnap", "list", "--json", OTHER).stdout):
+        out["e", e["name"]] = run("vmsnap", "export", OTHER + "@" + e["name"], "-").stdout
+    out["e", None] = qcow2_reader.read(OTHER)
+    return out
+
+
+def each_step_of_pair(*cmd):
+    cmd = [*cmd[:-1], DISK, OTHER, cmd[-1]]
+    pair()
+    before = pair_states()
+    keep("before")
+    run(*cmd)
+    after = pair_states()
+    at = first
+    while True:
+        restore("before")
+        p = run(*cmd, at=at, ok=(0, -signal.SIGKILL))
+        what = "%s killed at call %d" % (" ".join(cmd), at)
+        if p.returncode:
+            one, two = (DISK, OTHER) if at % 2 else (OTHER, DISK)
+            run("vmsnap", "recover", "-q", one, at=1 + at * 7 % 29, ok=(0, -signal.SIGKILL))
+            run("vmsnap", "recover", "-q", one)
+            run("vmsnap", "recover", "-q", two)
+        now = pair_states()
+        if now not in (before, after) and not ("--discard-current" in cmd and dict(
+                (k, v) for k, v in now.items() if not (k[1] or "").startswith("auto-")) == after):
+            sys.exit("%s: neither as before nor as after" % what)
+        for disk in (DISK, OTHER):
+            run("vmsnap", "check", disk)
+            if at % 4 == 0 or not p.returncode:
+                run("qemu-img", "check", "-q", disk)
+        left = [f for d in ("w", DISK + ".snap", OTHER + ".snap") if os.path.isdir(d)
+                for f in os.listdir(d) if f.startswith(".") and f != ".head"]
+        if left:
+            sys.exit("%s: left %s" % (what, left))
+        if p.returncode == 0:
+            return at
+        at += pair_step
+
+
 os.environ["SOURCE_DATE_EPOCH"] = "1770033600"  # one name for the automatic snapshot
 total = 0
 for job in [(base, "vmsnap", "create", "d"), (base, "vmsnap", "revert", "-q", "a"),
@@ -132,4 +188,7 @@ for job in [(base, "vmsnap", "create", "d"), (base, "vmsnap", "revert", "-q", "a
             (branch, "vmsnap", "delete", "c"),
             (base, "vmsnap", "merge", "a"), (base, "vmsnap", "merge", "b", "c")]:
     total += each_step(*job)
+for job in [("vmsnap", "create", "n"), ("vmsnap", "revert", "-q", "b"),
+            ("vmsnap", "revert", "--discard-current", "b")]:
+    total += each_step_of_pair(*job)
 print("%d calls" % total)

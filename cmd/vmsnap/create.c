@@ -15,42 +15,64 @@ static const struct opt options[] = {
 	OPT_END};
 
 static const char *const examples[] = {"vmsnap create disk.qcow2 before-upgrade",
-				       "vmsnap create --engine internal disk.qcow2 tuesday", NULL};
+				       "vmsnap create --engine internal disk.qcow2 tuesday",
+				       "vmsnap create system.qcow2 data.qcow2 tuesday", NULL};
+
+static enum snap_engine engine_named(const char *name)
+{
+	for (int e = SNAP_REFLINK; name && e <= SNAP_EXTERNAL; e++)
+		if (strcmp(name, snap_engine_name((enum snap_engine)e)) == 0)
+			return (enum snap_engine)e;
+	return SNAP_AUTO;
+}
+
+/* An object; an array of them for several disks */
+static int print_made(struct cli *cli, struct snap_disk **disks, size_t n, const char *name,
+		      struct err *err)
+{
+	json_t *out = n > 1 ? json_array() : NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		struct snap_entry *e;
+		json_t *one;
+
+		if (snap_find(disks[i], name, &e, err) < 0) {
+			json_decref(out);
+			return -1;
+		}
+		one = entry_json(e);
+		json_object_set_new(one, "disk", cli_json_string(snap_path(disks[i])));
+		snap_list_free(e, 1);
+		if (n == 1)
+			out = one;
+		else
+			json_array_append_new(out, one);
+	}
+	return cli_print_json(cli, out, err);
+}
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	enum snap_engine engine = SNAP_AUTO;
-	struct snap_entry *e = NULL;
-	struct snap_disk *d;
+	size_t n = (size_t)argc - 1;
+	const char *name = argv[n];
+	struct snap_disk **disks;
 	int rc;
 
-	if (argc > 2)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "this vmsnap takes snapshots of one disk at a time: DISK NAME");
-	if (snap_name_check(argv[1], err) < 0)
-		return err_object(err, argv[1]);
-	if (o.engine && !strcmp(o.engine, "reflink"))
-		engine = SNAP_REFLINK;
-	else if (o.engine && !strcmp(o.engine, "internal"))
-		engine = SNAP_INTERNAL;
-	else if (o.engine && !strcmp(o.engine, "external"))
-		engine = SNAP_EXTERNAL;
-	if (snap_open(&d, argv[0], true, err) < 0)
+	if (snap_name_check(name, err) < 0)
+		return err_object(err, name);
+	if (snap_set_open(&disks, argv, n, err) < 0)
 		return -1;
-	rc = snap_create(d, argv[1], engine, NULL, err);
+	rc = snap_set_create(disks, n, name, engine_named(o.engine), err);
 	if (rc == 0 && cli->json)
-		rc = snap_find(d, argv[1], &e, err);
-	if (e)
-		rc = cli_print_json(cli, entry_json(e), err);
-	snap_list_free(e, e ? 1 : 0);
-	snap_close(d);
+		rc = print_made(cli, disks, n, name, err);
+	snap_set_close(disks, n);
 	return rc;
 }
 
 const struct verb verb_create = {
 	.name = "create",
-	.usage = "[OPTIONS] DISK NAME",
-	.summary = "keep the present state of a disk under a name",
+	.usage = "[OPTIONS] DISK... NAME",
+	.summary = "keep the present state of a disk, or of several at once, under a name",
 	.details =
 		"DISK is an image file. reflink: a clone that shares blocks, on XFS and btrfs, "
 		"in milliseconds.\n"
@@ -59,8 +81,9 @@ const struct verb verb_create = {
 		"a qcow2 disk is put aside\n"
 		"as STEM.NAME.SUFFIX, and the disk becomes an overlay of it. Names have letters, "
 		"digits and ._+:-.\n"
-		"Libvirt domains (qemu:///...), machines of vmrun and several disks at once are "
-		"not supported yet.",
+		"Several disks get the snapshot all or none, whatever interrupts it; nobody may "
+		"write to "
+		"them meanwhile.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 2 usage, 4 not found, 5 the name is taken, 6 the disk is in use, 9 no "

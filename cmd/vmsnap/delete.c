@@ -3,39 +3,71 @@
 #include <stdio.h>
 
 #include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/cleanup.h"
 
 static struct {
+	struct opt_list disks;
 	bool dry_run;
 } o;
 
 static const struct opt options[] = {
+	{'d', "disk", OPT_LIST, &o.disks, .arg = "DISK",
+	 .help = "of this disk as well; several times", .complete = COMPLETE_FILE},
 	{0, "dry-run", OPT_FLAG, &o.dry_run, .help = "say what would be deleted, delete nothing"},
 	OPT_END};
 
 static const char *const examples[] = {"vmsnap delete disk.qcow2 before-upgrade",
-				       "vmsnap delete --dry-run disk.raw monday tuesday", NULL};
+				       "vmsnap delete --dry-run disk.raw monday tuesday",
+				       "vmsnap delete -d data.qcow2 system.qcow2 monday", NULL};
+
+/* All or none for what can be known before */
+static int look(struct snap_disk **disks, size_t n, char **names, struct err *err)
+{
+	struct snap_entry *e;
+
+	for (size_t i = 0; i < n; i++)
+		for (char **name = names; *name; name++) {
+			if (snap_find(disks[i], *name, &e, err) < 0)
+				return -1;
+			snap_list_free(e, 1);
+		}
+	return 0;
+}
+
+static int delete_all(struct cli *cli, struct snap_disk **disks, size_t n, char **names,
+		      struct err *err)
+{
+	for (char **name = names; *name; name++)
+		for (size_t i = 0; i < n; i++) {
+			if (!o.dry_run && snap_delete(disks[i], *name, &cli->progress, err) < 0)
+				return -1;
+			if (o.dry_run && n == 1)
+				printf("would delete %s\n", *name);
+			else if (o.dry_run)
+				printf("would delete %s of %s\n", *name, snap_path(disks[i]));
+		}
+	return 0;
+}
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	struct snap_entry *e = NULL;
-	struct snap_disk *d;
-	int rc = 0;
+	size_t n = o.disks.count + 1;
+	CLEANUP_FREE char **paths = calloc(n, sizeof(*paths));
+	struct snap_disk **disks;
+	int rc;
 
-	if (snap_open(&d, argv[0], true, err) < 0)
+	(void)argc; /* argv ends with NULL */
+	if (!paths)
+		return err_nomem(err);
+	paths[0] = argv[0];
+	for (size_t i = 1; i < n; i++)
+		paths[i] = (char *)(uintptr_t)o.disks.items[i - 1];
+	if (snap_set_open(&disks, paths, n, err) < 0)
 		return -1;
-	/* All or none for what can be known before */
-	for (int i = 1; rc == 0 && i < argc; i++) {
-		rc = snap_find(d, argv[i], &e, err);
-		if (rc == 0)
-			snap_list_free(e, 1);
-	}
-	for (int i = 1; rc == 0 && i < argc; i++) {
-		if (o.dry_run)
-			printf("would delete %s\n", argv[i]);
-		else
-			rc = snap_delete(d, argv[i], &cli->progress, err);
-	}
-	snap_close(d);
+	rc = look(disks, n, argv + 1, err);
+	if (rc == 0)
+		rc = delete_all(cli, disks, n, argv + 1, err);
+	snap_set_close(disks, n);
 	return rc;
 }
 

@@ -31,9 +31,12 @@ const struct verb verb_recover = {
 	.name = "recover",
 	.usage = "[OPTIONS] DISK",
 	.summary = "finish or undo a change that was killed",
-	.details = "Every change is announced in DISK.snap/.journal.json before it begins; while "
-		   "that is there, other\n"
-		   "verbs refuse to work. Without such a journal nothing is done.",
+	.details =
+		"Every change is announced in DISK.snap/.journal.json before it begins; while "
+		"that is there, other\n"
+		"verbs refuse to work. Without such a journal nothing is done. A change of several "
+		"disks is undone on all\n"
+		"of them.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, or nothing to do, 4 not found, 6 in use, 8 corrupt",

@@ -1,4 +1,4 @@
-/* Changes: create, revert, delete; and recover, which finishes or undoes a killed one.
+/* Changes: create, revert, delete; recover.c finishes or undoes a killed one.
  *
  *	create, reflink		journal, clone, record, end. The record decides: without it the clone goes.
  *	revert, reflink		journal, clone of the snapshot as .new, a second name for the disk's file in the folder and
@@ -18,8 +18,6 @@
 #include "libcommon/image/protocol.h"
 #include "libcommon/image/snapshot.h"
 #include "libcommon/snap/private.h"
-
-#define NEW_FILE ".new"
 
 /* Now, unless the caller wants reproducible dates */
 time_t snap_now(void)
@@ -86,9 +84,7 @@ int disk_stat(const struct snap_disk *d, struct stat *ret, struct err *err)
 	return stat(d->path, ret) < 0 ? err_sys(err, "cannot look at the disk") : 0;
 }
 
-/* All that is known of the snapshots, and what engine they have: SNAP_AUTO when there is none */
-static int engine_in_use(struct snap_disk *d, const char *new_name, enum snap_engine *ret,
-			 struct err *err)
+int engine_in_use(struct snap_disk *d, const char *new_name, enum snap_engine *ret, struct err *err)
 {
 	struct snap_entry *list;
 	size_t n;
@@ -280,9 +276,28 @@ int snap_create(struct snap_disk *d, const char *name, enum snap_engine engine,
 
 /* ---- revert */
 
-static int auto_name(struct snap_disk *d, char ret[SNAP_NAME_MAX + 1], struct err *err)
+/* Return: 1 when no disk has such a snapshot, 0, -1 */
+static int is_free(struct snap_disk *const *disks, size_t n, const char *name, struct err *err)
 {
 	enum snap_engine used;
+
+	for (size_t i = 0; i < n; i++) {
+		struct err why = ERR_INIT;
+
+		if (engine_in_use(disks[i], name, &used, &why) == 0)
+			continue;
+		if (why.code == ERR_EXISTS)
+			return 0;
+		if (err)
+			*err = why;
+		return -1;
+	}
+	return 1;
+}
+
+int auto_name(struct snap_disk *const *disks, size_t n, char ret[SNAP_NAME_MAX + 1],
+	      struct err *err)
+{
 	time_t t = snap_now();
 	char when[24];
 	struct tm tm;
@@ -290,17 +305,15 @@ static int auto_name(struct snap_disk *d, char ret[SNAP_NAME_MAX + 1], struct er
 	if (!gmtime_r(&t, &tm) || strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", &tm) == 0)
 		return err_set(err, ERR_FAILED, "the clock is beyond all dates");
 	for (unsigned i = 1; i < 1000; i++) {
+		int found;
+
 		if (i == 1)
 			(void)snprintf(ret, SNAP_NAME_MAX + 1, "auto-%s", when);
 		else
 			(void)snprintf(ret, SNAP_NAME_MAX + 1, "auto-%s-%u", when, i);
-
-		struct err ignored = ERR_INIT;
-
-		if (engine_in_use(d, ret, &used, &ignored) == 0)
-			return 0;
-		if (ignored.code != ERR_EXISTS)
-			return engine_in_use(d, ret, &used, err);
+		found = is_free(disks, n, ret, err);
+		if (found)
+			return found > 0 ? 0 : -1;
 	}
 	return err_set(err, ERR_EXISTS, "too many automatic snapshots of this second");
 }
@@ -327,7 +340,22 @@ static int swap_in(struct snap_disk *d, const struct journal *j, const char *new
 	return io_fsync_parent(d->path, err);
 }
 
-static int undo_revert(struct snap_disk *d, const struct journal *j, struct err *err);
+int undo_revert(struct snap_disk *d, const struct journal *j, struct err *err)
+{
+	CLEANUP_FREE char *kept = in_dir(d, j->file);
+	struct stat st;
+
+	if (!kept)
+		return err_nomem(err);
+	if (remove_file(d, NEW_FILE, err) < 0)
+		return -1;
+	if (!*j->name)
+		return 0;
+	/* Only if it is a second name of the disk's file */
+	if (stat(kept, &st) == 0 && st.st_ino == j->inode && remove_file(d, j->file, err) < 0)
+		return -1;
+	return record_remove(d, j->name, err);
+}
 
 static int revert_reflink(struct snap_disk *d, const struct snap_entry *e, const char *keep,
 			  struct err *err)
@@ -378,27 +406,32 @@ static int revert_internal(struct snap_disk *d, const char *name, const char *ke
 	return internal_end(d, img, rc, err);
 }
 
-int snap_revert(struct snap_disk *d, const char *name, bool discard,
-		char ret_kept[SNAP_NAME_MAX + 1], struct err *err)
+int revert_keeping(struct snap_disk *d, const char *name, const char *keep, struct err *err)
 {
 	struct snap_entry *e = NULL;
 	int rc;
 
-	ret_kept[0] = '\0';
 	if (snap_find(d, name, &e, err) < 0)
 		return -1;
-	rc = discard ? 0 : auto_name(d, ret_kept, err);
-	if (rc == 0)
-		rc = e->engine == SNAP_INTERNAL	  ? revert_internal(d, name, ret_kept, err)
-		     : e->engine == SNAP_EXTERNAL ? external_swap(d, ret_kept, true, name, err)
-						  : revert_reflink(d, e, ret_kept, err);
+	rc = e->engine == SNAP_INTERNAL	  ? revert_internal(d, name, keep, err)
+	     : e->engine == SNAP_EXTERNAL ? external_swap(d, keep, true, name, err)
+					  : revert_reflink(d, e, keep, err);
 	snap_list_free(e, 1);
 	return rc < 0 ? err_object(err, d->path) : 0;
 }
 
+int snap_revert(struct snap_disk *d, const char *name, bool discard,
+		char ret_kept[SNAP_NAME_MAX + 1], struct err *err)
+{
+	ret_kept[0] = '\0';
+	if (!discard && auto_name(&d, 1, ret_kept, err) < 0)
+		return err_object(err, d->path);
+	return revert_keeping(d, name, ret_kept, err);
+}
+
 /* ---- delete */
 
-static int delete_files(struct snap_disk *d, const struct journal *j, struct err *err)
+int delete_files(struct snap_disk *d, const struct journal *j, struct err *err)
 {
 	return record_remove(d, j->name, err) < 0 ? -1 : remove_file(d, j->file, err);
 }
@@ -463,93 +496,4 @@ int snap_delete(struct snap_disk *d, const char *name, struct progress *progress
 					  : delete_reflink(d, e, err);
 	snap_list_free(e, 1);
 	return rc < 0 ? err_object(err, d->path) : 0;
-}
-
-/* ---- recover */
-
-static int undo_revert(struct snap_disk *d, const struct journal *j, struct err *err)
-{
-	CLEANUP_FREE char *kept = in_dir(d, j->file);
-	struct stat st;
-
-	if (!kept)
-		return err_nomem(err);
-	if (remove_file(d, NEW_FILE, err) < 0)
-		return -1;
-	if (!*j->name)
-		return 0;
-	/* Only if it is a second name of the disk's file */
-	if (stat(kept, &st) == 0 && st.st_ino == j->inode && remove_file(d, j->file, err) < 0)
-		return -1;
-	return record_remove(d, j->name, err);
-}
-
-int mend(const char *path, struct err *err)
-{
-	const struct image_open_opts opts = {.flags = IMAGE_RDWR | IMAGE_CHECK};
-	struct image_check_result r;
-	struct image *img;
-	int rc;
-
-	if (image_open(&img, path, &opts, err) < 0)
-		return -1;
-	rc = image_check(img, CHECK_REPAIR_LEAKS | CHECK_REPAIR_ALL, NULL, NULL, &r, err);
-	image_close(img);
-	if (rc == 0 && r.corruptions) {
-		err_set(err, ERR_CORRUPT, "has faults that cannot be mended: vmimg check");
-		return err_object(err, path);
-	}
-	return rc;
-}
-
-static int recover(struct snap_disk *d, const struct journal *j, struct progress *progress,
-		   enum snap_recovered *ret, struct err *err)
-{
-	char record[SNAP_NAME_MAX + 8];
-	CLEANUP_FREE char *path = NULL;
-	struct stat st;
-
-	(void)snprintf(record, sizeof(record), "%s.json", j->name);
-	path = in_dir(d, record);
-	if (!path)
-		return err_nomem(err);
-	if (disk_stat(d, &st, err) < 0)
-		return -1;
-	switch (j->op) {
-	case OP_INTERNAL:
-		*ret = SNAP_FINISHED;
-		return mend(d->path, err);
-	case OP_DELETE:
-		*ret = SNAP_FINISHED;
-		return delete_files(d, j, err);
-	case OP_CREATE:
-		*ret = access(path, F_OK) == 0 ? SNAP_FINISHED : SNAP_UNDONE;
-		return *ret == SNAP_FINISHED ? 0 : remove_file(d, j->file, err);
-	case OP_REVERT:
-		*ret = st.st_ino == j->inode ? SNAP_UNDONE : SNAP_FINISHED;
-		return *ret == SNAP_FINISHED ? remove_file(d, NEW_FILE, err)
-					     : undo_revert(d, j, err);
-	case OP_SWAP:
-	case OP_MERGE:
-	case OP_COMMIT:
-		return external_recover(d, j, progress, ret, err);
-	}
-	return 0;
-}
-
-int snap_recover(const char *path, struct progress *progress, enum snap_recovered *ret,
-		 struct err *err)
-{
-	struct snap_disk *d;
-	struct journal j;
-	int rc;
-
-	*ret = SNAP_NOTHING;
-	if (lock_disk(&d, path, true, err) < 0)
-		return -1;
-	rc = journal_read(d, &j, err);
-	if (rc > 0)
-		rc = recover(d, &j, progress, ret, err) < 0 ? -1 : journal_end(d, err);
-	snap_close(d);
-	return rc < 0 ? err_object(err, path) : 0;
 }

@@ -100,7 +100,7 @@ static int check(struct checking *c, struct snap_disk *d, unsigned *ret_n, struc
 	struct snap_entry *list;
 	struct journal j;
 	size_t n;
-	int rc, found = d->lock >= 0 ? journal_read(d, &j, err) : 0;
+	int rc, found = d->lock < 0 ? 0 : set_pending(d) ? 1 : journal_read(d, &j, err);
 
 	if (found < 0)
 		return -1;

@@ -139,7 +139,7 @@ int snap_open(struct snap_disk **ret, const char *path, bool change, struct err 
 
 	if (lock_disk(ret, path, change, err) < 0)
 		return -1;
-	found = (*ret)->lock >= 0 ? journal_read(*ret, &j, err) : 0;
+	found = (*ret)->lock < 0 ? 0 : set_pending(*ret) ? 1 : journal_read(*ret, &j, err);
 	if (found > 0) {
 		err_set(err, ERR_FAILED, "a change of its snapshots was interrupted");
 		err_object(err, path);
@@ -191,6 +191,11 @@ void snap_close(struct snap_disk *d)
 	free(d->path);
 	free(d->dir);
 	free(d);
+}
+
+const char *snap_path(const struct snap_disk *d)
+{
+	return d->path;
 }
 
 /* ---- the list */

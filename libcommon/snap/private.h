@@ -2,7 +2,9 @@
  *
  *	disk.c		lock, names, the list, opening
  *	record.c	records and the journal
- *	change.c	create, revert, delete, recover
+ *	change.c	create, revert, delete
+ *	recover.c	what a killed change left
+ *	set.c		several disks at once
  *	external.c	the same with overlays
  *	tree.c		which file leans on which
  *	clone.c		files that share blocks; clone_disk.c: new disks of snapshots
@@ -11,6 +13,7 @@
 #ifndef VMKIT_SNAP_PRIVATE_H
 #define VMKIT_SNAP_PRIVATE_H
 
+#include <jansson.h>
 #include <limits.h>
 #include <sys/stat.h>
 
@@ -93,6 +96,39 @@ void head_read(struct snap_disk *d, char ret[SNAP_NAME_MAX + 1]);
  * ERR_UNSUPPORTED when the file system cannot
  */
 int clone_file(int from, const char *to, const struct stat *like, struct err *err);
+
+/* ---- change.c */
+
+#define NEW_FILE ".new" /* a clone that will be the disk */
+
+/** engine_in_use() - what engine the snapshots have: SNAP_AUTO when there is none; ERR_EXISTS when @new_name is one */
+int engine_in_use(struct snap_disk *d, const char *new_name, enum snap_engine *ret,
+		  struct err *err);
+/** auto_name() - a name for an automatic snapshot that is free on all @disks */
+int auto_name(struct snap_disk *const *disks, size_t n, char ret[SNAP_NAME_MAX + 1],
+	      struct err *err);
+/** revert_keeping() - @keep: name for the present state; "": it is given up */
+int revert_keeping(struct snap_disk *d, const char *name, const char *keep, struct err *err);
+int undo_revert(struct snap_disk *d, const struct journal *j, struct err *err);
+int delete_files(struct snap_disk *d, const struct journal *j, struct err *err);
+
+/* ---- recover.c */
+
+/** recover_disk() - by the journal of @d, which is locked; @ret is set when there is one */
+int recover_disk(struct snap_disk *d, struct progress *progress, enum snap_recovered *ret,
+		 struct err *err);
+
+/* ---- set.c */
+
+/** set_pending() - Return: 1 when a change of several disks was interrupted, 0 */
+int set_pending(const struct snap_disk *d);
+/** set_recover() - undo it, on all its disks; nothing is locked */
+int set_recover(const char *path, struct progress *progress, enum snap_recovered *ret,
+		struct err *err);
+
+/** json_write(), json_read() - a small file of the folder, whole and durable; *@ret is owned */
+int json_write(struct snap_disk *d, const char *name, json_t *value, struct err *err);
+int json_read(struct snap_disk *d, const char *name, json_t **ret, struct err *err);
 
 /* ---- external.c */
 

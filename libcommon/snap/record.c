@@ -13,12 +13,12 @@
 #include "libcommon/base/outfile.h"
 #include "libcommon/snap/private.h"
 
-enum { FILE_MAX = 16384 };
+enum { FILE_MAX = 1 << 20 };
 
 static const char *const op_names[] = {"create", "revert", "delete", "internal",
 				       "swap",	 "merge",  "commit"};
 
-static int write_json(struct snap_disk *d, const char *name, json_t *value, struct err *err)
+int json_write(struct snap_disk *d, const char *name, json_t *value, struct err *err)
 {
 	CLEANUP_FREE char *path = in_dir(d, name);
 	CLEANUP_FREE char *text = value ? json_dumps(value, JSON_INDENT(1)) : NULL;
@@ -32,7 +32,7 @@ static int write_json(struct snap_disk *d, const char *name, json_t *value, stru
 	return outfile_write(path, text, strlen(text), 0, err);
 }
 
-static int read_json(struct snap_disk *d, const char *name, json_t **ret, struct err *err)
+int json_read(struct snap_disk *d, const char *name, json_t **ret, struct err *err)
 {
 	CLEANUP_FREE char *path = in_dir(d, name);
 	CLEANUP_FREE char *text = NULL;
@@ -68,7 +68,7 @@ int unlink_file(const char *path, struct err *err)
 
 int journal_write(struct snap_disk *d, const struct journal *j, struct err *err)
 {
-	return write_json(d, ".journal.json",
+	return json_write(d, ".journal.json",
 			  json_pack("{s:i, s:s, s:s, s:s, s:I, s:s}", "version", 1, "operation",
 				    op_names[j->op], "name", j->name, "file", j->file, "inode",
 				    (json_int_t)j->inode, "child", j->child),
@@ -107,7 +107,7 @@ int journal_read(struct snap_disk *d, struct journal *ret, struct err *err)
 		return err_nomem(err);
 	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return 0;
-	if (read_json(d, ".journal.json", &o, err) < 0)
+	if (json_read(d, ".journal.json", &o, err) < 0)
 		return -1;
 	*ret = (struct journal){0};
 	if (json_unpack(o, "{s:i, s:s, s:s, s:s, s:I, s?s}", "version", &version, "operation", &op,
@@ -152,7 +152,7 @@ int record_write(struct snap_disk *d, const struct snap_entry *e, struct err *er
 	if (!gmtime_r(&e->created, &tm) ||
 	    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		return err_set(err, ERR_FAILED, "the clock is beyond all dates");
-	return write_json(d, name,
+	return json_write(d, name,
 			  json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "version", 1,
 				    "name", e->name, "engine", snap_engine_name(e->engine), "file",
 				    base ? base + 1 : e->file, "created", when, "parent", e->parent,
@@ -177,7 +177,7 @@ int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, s
 
 	*ret = (struct snap_entry){.engine = SNAP_REFLINK};
 	(void)record_name(name, record);
-	if (read_json(d, record, &o, err) < 0)
+	if (json_read(d, record, &o, err) < 0)
 		return -1;
 	if (json_unpack(o, "{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "version", &version, "name",
 			&own, "engine", &engine, "file", &file, "created", &created, "parent",

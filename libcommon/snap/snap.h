@@ -57,6 +57,8 @@ int snap_name_check(const char *name, struct err *err);
  */
 int snap_open(struct snap_disk **ret, const char *path, bool change, struct err *err);
 void snap_close(struct snap_disk *d); /* NULL is fine */
+/** snap_path() - the disk's file, all links resolved; borrowed */
+const char *snap_path(const struct snap_disk *d);
 
 /** snap_list() - oldest first; *@ret is owned: snap_list_free() */
 int snap_list(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struct err *err);
@@ -101,6 +103,22 @@ int snap_clone(struct snap_disk *d, const char *name, const char *target, bool f
  *  Needs no snap_open(); reads only */
 int snap_check(const char *path, void (*report)(void *ctx, const char *sentence), void *ctx,
 	       unsigned *ret_faults, unsigned *ret_n, struct err *err);
+
+/**
+ * snap_set_open() - as snap_open() for changes, of several disks
+ * *@ret is owned: snap_set_close(). ERR_USAGE when two are the same
+ */
+int snap_set_open(struct snap_disk ***ret, char *const *paths, size_t n, struct err *err);
+void snap_set_close(struct snap_disk **disks, size_t n);
+
+/** snap_set_create() - a snapshot @name of each, of one moment as long as nobody writes meanwhile; all or none: a killed
+ *  one is undone by snap_recover() of any of the disks */
+int snap_set_create(struct snap_disk **disks, size_t n, const char *name, enum snap_engine engine,
+		    struct err *err);
+
+/** snap_set_revert() - all or none, as well; @ret_kept: as for snap_revert(), one name for all */
+int snap_set_revert(struct snap_disk **disks, size_t n, const char *name, bool discard,
+		    char ret_kept[SNAP_NAME_MAX + 1], struct err *err);
 
 enum snap_recovered { SNAP_NOTHING, SNAP_FINISHED, SNAP_UNDONE };
 

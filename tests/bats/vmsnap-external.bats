@@ -294,10 +294,58 @@ keep c"
 	[ "$(ls -d d.*)" = d.qcow2 ]
 }
 
+@test "several disks: a snapshot of all or of none" {
+	chain
+	qemu-img create -q -f qcow2 e.qcow2 4M
+	qemu-io -c "write -q -P 1 0 1M" e.qcow2
+	vmsnap create -e internal e.qcow2 one
+	qemu-img convert -O raw e.qcow2 e.raw
+	run vmsnap create --json d.qcow2 e.qcow2 two
+	assert_success
+	assert_schema vmsnap-create
+	[ "$(json '[.[] | .engine] | join(" ")')" = "external internal" ]
+	cp now.raw two.raw
+	qemu-io -c "write -q -P 8 0 1M" e.qcow2
+	qemu-io -c "write -q -P 8 0 1M" d.qcow2
+	run vmsnap revert --json e.qcow2 d.qcow2 two
+	assert_schema vmsnap-revert
+	vmsnap delete -d e.qcow2 d.qcow2 "$(json .kept)"
+	shows a b c two
+	assert_same_disk e.raw e.qcow2 raw qcow2
+	vmsnap revert --discard-current e.qcow2 d.qcow2 two
+	shows a b c two
+	# The second cannot: the first has none either
+	local before
+	refused 5 vmsnap create d.qcow2 e.qcow2 one
+	refused 4 vmsnap revert d.qcow2 e.qcow2 a
+	refused 4 vmsnap delete -d e.qcow2 d.qcow2 a
+	refused 2 vmsnap create d.qcow2 ./d.qcow2 x
+	truncate -s 1M r.raw
+	before=$(sha256sum d.*qcow2 e.qcow2)
+	refused 9 vmsnap create -e external d.qcow2 r.raw x
+	refused 9 vmsnap create d.qcow2 r.raw x
+	mkfifo in
+	qemu-io e.qcow2 <in >out 2>&1 3>&- &
+	local pid=$!
+	exec 4>in
+	echo "read 0 4k" >&4
+	until grep -q read out; do sleep 0.05; done
+	refused 6 vmsnap create d.qcow2 e.qcow2 x
+	refused 6 vmsnap revert d.qcow2 e.qcow2 two
+	exec 4>&-
+	wait $pid
+	[ "$(sha256sum d.*qcow2 e.qcow2)" = "$before" ]
+	shows a b c two
+	[ -z "$(find . -name '.set.json' -o -name .journal.json)" ]
+	run vmsnap list --json e.qcow2
+	[ "$(json '[.[].name] | join(" ")')" = "one two" ]
+}
+
 @test "killed before each system call that changes something" {
 	local folder
 	folder=$(mktemp -d /dev/shm/vmsnap.XXXXXX)
-	run python3 "$ROOT/tests/vmsnap_steps.py" "$VMKIT_TOOLS/inject.so" "$folder" "$(sanitized && echo 5 || echo 1)" 1
+	run python3 "$ROOT/tests/vmsnap_steps.py" "$VMKIT_TOOLS/inject.so" "$folder" \
+		"$(sanitized && echo 5 || echo 1)" "$(sanitized && echo 11 || echo 3)"
 	rm -rf "$folder"
 	assert_success
 }
