@@ -35,6 +35,7 @@ verbs() { "$1" --help | awk '/^Verbs:/ { on = 1; next } /^$/ { on = 0 } on && /^
 	done
 }
 
+# bats test_tags=release
 @test "each verb: help in 80 columns, unknown options, nothing hidden is shown" {
 	for p in $PROGRAMS; do
 		for v in $(verbs "$p"); do
