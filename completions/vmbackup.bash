@@ -16,7 +16,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --machine --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	restore)
-		options=" --target-format= --option= --compress --force --verify --digest= --threads= --rate-limit= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
+		options=" --target-format= --option= --compress --force --differential --verify --digest= --threads= --rate-limit= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	verify)
 		options=" --quick --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"

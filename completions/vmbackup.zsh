@@ -48,7 +48,7 @@ _vmbackup() {
 			'backup:make a snapshot of a machine'\''s disks'
 			'list:list the snapshots, of one machine or of all, oldest first'
 			'show:show one snapshot\: its disks, sizes and where they came from'
-			'restore:write a disk of a snapshot to an image, a block device or standard output'
+			'restore:write disks of a snapshot to images, a block device or standard output'
 			'verify:check that everything in the repository, or one snapshot, can be restored'
 			'diff:say what changed between two snapshots, or between one and an image'
 			'copy:copy snapshots to another repository'
@@ -161,6 +161,7 @@ _vmbackup() {
 		'(-c --compress)-c[compress the target\: zlib or zstd (default\: the format'\''s own)]' \
 		'(-c --compress)--compress=-[compress the target\: zlib or zstd (default\: the format'\''s own)]::ALGORITHM\[\:LEVEL\]:' \
 		'--force[replace a target that exists]' \
+		'--differential[write into the target that is there, and only what differs; a target that is not there is made]' \
 		'--verify[read the target again and compare it with the backup before it gets its name]' \
 		'--digest=[print the digest of the disk'\''s content]:ALGORITHM: _vmbackup_dynamic digest' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \

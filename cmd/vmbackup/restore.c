@@ -1,16 +1,22 @@
 /* vmbackup restore: a disk of a snapshot as an image of any format, on a block device or on standard output. */
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/outfile.h"
 #include "libcommon/image/copy/engine.h"
+#include "libcommon/image/format.h"
 
 static struct {
 	const char *format, *compress, *digest;
 	struct opt_list options;
-	bool force, verify;
+	bool force, verify, differential;
 	unsigned threads;
 	uint64_t rate_limit;
 } o;
@@ -39,6 +45,11 @@ static const struct opt options[] = {
 	 .type = OPT_FLAG,
 	 .value = &o.force,
 	 .help = "replace a target that exists"},
+	{.name = "differential",
+	 .type = OPT_FLAG,
+	 .value = &o.differential,
+	 .help = "write into the target that is there, and only what differs; a target that is not "
+		 "there is made"},
 	{.name = "verify",
 	 .type = OPT_FLAG,
 	 .value = &o.verify,
@@ -67,6 +78,8 @@ static const struct opt options[] = {
 static const char *const examples[] = {
 	"vmbackup -r /backup/vms restore web@latest web.qcow2",
 	"vmbackup -r /backup/vms restore web@2026-11-23:vda /dev/vg/web --force --verify",
+	"vmbackup -r /backup/vms restore --differential web:vda /dev/vg/web",
+	"vmbackup -r /backup/vms restore -O qcow2 web@latest /var/lib/libvirt/images/",
 	"vmbackup -r /backup/vms restore web - | ssh host 'cat > web.raw'",
 	NULL,
 };
@@ -121,51 +134,209 @@ static int parse_compress(struct bulk_params *p, struct err *err)
 	return 0;
 }
 
-static int say(struct cli *cli, const struct snapshot *s, const char *disk, const char *target,
-	       const struct copy_stats *st, struct err *err)
+/* What became of one disk. */
+struct restored {
+	const char *disk, *target;
+	uint64_t size, data_bytes, written_bytes, target_bytes;
+	char digest[129];
+};
+
+static json_t *restored_json(const struct snapshot *s, const struct restored *r)
 {
-	bool to_stdout = strcmp(target, "-") == 0;
-	char id[9];
+	char name[80], id[9];
 
-	if (cli->json) {
-		CLEANUP_FREE char *name = NULL;
+	(void)snprintf(name, sizeof(name), "%s@%s", s->vm, snapshot_short_id(&s->id, id));
+	return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "snapshot", name, "disk",
+			 r->disk, "target", cli_json_string(r->target), "virtual_size",
+			 (json_int_t)r->size, "data_bytes", (json_int_t)r->data_bytes,
+			 "written_bytes", (json_int_t)r->written_bytes, "target_bytes",
+			 (json_int_t)r->target_bytes, "digest_algorithm",
+			 o.digest ? json_string(o.digest) : json_null(), "digest",
+			 o.digest ? json_string(r->digest) : json_null());
+}
 
-		if (asprintf(&name, "%s@%s", s->vm, snapshot_short_id(&s->id, id)) < 0)
-			return err_nomem(err);
-		return cli_print_json(
-			cli,
-			json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:o, s:o}", "snapshot", name,
-				  "disk", disk, "target", cli_json_string(target), "virtual_size",
-				  (json_int_t)st->virtual_size, "data_bytes",
-				  (json_int_t)st->data_bytes, "target_bytes",
-				  (json_int_t)st->target_bytes, "digest_algorithm",
-				  o.digest ? json_string(o.digest) : json_null(), "digest",
-				  o.digest ? json_string(st->digest) : json_null()),
-			err);
-	}
+static void say(const struct restored *r)
+{
 	if (o.digest)
-		(void)fprintf(to_stdout ? stderr : stdout, "%s  %s\n", st->digest, target);
+		(void)fprintf(strcmp(r->target, "-") == 0 ? stderr : stdout, "%s  %s\n", r->digest,
+			      r->target);
+}
+
+static int open_target(struct image **ret, const char *target, uint64_t size, struct err *err)
+{
+	const struct image_format *format = o.format ? NULL : image_format_of_suffix(target);
+	struct image_open_opts opts = {
+		.format = o.format ? o.format
+			  : format ? format->name
+				   : "raw",
+		.flags = IMAGE_RDWR,
+	};
+
+	if (image_open(ret, target, &opts, err) < 0)
+		return -1;
+	if (image_size(*ret) == size || ((*ret)->file && (*ret)->file->is_blockdev))
+		return 0;
+	if (image_resize(*ret, size, err) == 0)
+		return 0;
+	image_close(*ret);
+	return err_object(err, target);
+}
+
+/* The image that is there gets what differs. */
+static int restore_in_place(struct cli *cli, struct repo *repo, const struct snapshot *s,
+			    struct image *img, struct restored *r, struct err *err)
+{
+	struct image *target;
+	struct compare_result cmp;
+	int rc;
+
+	if (open_target(&target, r->target, r->size, err) < 0)
+		return -1;
+	rc = repo_restore_differential(repo, s, r->disk, target, o.threads, &cli->progress,
+				       &r->written_bytes, err);
+	if (rc == 0 && o.verify) {
+		rc = image_compare(img, target, o.threads, false, false, &cli->progress, &cmp, err);
+		if (rc == 0 && !cmp.equal)
+			rc = err_set(err, ERR_CORRUPT,
+				     "does not hold what was written at offset "
+				     "%" PRIu64,
+				     cmp.first_difference);
+	}
+	if (rc == 0 && o.digest)
+		rc = image_digest(img, o.digest, o.threads, &cli->progress, r->digest, err);
+	if (target->file)
+		r->target_bytes = bfile_allocated(target->file);
+	image_close(target);
+	return rc < 0 ? err_object(err, r->target) : 0;
+}
+
+static int restore_new(struct image *img, const struct copy_opts *opts, struct restored *r,
+		       struct err *err)
+{
+	struct copy_stats st;
+
+	if (image_copy(img, r->target, opts, &st, err) < 0)
+		return -1;
+	r->written_bytes = st.data_bytes;
+	r->target_bytes = st.target_bytes;
+	(void)snprintf(r->digest, sizeof(r->digest), "%s", st.digest);
 	return 0;
 }
 
-static int restore(struct cli *cli, struct repo *repo, const struct snapshot *s, const char *disk,
-		   const char *target, const struct copy_opts *opts, struct err *err)
+static int restore_disk(struct cli *cli, struct repo *repo, const struct snapshot *s,
+			const struct snapshot_disk *d, const char *target,
+			const struct copy_opts *opts, json_t *list, struct err *err)
 {
-	struct copy_stats stats;
+	struct restored r = {
+		.disk = d->name, .target = target, .size = d->size, .data_bytes = d->data_bytes};
 	struct image *img;
 	int rc;
 
-	if (repo_open_disk(repo, s, disk, &img, err) < 0)
+	if (repo_open_disk(repo, s, d->name, &img, err) < 0)
 		return -1;
-	rc = image_copy(img, target, opts, &stats, err);
+	if (o.differential && access(target, F_OK) == 0)
+		rc = restore_in_place(cli, repo, s, img, &r, err);
+	else
+		rc = restore_new(img, opts, &r, err);
 	image_close(img);
 	if (rc < 0)
 		return -1;
-	return say(cli, s, disk ? disk : s->disks[0].name, target, &stats, err);
+	if (!cli->json)
+		say(&r);
+	return json_array_append_new(list, restored_json(s, &r)) < 0 ? err_nomem(err) : 0;
+}
+
+static int find_disk(const struct snapshot *s, const char *name, const struct snapshot_disk **ret,
+		     struct err *err)
+{
+	for (size_t i = 0; i < s->n_disks; i++)
+		if (name ? strcmp(name, s->disks[i].name) == 0 : s->n_disks == 1) {
+			*ret = &s->disks[i];
+			return 0;
+		}
+	if (name)
+		return err_set(err, ERR_NOT_FOUND, "the snapshot has no disk %s", name);
+	err_set(err, ERR_USAGE, "the snapshot has %zu disks", s->n_disks);
+	return err_hint(err, "say which one, NAME@WHEN:DISK, or name a folder for all of them");
+}
+
+static bool is_folder(const char *target)
+{
+	size_t len = strlen(target);
+	struct stat st;
+
+	return (len && target[len - 1] == '/') || (stat(target, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+static int write_machine(const struct snapshot *s, const char *folder, struct err *err)
+{
+	CLEANUP_FREE char *path = NULL;
+
+	if (!s->machine)
+		return 0;
+	if (asprintf(&path, "%s/machine.%s", folder, *s->machine == '<' ? "xml" : "txt") < 0) {
+		path = NULL;
+		return err_nomem(err);
+	}
+	return outfile_write(path, s->machine, strlen(s->machine),
+			     o.force || o.differential ? OUTFILE_FORCE : 0, err);
+}
+
+/* Each disk as DISK.SUFFIX, and what describes the machine. */
+static int restore_folder(struct cli *cli, struct repo *repo, const struct snapshot *s,
+			  const char *only, const char *folder, struct copy_opts *opts,
+			  json_t *list, struct err *err)
+{
+	const char *suffix = "raw";
+	const struct image_format *format;
+	int rc = 0;
+
+	if (o.format) {
+		if (image_format_find(&format, o.format, err) < 0)
+			return -1;
+		suffix = format->suffixes && *format->suffixes ? *format->suffixes : format->name;
+	}
+	if (mkdir(folder, 0777) < 0 && errno != EEXIST)
+		return err_object(err, folder), err_sys(err, "cannot make the folder");
+	for (size_t i = 0; rc == 0 && i < s->n_disks; i++) {
+		CLEANUP_FREE char *path = NULL;
+
+		if (only && strcmp(only, s->disks[i].name) != 0)
+			continue;
+		if (asprintf(&path, "%s/%s.%s", folder, s->disks[i].name, suffix) < 0) {
+			path = NULL;
+			return err_nomem(err);
+		}
+		rc = restore_disk(cli, repo, s, &s->disks[i], path, opts, list, err);
+	}
+	return rc == 0 && !only ? write_machine(s, folder, err) : rc;
+}
+
+static int restore(struct cli *cli, struct repo *repo, const struct snapshot *s, const char *disk,
+		   const char *target, struct copy_opts *opts, struct err *err)
+{
+	json_t *list = json_array();
+	const struct snapshot_disk *d = NULL;
+	int rc = list ? 0 : err_nomem(err);
+
+	if (rc == 0 && (disk || !is_folder(target)))
+		rc = find_disk(s, disk, &d, err);
+	if (rc == 0 && is_folder(target))
+		rc = restore_folder(cli, repo, s, disk, target, opts, list, err);
+	else if (rc == 0)
+		rc = restore_disk(cli, repo, s, d, target, opts, list, err);
+	if (rc == 0 && cli->json) {
+		json_t *out = is_folder(target) ? json_incref(list)
+						: json_incref(json_array_get(list, 0));
+
+		rc = cli_print_json(cli, out, err);
+	}
+	json_decref(list);
+	return rc;
 }
 
 static int find_and_restore(struct cli *cli, const char *spec, const char *target,
-			    const struct copy_opts *opts, struct err *err)
+			    struct copy_opts *opts, struct err *err)
 {
 	CLEANUP_FREE char *disk = NULL;
 	struct snapshot *s;
@@ -181,6 +352,19 @@ static int find_and_restore(struct cli *cli, const char *spec, const char *targe
 	}
 	repo_close(repo);
 	return rc;
+}
+
+/* What has no meaning for a target that is there already. */
+static int check_differential(const char *target, struct err *err)
+{
+	if (!o.differential)
+		return 0;
+	if (strcmp(target, "-") == 0)
+		return err_set(err, ERR_USAGE, "standard output holds nothing that could differ");
+	if (o.compress || o.options.count)
+		return err_set(err, ERR_USAGE,
+			       "--differential keeps the target as it was made: no -c, no -o");
+	return 0;
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -207,6 +391,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 			rc = cli_refuse_terminal(err);
 	}
 	if (rc == 0)
+		rc = check_differential(argv[1], err);
+	if (rc == 0)
 		rc = parse_options(&values, &text, err);
 	if (rc == 0)
 		rc = parse_compress(&opts.params, err);
@@ -223,16 +409,23 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_restore = {
 	.name = "restore",
-	.usage = "[OPTIONS] NAME@WHEN[:DISK] TARGET|-",
-	.summary = "write a disk of a snapshot to an image, a block device or standard output",
-	.details = "WHEN is \"latest\" (also when it is left out), at least four digits of a "
-		   "snapshot's id, or a date or "
-		   "time: the newest snapshot not after it. DISK is needed when the snapshot has "
-		   "several. The target "
-		   "appears under its name only when it is whole.",
+	.usage = "[OPTIONS] NAME@WHEN[:DISK] TARGET|FOLDER|-",
+	.summary = "write disks of a snapshot to images, a block device or standard output",
+	.details =
+		"WHEN is \"latest\" (also when it is left out), at least four digits of a "
+		"snapshot's id, or a date or "
+		"time: the newest snapshot not after it. DISK is needed when the snapshot has "
+		"several, unless the target is a folder (one that is there, or a name that ends "
+		"with /): then each is DISK.SUFFIX in it, raw without -O, and the machine's "
+		"description machine.xml. A target "
+		"appears under its name only when it is whole.\n\n"
+		"With --differential the target is changed in place: it is read, and what differs "
+		"from the backup is written. A run that was stopped leaves a mixture; the next "
+		"one makes it right. An image that another process uses is refused.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 4 no such snapshot or disk, 5 the target exists, 8 the backup is "
+	.statuses = "0 done, 4 no such snapshot or disk, 5 the target exists, 6 it is in use, 8 "
+		    "the backup is "
 		    "damaged, 12 wrong "
 		    "passphrase, 13 no space",
 	.min_args = 2,

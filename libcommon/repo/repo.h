@@ -226,6 +226,17 @@ struct repo_copy_result {
 int repo_copy(struct repo *from, struct repo *to, const struct repo_copy_opts *opts,
 	      struct repo_copy_result *ret, struct err *err);
 
+/**
+ * repo_restore_differential() - make @target, which is open for writing, hold the disk: only what differs is fetched and
+ * written, in place
+ * @disk: NULL: the only one; @threads: 0: all; *@ret_written: bytes that were, on failure too
+ * Return: 0, all durable; -1: ERR_NO_SPACE when the target is smaller than the disk, ERR_CORRUPT, ... What lies behind
+ * the disk's end is left alone.
+ */
+int repo_restore_differential(struct repo *repo, const struct snapshot *snap, const char *disk,
+			      struct image *target, unsigned threads, struct progress *progress,
+			      uint64_t *ret_written, struct err *err);
+
 /** repo_register() - make image_open() understand "repo:URL@..." names: "repo:PATH#VM@WHEN:DISK" */
 void repo_register(const struct repo_key_source *key);
 
