@@ -65,7 +65,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototype
 	-Wcast-qual -Wwrite-strings -fno-common
 # Where bytes from outside are parsed, no conversion is silent. The exceptions keep -Wconversion without signs;
 # so do sanitizer builds, where gcc 12 warns of its own casts.
-CONVERSION := libcommon/image/% libcommon/repo/% libcommon/package/% libcommon/guest/%
+CONVERSION := libcommon/image/% libcommon/repo/% libcommon/package/% libcommon/guest/% libcommon/runner/%
 CONVERSION_UNSIGNED := libcommon/image/format/qcow2/bulk.c
 conversion = $(if $(filter $(CONVERSION),$<),-Wconversion) \
 	$(if $(SAN)$(filter $(CONVERSION_UNSIGNED),$<),-Wno-sign-conversion)

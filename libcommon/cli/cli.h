@@ -98,6 +98,7 @@ struct program {
 	const char *name;
 	const char *summary;
 	const struct verb *const *verbs; /* NULL-terminated */
+	const struct verb *main_verb;	 /* one of verbs, whose name may be left out; NULL: none */
 	const struct opt
 		*options; /* for every verb, and before the verb too: -r REPO; may be NULL */
 	void (*complete)(enum complete_kind kind, const char *prefix,

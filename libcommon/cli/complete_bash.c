@@ -129,11 +129,12 @@ static const char body[] =
 	"	for ((i = 1; i < ${#w[@]} - 1; i++)); do\n"
 	"		case ${w[i]} in\n";
 
+static const char body_loop_end[] = "		-*) ;;\n"
+				    "		*) [[ -z $verb ]] && verb=${w[i]} ;;\n"
+				    "		esac\n"
+				    "	done\n";
+
 static const char body_end[] =
-	"		-*) ;;\n"
-	"		*) [[ -z $verb ]] && verb=${w[i]} ;;\n"
-	"		esac\n"
-	"	done\n"
 	"	if [[ $cur == --*=* ]] && @_value \"$verb:${cur%%=*}=\"; then\n"
 	"		cur=${cur#*=}\n"
 	"	elif ((${#w[@]} > 2)) && @_value \"$verb:${w[${#w[@]}-2]}\"; then\n"
@@ -167,6 +168,9 @@ void complete_bash(const struct program *p, FILE *out)
 	tables(out, p);
 	(void)fprintf(out, "\n_%s()\n{\n%s", p->name, body);
 	program_options(out, p);
+	(void)fputs(body_loop_end, out);
+	if (p->main_verb) /* its name may be left out */
+		(void)fprintf(out, "\t[[ ${w[1]} == -* ]] && verb=%s\n", p->main_verb->name);
 	for (const char *s = body_end; *s; s++) {
 		if (s[0] == '@' && s[1] == '_')
 			(void)fprintf(out, "_%s", p->name);

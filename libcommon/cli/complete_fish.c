@@ -93,7 +93,12 @@ static void verb(FILE *out, const struct program *p, const struct verb *v)
 	struct common c = {0};
 	char condition[128];
 
-	(void)snprintf(condition, sizeof(condition), "__fish_seen_subcommand_from %s", v->name);
+	/* The main verb's name may be left out: its options hold whenever no other verb is there */
+	if (v == p->main_verb)
+		(void)snprintf(condition, sizeof(condition), "__%s_is_main", p->name);
+	else
+		(void)snprintf(condition, sizeof(condition), "__fish_seen_subcommand_from %s",
+			       v->name);
 	options(out, p, condition, v->options);
 	options(out, p, condition, common_options(&c, v->json, v->progress));
 	(void)fprintf(out, "complete -c %s -n '%s'", p->name, condition);
@@ -107,11 +112,22 @@ static void verb(FILE *out, const struct program *p, const struct verb *v)
 	}
 }
 
+static void is_main(FILE *out, const struct program *p)
+{
+	(void)fprintf(out, "function __%s_is_main\n\tnot __fish_seen_subcommand_from --", p->name);
+	for (size_t i = 0; p->verbs[i]; i++)
+		if (!p->verbs[i]->hidden && p->verbs[i] != p->main_verb)
+			(void)fprintf(out, " %s", p->verbs[i]->name);
+	(void)fputs("\nend\n\n", out);
+}
+
 void complete_fish(const struct program *p, FILE *out)
 {
 	(void)fprintf(out, "# fish completion for %s, made by \"%s __completion fish\"\n\n",
 		      p->name, p->name);
 	dynamic(out, p);
+	if (p->main_verb)
+		is_main(out, p);
 	(void)fprintf(out, "complete -c %s -n __fish_use_subcommand -f\n", p->name);
 	for (size_t i = 0; p->verbs[i]; i++) {
 		if (p->verbs[i]->hidden)

@@ -134,8 +134,14 @@ void complete_zsh(const struct program *p, FILE *out)
 	dynamic(out, p);
 	(void)fprintf(out,
 		      "_%s() {\n\tlocal curcontext=\"$curcontext\" state\n\tlocal -a line verbs\n"
-		      "\ttypeset -A opt_args\n\t_arguments -C -S",
+		      "\ttypeset -A opt_args\n",
 		      p->name);
+	if (p->main_verb) /* its name may be left out */
+		(void)fprintf(out,
+			      "\tif [[ $words[2] == -* ]]; then\n\t\twords=($words[1] %s "
+			      "\"${(@)words[2,-1]}\")\n\t\t((CURRENT++))\n\tfi\n",
+			      p->main_verb->name);
+	(void)fputs("\t_arguments -C -S", out);
 	specifications(out, p, p->options);
 	specifications(out, p, common_options(&c, false, false));
 	(void)fputs(" \\\n\t\t'1:verb:->verb' \\\n\t\t'*::argument:->arguments'\n\tcase $state "

@@ -238,7 +238,10 @@ void help_verb(const struct program *p, const struct verb *v, FILE *out)
 
 void help_usage(const struct program *p, FILE *out)
 {
-	(void)fprintf(out, "Usage: %s VERB [OPTIONS] ARGUMENTS\n\nVerbs:\n", p->name);
+	(void)fprintf(out, "Usage: %s VERB [OPTIONS] ARGUMENTS\n", p->name);
+	if (p->main_verb)
+		(void)fprintf(out, "       %s %s\n", p->name, p->main_verb->usage);
+	(void)fputs("\nVerbs:\n", out);
 	for (size_t i = 0; p->verbs[i]; i++) {
 		if (p->verbs[i]->hidden)
 			continue;

@@ -247,6 +247,11 @@ static bool needs_config(const struct program *p, const struct verb *v)
 	return opt_has_env(&set);
 }
 
+static bool is_question(const char *arg)
+{
+	return !strcmp(arg, "--help") || !strcmp(arg, "-h") || !strcmp(arg, "--version");
+}
+
 int cli_main(const struct program *p, int argc, char **argv)
 {
 	struct err err = ERR_INIT, config_err = ERR_INIT;
@@ -264,9 +269,16 @@ int cli_main(const struct program *p, int argc, char **argv)
 
 	for (int i = 1; !v && i < argc; i++)
 		v = find_verb(p, argv[i]); /* only to know whether files must be read */
+	/* "vmrun --kernel K": no verb, and not a question to the program as a whole */
+	bool implied = p->main_verb && !v && argv[1][0] == '-' && !is_question(argv[1]);
+
+	if (implied)
+		v = p->main_verb;
 	if (needs_config(p, v))
 		(void)config_load(p->name, &config_err); /* told after --help had its turn */
 	opt_defaults(&(struct opt_set){{p->options}});
+	if (implied)
+		return parse_and_run(p, v, &c, argc - 1, argv + 1, &config_err);
 	if (opt_parse(&set, argc - 1, argv + 1, true, NULL, &n, &used, &err) < 0)
 		return finish_usage(p, NULL, &err);
 	argc -= 1 + used;

@@ -1,0 +1,66 @@
+/* vmrun: machines on KVM. The table of verbs; each is a file of its own. */
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <string.h>
+
+#include "cmd/vmrun/vmrun.h"
+#include "libcommon/image/format.h"
+#include "libcommon/image/protocol/nbd.h"
+#include "libcommon/package/package.h"
+
+static const struct verb *const verbs[] = {&verb_run, NULL};
+
+static void complete(enum complete_kind kind, const char *prefix, FILE *out)
+{
+	for (size_t i = 0; kind == COMPLETE_FORMAT && image_formats[i]; i++)
+		if (!strncmp(image_formats[i]->name, prefix, strlen(prefix)))
+			(void)fprintf(out, "%s\n", image_formats[i]->name);
+}
+
+static void versions(FILE *out)
+{
+	(void)fprintf(out, "jansson %s\n", jansson_version_str());
+	(void)fprintf(out, "%s\n", OpenSSL_version(OPENSSL_VERSION));
+}
+
+static void man(FILE *out)
+{
+	(void)fputs(
+		".SH THE MACHINE\n"
+		"1 to 16 vCPUs of the host's kind, the interrupt chips and timer of a PC (by KVM), "
+		"a serial console\n"
+		"(ttyS0), ACPI with reset and power off, a clock in UTC, pvpanic, a random number "
+		"generator and\n"
+		"disks as virtio 1.x devices on PCI with MSI-X.\n"
+		"Any Linux kernel for x86-64 with these drivers does; those of Debian have "
+		"virtio_pci and virtio_blk "
+		"as modules,\nwhich the initial RAM disk must load.\n"
+		".SH LIMITS\n"
+		"There is no network, no firmware and no saved state in this version; a machine is "
+		"started from a\n"
+		"kernel file, not from its disk's boot loader.\n"
+		".SH FILES\n"
+		".TP\n.I /dev/kvm\n"
+		"Must be there, and open for the caller: on most systems the group kvm has it.\n"
+		".TP\n.I $TMPDIR\n"
+		"What guests write to ephemeral disks lies in nameless files there (default: "
+		"/var/tmp).\n",
+		out);
+}
+
+static const struct program program = {
+	.name = "vmrun",
+	.summary = "machines on KVM: start a Linux kernel with disks of any format",
+	.verbs = verbs,
+	.main_verb = &verb_run,
+	.complete = complete,
+	.versions = versions,
+	.man = man,
+};
+
+int main(int argc, char **argv)
+{
+	package_register();
+	nbd_register();
+	return cli_main(&program, argc, argv);
+}

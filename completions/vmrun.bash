@@ -1,0 +1,70 @@
+# bash completion for vmrun, made by "vmrun __completion bash"
+
+_vmrun_verb() # sets options and kind of arguments for a verb
+{
+	case $1 in
+	run)
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only --allow-backing= --timeout= --quiet --verbose --help --version"
+		kind=none ;;
+	'')
+		options=" --quiet --verbose --help --version"
+		words=" run" ;;
+	esac
+}
+
+_vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has no value there
+{
+	case $1 in
+	run:--kernel|run:--kernel=|run:-k) kind=file ;;
+	run:--initrd|run:--initrd=|run:-i) kind=file ;;
+	run:--append|run:--append=|run:-a) kind=none ;;
+	run:--memory|run:--memory=|run:-m) kind=none ;;
+	run:--cpus|run:--cpus=|run:-c) kind=none ;;
+	run:--disk|run:--disk=|run:-d) kind=file ;;
+	run:--format|run:--format=|run:-f) kind=format ;;
+	run:--allow-backing|run:--allow-backing=) kind=dir ;;
+	run:--timeout|run:--timeout=|run:-t) kind=none ;;
+	*) return 1 ;;
+	esac
+}
+
+_vmrun()
+{
+	local line=${COMP_LINE:0:COMP_POINT} verb= options= words= kind= cur i
+	local -a w environment=()
+	read -ra w <<<"$line"
+	[[ $line == *[[:blank:]] ]] && w+=("")
+	cur=${w[${#w[@]}-1]}
+	COMPREPLY=()
+	for ((i = 1; i < ${#w[@]} - 1; i++)); do
+		case ${w[i]} in
+		-*) ;;
+		*) [[ -z $verb ]] && verb=${w[i]} ;;
+		esac
+	done
+	[[ ${w[1]} == -* ]] && verb=run
+	if [[ $cur == --*=* ]] && _vmrun_value "$verb:${cur%%=*}="; then
+		cur=${cur#*=}
+	elif ((${#w[@]} > 2)) && _vmrun_value "$verb:${w[${#w[@]}-2]}"; then
+		:
+	else
+		_vmrun_verb "$verb"
+		[[ $cur == -* ]] && words=$options kind=
+	fi
+	case $kind in
+	file) compopt -o default; return ;;
+	dir) compopt -o dirnames; return ;;
+	none) return ;;
+	esac
+	if [[ -n $words ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	elif [[ -n $kind ]]; then
+		mapfile -t COMPREPLY < <(env "${environment[@]}" "${w[0]/#\~/$HOME}" __complete "$kind" "$cur" 2>/dev/null)
+	fi
+	local head=${cur%"${cur##*[=:@]}"}
+	[[ -n $head ]] && COMPREPLY=("${COMPREPLY[@]#"$head"}")
+	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == --*= ]] && compopt -o nospace
+	return 0
+}
+
+complete -F _vmrun vmrun

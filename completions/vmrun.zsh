@@ -1,0 +1,75 @@
+#compdef vmrun
+# zsh completion for vmrun, made by "vmrun __completion zsh"
+
+_vmrun_dynamic() {
+	local -a found settings
+	local i
+	local -a line=(${(Q)${(z)BUFFER}})
+	for ((i = 2; i <= $#line; i++)); do
+		case $line[i] in
+		esac
+	done
+	found=(${(f)"$(env $settings vmrun __complete $1 "$PREFIX" 2>/dev/null)"})
+	compadd -- $found
+}
+
+_vmrun() {
+	local curcontext="$curcontext" state
+	local -a line verbs
+	typeset -A opt_args
+	if [[ $words[2] == -* ]]; then
+		words=($words[1] run "${(@)words[2,-1]}")
+		((CURRENT++))
+	fi
+	_arguments -C -S \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'1:verb:->verb' \
+		'*::argument:->arguments'
+	case $state in
+	(verb)
+		verbs=(
+			'run:start a Linux kernel in a machine of its own; "run" may be left out'
+		)
+		_describe verb verbs
+		return ;;
+	esac
+	case $line[1] in
+	(run)
+		_arguments -s -S \
+		'(-k --kernel)-k+[the kernel, a bzImage for x86-64]:FILE:_files' \
+		'(-k --kernel)--kernel=[the kernel, a bzImage for x86-64]:FILE:_files' \
+		'(-i --initrd)-i+[its initial RAM disk]:FILE:_files' \
+		'(-i --initrd)--initrd=[its initial RAM disk]:FILE:_files' \
+		'(-a --append)-a+[its command line, behind console=ttyS0 panic=-1]:TEXT:' \
+		'(-a --append)--append=[its command line, behind console=ttyS0 panic=-1]:TEXT:' \
+		'(-m --memory)-m+[of the guest (default\: 256M); taken from the host as it is used]:SIZE:' \
+		'(-m --memory)--memory=[of the guest (default\: 256M); taken from the host as it is used]:SIZE:' \
+		'(-c --cpus)-c+[vCPUs, 1 to 16 (default\: 1)]:N:' \
+		'(-c --cpus)--cpus=[vCPUs, 1 to 16 (default\: 1)]:N:' \
+		'*-d+[a disk of any format, the first is vda; may be given again]:IMAGE:_files' \
+		'*--disk=[a disk of any format, the first is vda; may be given again]:IMAGE:_files' \
+		'(-f --format)-f+[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
+		'(-f --format)--format=[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
+		'(-e --ephemeral)-e[what the guest writes to its disks is thrown away; the images are only read]' \
+		'(-e --ephemeral)--ephemeral[what the guest writes to its disks is thrown away; the images are only read]' \
+		'--read-only[the guest cannot write to its disks]' \
+		'*--allow-backing=[backing files may lie below DIR too]:DIR:_files -/' \
+		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never)]:TIME:' \
+		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	esac
+}
+
+_vmrun "$@"

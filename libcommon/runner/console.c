@@ -1,0 +1,75 @@
+/* The serial console's two ends here: a descriptor to write to, one to read from. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/runner/machine_private.h"
+
+static void output_failed(struct machine *m)
+{
+	struct err err = ERR_INIT;
+
+	err_sys(&err, "cannot write what the guest says");
+	machine_ends(m, MACHINE_FAILED, &err);
+}
+
+/* A byte at a time, as the guest gives them: an exit costs more than the write. A full pipe makes the vCPU wait, until it
+ * is kicked. */
+static void put_byte(void *ctx, uint8_t byte)
+{
+	struct machine *m = ctx;
+
+	while (!atomic_load(&m->ended)) {
+		struct pollfd p = {.fd = m->opts->output, .events = POLLOUT};
+
+		if (write(m->opts->output, &byte, 1) == 1)
+			return;
+		if (errno == EAGAIN) /* someone made our descriptor non-blocking */
+			(void)poll(&p, 1, 100);
+		else if (errno != EINTR)
+			output_failed(m);
+	}
+}
+
+static void has_room(void *ctx)
+{
+	machine_wake(ctx);
+}
+
+void console_attach(struct machine *m)
+{
+	const struct bus_range r = {SERIAL_PORT,  SERIAL_PORTS, serial_read,
+				    serial_write, &m->serial,	true};
+
+	serial_init(&m->serial, &m->kvm.irq);
+	m->serial.output = put_byte;
+	m->serial.room = has_room;
+	m->serial.ctx = m;
+	(void)bus_add(&m->ports, &r);
+}
+
+bool console_wants_input(struct machine *m)
+{
+	return serial_room(&m->serial) > 0;
+}
+
+bool console_forward(struct machine *m)
+{
+	uint8_t buf[SERIAL_FIFO];
+	size_t room = serial_room(&m->serial);
+	const uint8_t *escape = NULL;
+	ssize_t n;
+
+	if (!room)
+		return true;
+	n = read(m->opts->input, buf, room);
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN;
+	if (m->opts->escape >= 0)
+		escape = memchr(buf, m->opts->escape, (size_t)n);
+	(void)serial_input(&m->serial, buf, escape ? (size_t)(escape - buf) : (size_t)n);
+	if (escape)
+		machine_ends(m, MACHINE_ESCAPED, NULL);
+	return n > 0;
+}

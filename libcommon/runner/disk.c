@@ -1,0 +1,238 @@
+/* Disks of guests: see disk.h. The ephemeral layer is a nameless sparse file of the disk's own offsets and one bit a block
+ * of 4 KiB that says whether the file or the image has it. */
+#include "libcommon/runner/disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/base/checked.h"
+#include "libcommon/base/io.h"
+#include "libcommon/image/image.h"
+
+enum { BLOCK = 4096, WORD_BITS = 64 };
+
+struct disk {
+	struct image *img;
+	enum disk_mode mode;
+	uint64_t size;
+	/* DISK_EPHEMERAL: the lock is held for writing while bits or blocks change */
+	pthread_rwlock_t lock;
+	int fd;
+	uint64_t *ours; /* bitmap */
+};
+
+int disk_open(struct disk **ret, struct image *img, enum disk_mode mode, struct err *err)
+{
+	struct disk *d = calloc(1, sizeof(*d));
+	size_t words;
+
+	if (!d)
+		return err_nomem(err);
+	d->img = img;
+	d->mode = mode;
+	d->fd = -1;
+	d->size = round_down(image_size(img), 512);
+	(void)pthread_rwlock_init(&d->lock, NULL);
+	if (mode == DISK_EPHEMERAL) {
+		words = (size_t)div_up(d->size, (uint64_t)BLOCK * WORD_BITS);
+		d->ours = calloc(words + 1, sizeof(*d->ours));
+		if (!d->ours) {
+			disk_close(d);
+			return err_nomem(err);
+		}
+		if (io_nameless(&d->fd, err) < 0) {
+			disk_close(d);
+			return -1;
+		}
+	}
+	*ret = d;
+	return 0;
+}
+
+void disk_close(struct disk *d)
+{
+	if (!d)
+		return;
+	if (d->fd >= 0)
+		(void)close(d->fd); /* thrown away: its errors are nobody's */
+	(void)pthread_rwlock_destroy(&d->lock);
+	free(d->ours);
+	free(d);
+}
+
+uint64_t disk_size(const struct disk *d)
+{
+	return d->size;
+}
+
+bool disk_read_only(const struct disk *d)
+{
+	return d->mode == DISK_READ_ONLY;
+}
+
+const char *disk_name(const struct disk *d)
+{
+	return image_name(d->img);
+}
+
+static int check_range(const struct disk *d, bool write, uint64_t off, uint64_t len,
+		       struct err *err)
+{
+	if (!range_inside(off, len, d->size))
+		return err_set(err, ERR_USAGE, "beyond the end of the disk");
+	if (write && d->mode == DISK_READ_ONLY)
+		return err_set(err, ERR_DENIED, "the disk is read-only");
+	return 0;
+}
+
+static bool is_ours(const struct disk *d, uint64_t block)
+{
+	return d->ours[block / WORD_BITS] >> block % WORD_BITS & 1;
+}
+
+static void set_ours(struct disk *d, uint64_t off, uint64_t len)
+{
+	for (uint64_t b = off / BLOCK; b < div_up(off + len, BLOCK); b++)
+		d->ours[b / WORD_BITS] |= UINT64_C(1) << b % WORD_BITS;
+}
+
+/* How far from @off on the same side has the bytes */
+static uint64_t run(const struct disk *d, uint64_t off, uint64_t len)
+{
+	uint64_t end = round_down(off, BLOCK) + BLOCK;
+
+	while (end < off + len && is_ours(d, end / BLOCK) == is_ours(d, off / BLOCK))
+		end += BLOCK;
+	return min_u64(end - off, len);
+}
+
+/* The file may end before what was zeroed */
+static int read_ours(const struct disk *d, uint8_t *buf, uint64_t off, size_t len, struct err *err)
+{
+	ssize_t n = io_pread_upto(d->fd, buf, len, off, err);
+
+	if (n < 0)
+		return -1;
+	memset(buf + n, 0, len - (size_t)n);
+	return 0;
+}
+
+/* With the lock held */
+static int layered_read(const struct disk *d, uint8_t *buf, uint64_t off, size_t len,
+			struct err *err)
+{
+	while (len) {
+		size_t n = (size_t)run(d, off, len);
+
+		if (is_ours(d, off / BLOCK) ? read_ours(d, buf, off, n, err)
+					    : image_read(d->img, buf, off, n, err))
+			return -1;
+		buf += n;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* The block that holds @off becomes ours with the bytes it has; with the lock held */
+static int adopt(struct disk *d, uint64_t off, struct err *err)
+{
+	uint64_t start = round_down(off, BLOCK);
+	size_t n = (size_t)min_u64(BLOCK, d->size - start);
+	uint8_t block[BLOCK];
+
+	if (is_ours(d, start / BLOCK))
+		return 0;
+	if (image_read(d->img, block, start, n, err) || io_pwrite(d->fd, block, n, start, err))
+		return -1;
+	set_ours(d, start, n);
+	return 0;
+}
+
+/* Both ends of a range whose ends lie inside of blocks */
+static int adopt_ends(struct disk *d, uint64_t off, uint64_t len, struct err *err)
+{
+	if (off % BLOCK && adopt(d, off, err))
+		return -1;
+	return (off + len) % BLOCK && off + len < d->size ? adopt(d, off + len, err) : 0;
+}
+
+static int layered_write(struct disk *d, const void *buf, uint64_t off, size_t len, struct err *err)
+{
+	int rc;
+
+	(void)pthread_rwlock_wrlock(&d->lock);
+	rc = adopt_ends(d, off, len, err);
+	if (rc == 0)
+		rc = io_pwrite(d->fd, buf, len, off, err);
+	if (rc == 0)
+		set_ours(d, off, len);
+	(void)pthread_rwlock_unlock(&d->lock);
+	return rc;
+}
+
+static int layered_zero(struct disk *d, uint64_t off, uint64_t len, struct err *err)
+{
+	static const uint8_t zeros[65536];
+	int rc;
+
+	(void)pthread_rwlock_wrlock(&d->lock);
+	rc = adopt_ends(d, off, len, err);
+	if (rc == 0 && fallocate(d->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+				 (off_t)len) < 0) {
+		for (uint64_t at = 0; rc == 0 && at < len; at += sizeof(zeros))
+			rc = io_pwrite(d->fd, zeros, (size_t)min_u64(len - at, sizeof(zeros)),
+				       off + at, err);
+	}
+	if (rc == 0)
+		set_ours(d, off, len);
+	(void)pthread_rwlock_unlock(&d->lock);
+	return rc;
+}
+
+int disk_read(struct disk *d, void *buf, uint64_t off, size_t len, struct err *err)
+{
+	int rc;
+
+	if (check_range(d, false, off, len, err) < 0)
+		return -1;
+	if (d->mode != DISK_EPHEMERAL)
+		return image_read(d->img, buf, off, len, err);
+	(void)pthread_rwlock_rdlock(&d->lock);
+	rc = layered_read(d, buf, off, len, err);
+	(void)pthread_rwlock_unlock(&d->lock);
+	return rc;
+}
+
+int disk_write(struct disk *d, const void *buf, uint64_t off, size_t len, struct err *err)
+{
+	if (check_range(d, true, off, len, err) < 0)
+		return -1;
+	return d->mode == DISK_EPHEMERAL ? layered_write(d, buf, off, len, err)
+					 : image_write(d->img, buf, off, len, err);
+}
+
+int disk_zero(struct disk *d, uint64_t off, uint64_t len, bool may_unmap, struct err *err)
+{
+	if (check_range(d, true, off, len, err) < 0)
+		return -1;
+	return d->mode == DISK_EPHEMERAL ? layered_zero(d, off, len, err)
+					 : image_write_zeroes(d->img, off, len, may_unmap, err);
+}
+
+int disk_discard(struct disk *d, uint64_t off, uint64_t len, struct err *err)
+{
+	if (check_range(d, true, off, len, err) < 0)
+		return -1;
+	return d->mode == DISK_EPHEMERAL ? layered_zero(d, off, len, err)
+					 : image_discard(d->img, off, len, err);
+}
+
+int disk_flush(struct disk *d, struct err *err)
+{
+	return d->mode == DISK_WRITE ? image_flush(d->img, err) : 0;
+}

@@ -1,0 +1,44 @@
+/* /dev/kvm: a virtual machine with interrupt chips, its memory, its vCPUs. The only place beside vcpu.c that speaks to it. */
+#ifndef VMKIT_RUNNER_KVM_H
+#define VMKIT_RUNNER_KVM_H
+
+#include <linux/kvm.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libcommon/base/err.h"
+#include "libcommon/runner/irq.h"
+#include "libcommon/runner/memory.h"
+
+enum { KVM_CPUS_MAX = 16, KVM_CPUID_MAX = 128 };
+
+struct kvm {
+	int fd, vm;
+	size_t run_size; /* of the area that a vCPU shares with us */
+	struct {
+		uint32_t nent, padding;
+		struct kvm_cpuid_entry2 entries[KVM_CPUID_MAX];
+	} cpuid; /* what this KVM supports, as the ioctl wants it */
+	struct irq_sink irq;
+};
+
+/**
+ * kvm_open() - open @path and see that all is there that a machine needs
+ *
+ * Return: 0 or -1: ERR_UNSUPPORTED (there is none, or it lacks something: the sentence says what), ERR_DENIED
+ */
+int kvm_open(struct kvm *k, const char *path, struct err *err);
+
+/** kvm_create() - the machine: interrupt chips, timer, memory. After kvm_open(); Return: 0 or -1 */
+int kvm_create(struct kvm *k, const struct guest_memory *mem, struct err *err);
+
+/** kvm_close() - also after a failed kvm_open() or kvm_create() */
+void kvm_close(struct kvm *k);
+
+/** kvm_vcpu() - a vCPU's descriptor, with its CPUID set: *@ret_fd is owned; Return: 0 or -1 */
+int kvm_vcpu(struct kvm *k, unsigned index, unsigned count, int *ret_fd, struct err *err);
+
+/** kvm_cpuid_filter() - what vCPU @index of @count sees: APIC ids, topology, no performance counters. cpuid.c */
+void kvm_cpuid_filter(struct kvm_cpuid_entry2 *entries, unsigned n, unsigned index, unsigned count);
+
+#endif

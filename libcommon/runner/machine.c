@@ -1,0 +1,273 @@
+/* The machine as a whole: made, run, taken down. See runner.h. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libcommon/base/log.h"
+#include "libcommon/base/stop.h"
+#include "libcommon/runner/acpi.h"
+#include "libcommon/runner/disk.h"
+#include "libcommon/runner/machine_private.h"
+
+enum { DISK_QUEUES_MAX = 4, PCI_PORT = 0xcf8, PCI_PORTS = 8 };
+
+void machine_wake(struct machine *m)
+{
+	uint64_t one = 1;
+
+	while (write(m->wake, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+void machine_ends(struct machine *m, enum machine_end how, const struct err *err)
+{
+	(void)pthread_mutex_lock(&m->lock);
+	if (m->end == MACHINE_RUNNING) {
+		m->end = how;
+		if (err)
+			m->err = *err;
+	}
+	atomic_store(&m->ended, true);
+	(void)pthread_mutex_unlock(&m->lock);
+	machine_wake(m);
+}
+
+void machine_mmio(struct machine *m, bool write, uint64_t addr, unsigned size, void *data)
+{
+	uint64_t v = 0;
+	unsigned bar;
+	uint32_t off;
+	struct pci_dev *d = pci_bus_find(&m->pci, addr, size, &bar, &off);
+
+	if (size != 1 && size != 2 && size != 4 && size != 8)
+		d = NULL;
+	if (!d) {
+		if (!write)
+			memset(data, 0xff, size);
+		return;
+	}
+	if (write) {
+		memcpy(&v, data, size);
+		d->ops->bar_write(d, bar, off, size, v);
+		return;
+	}
+	v = d->ops->bar_read(d, bar, off, size);
+	memcpy(data, &v, size);
+}
+
+static void on_legacy(void *ctx, enum legacy_event e)
+{
+	machine_ends(ctx,
+		     e == LEGACY_POWEROFF ? MACHINE_POWEROFF
+		     : e == LEGACY_PANIC  ? MACHINE_PANIC
+					  : MACHINE_RESET,
+		     NULL);
+}
+
+static void on_pci_reset(void *ctx)
+{
+	machine_ends(ctx, MACHINE_RESET, NULL);
+}
+
+/* The host bridge that firmware and Linux know as the 440FX's */
+static void make_buses(struct machine *m)
+{
+	const struct bus_range pci = {PCI_PORT,	      PCI_PORTS, pci_port_read,
+				      pci_port_write, &m->pci,	 false};
+
+	pci_bus_init(&m->pci, &m->kvm.irq);
+	m->pci.reset = on_pci_reset;
+	m->pci.reset_ctx = m;
+	pci_dev_init(&m->bridge, 0x8086, 0x1237, 0x060000, 0x1af4, 0x1100);
+	(void)pci_bus_add(&m->pci, &m->bridge);
+	(void)bus_add(&m->ports, &pci);
+	legacy_init(&m->legacy, &m->kvm.irq);
+	m->legacy.event = on_legacy;
+	m->legacy.ctx = m;
+	(void)legacy_attach(&m->legacy, &m->ports); /* the table has room for all of ours */
+	console_attach(m);
+}
+
+static int add_virtio(struct machine *m, struct virtio_dev *d, struct err *err)
+{
+	if (!pci_bus_add(&m->pci, &d->pci))
+		return err_set(err, ERR_USAGE, "too many devices for one PCI bus");
+	return virtio_start(d, err);
+}
+
+static int make_disk(struct machine *m, unsigned i, struct err *err)
+{
+	unsigned queues = m->opts->cpus < DISK_QUEUES_MAX ? m->opts->cpus : DISK_QUEUES_MAX;
+	struct virtio_blk *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return err_nomem(err);
+	m->blk[i] = b;
+	if (virtio_blk_init(b, m->opts->disks[i], i, queues, &m->mem, err) < 0)
+		return -1;
+	return add_virtio(m, &b->dev, err);
+}
+
+/* The disks first: their slots, and so their names in the guest, do not depend on what else there is */
+static int make_devices(struct machine *m, struct err *err)
+{
+	make_buses(m);
+	for (unsigned i = 0; i < m->opts->n_disks; i++)
+		if (make_disk(m, i, err) < 0)
+			return -1;
+	m->rng = calloc(1, sizeof(*m->rng));
+	if (!m->rng)
+		return err_nomem(err);
+	return virtio_rng_init(m->rng, &m->mem, err) < 0 ? -1 : add_virtio(m, m->rng, err);
+}
+
+/* All but the vCPUs' threads. What may fail by the user's doing comes before KVM. */
+static int make(struct machine *m, struct err *err)
+{
+	const struct machine_opts *o = m->opts;
+	struct linux_boot boot;
+	uint8_t *acpi;
+
+	if (guest_memory_create(&m->mem, o->memory, err) < 0 ||
+	    linux_load(&m->mem, o->kernel, o->initrd, o->command_line, &boot, err) < 0 ||
+	    kvm_open(&m->kvm, o->kvm ? o->kvm : "/dev/kvm", err) < 0)
+		return -1;
+	acpi = guest_range(&m->mem, ACPI_BASE, ACPI_SPACE);
+	memset(acpi, 0, ACPI_SPACE);
+	(void)acpi_build(acpi, ACPI_BASE, o->cpus);
+	if (kvm_create(&m->kvm, &m->mem, err) < 0 || make_devices(m, err) < 0)
+		return -1;
+	for (unsigned i = 0; i < o->cpus; i++)
+		if (vcpu_create(m, i, &boot, err) < 0)
+			return -1;
+	return 0;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Until the machine ends. @mask: signals come only while we wait, so that none is missed. */
+static void watch(struct machine *m, const sigset_t *mask)
+{
+	uint64_t deadline = m->opts->timeout_ms ? now_ms() + m->opts->timeout_ms : 0;
+	bool input = m->opts->input >= 0;
+	struct err err = ERR_INIT;
+
+	while (!atomic_load(&m->ended)) {
+		struct pollfd p[2] = {{.fd = m->wake, .events = POLLIN},
+				      {.fd = m->opts->input, .events = POLLIN}};
+		uint64_t left = 0, drop, now = now_ms();
+		struct timespec wait;
+
+		if (stop_check(&err) < 0) {
+			machine_ends(m, MACHINE_FAILED, &err);
+			break;
+		}
+		if (deadline && now >= deadline) {
+			machine_ends(m, MACHINE_TIMEOUT, NULL);
+			break;
+		}
+		if (deadline)
+			left = deadline - now;
+		wait = (struct timespec){(time_t)(left / 1000), (long)(left % 1000) * 1000000};
+		if (ppoll(p, input && console_wants_input(m) ? 2 : 1, deadline ? &wait : NULL,
+			  mask) < 0)
+			continue;
+		if ((p[0].revents & POLLIN) && read(m->wake, &drop, sizeof(drop)) < 0)
+			continue;
+		if (p[1].revents)
+			input = console_forward(m);
+	}
+}
+
+static int run(struct machine *m, struct err *err)
+{
+	sigset_t all, before;
+	int rc = 0;
+
+	/* Signals are for the main loop: threads inherit the mask. Faults of our own stay deadly. */
+	(void)sigfillset(&all);
+	(void)sigdelset(&all, SIGSEGV);
+	(void)sigdelset(&all, SIGBUS);
+	(void)sigdelset(&all, SIGABRT);
+	(void)sigdelset(&all, SIGFPE);
+	(void)sigdelset(&all, SIGILL);
+	(void)pthread_sigmask(SIG_BLOCK, &all, &before);
+	rc = make(m, err);
+	for (unsigned i = 0; rc == 0 && i < m->vcpus; i++)
+		rc = vcpu_start(&m->vcpu[i], err);
+	if (rc == 0)
+		watch(m, &before);
+	atomic_store(&m->ended, true);
+	for (unsigned i = 0; i < m->vcpus; i++)
+		vcpu_stop(&m->vcpu[i]);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc;
+}
+
+static void free_device(struct virtio_dev *d)
+{
+	if (!d)
+		return;
+	if (d->type)
+		virtio_stop(d);
+	free(d);
+}
+
+/* However the machine ended: what it wrote is kept. */
+static int flush_disks(struct machine *m, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < m->opts->n_disks; i++) {
+		struct err one = ERR_INIT;
+
+		if (disk_flush(m->opts->disks[i], &one) == 0)
+			continue;
+		err_object(&one, disk_name(m->opts->disks[i]));
+		if (rc == 0 && err)
+			*err = one;
+		rc = -1;
+	}
+	return rc;
+}
+
+int machine_run(const struct machine_opts *opts, enum machine_end *ret_end, struct err *err)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	int rc;
+
+	if (!m)
+		return err_nomem(err);
+	m->opts = opts;
+	m->kvm.fd = m->kvm.vm = -1;
+	(void)pthread_mutex_init(&m->lock, NULL);
+	m->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = m->wake < 0 ? err_sys(err, "cannot make an eventfd") : run(m, err);
+	free_device(m->rng);
+	for (unsigned i = 0; i < MACHINE_DISKS_MAX; i++)
+		free_device(m->blk[i] ? &m->blk[i]->dev : NULL);
+	if (rc == 0)
+		rc = flush_disks(m, err);
+	kvm_close(&m->kvm);
+	guest_memory_destroy(&m->mem);
+	if (m->wake >= 0)
+		(void)close(m->wake);
+	if (rc == 0 && m->end == MACHINE_FAILED) {
+		*err = m->err;
+		rc = -1;
+	}
+	*ret_end = m->end;
+	free(m);
+	return rc;
+}

@@ -1,0 +1,73 @@
+/* What machine.c, vcpu.c and console.c share. */
+#ifndef VMKIT_RUNNER_MACHINE_PRIVATE_H
+#define VMKIT_RUNNER_MACHINE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "libcommon/runner/bus.h"
+#include "libcommon/runner/kvm.h"
+#include "libcommon/runner/legacy.h"
+#include "libcommon/runner/linux.h"
+#include "libcommon/runner/memory.h"
+#include "libcommon/runner/pci.h"
+#include "libcommon/runner/runner.h"
+#include "libcommon/runner/serial.h"
+#include "libcommon/runner/virtio_blk.h"
+#include "libcommon/runner/virtio_rng.h"
+
+struct machine;
+
+struct vcpu {
+	struct machine *m;
+	unsigned index;
+	int fd;
+	struct kvm_run *run;
+	pthread_t thread;
+	bool running;
+};
+
+struct machine {
+	const struct machine_opts *opts;
+	struct kvm kvm;
+	struct guest_memory mem;
+	struct bus ports;
+	struct pci_bus pci;
+	struct pci_dev bridge;
+	struct legacy legacy;
+	struct serial serial;
+	struct virtio_dev *rng; /* NULL until made; so are those below */
+	struct virtio_blk *blk[MACHINE_DISKS_MAX];
+	struct vcpu vcpu[MACHINE_CPUS_MAX];
+	unsigned vcpus; /* made */
+	int wake;	/* eventfd: the main loop has something to look at */
+
+	pthread_mutex_t lock; /* guards the two below */
+	enum machine_end end;
+	struct err err;
+	atomic_bool ended;
+};
+
+/** machine_ends() - the first who says so decides how; callable from any thread. @err: for MACHINE_FAILED, else NULL */
+void machine_ends(struct machine *m, enum machine_end how, const struct err *err);
+
+/** machine_wake() - have the main loop look */
+void machine_wake(struct machine *m);
+
+/** machine_mmio() - an access of the guest to where it has no memory */
+void machine_mmio(struct machine *m, bool write, uint64_t addr, unsigned size, void *data);
+
+/* vcpu.c */
+int vcpu_create(struct machine *m, unsigned index, const struct linux_boot *boot, struct err *err);
+int vcpu_start(struct vcpu *v, struct err *err);
+/** vcpu_stop() - out of the guest, its thread ended, all of it freed */
+void vcpu_stop(struct vcpu *v);
+
+/* console.c */
+void console_attach(struct machine *m);
+/** console_wants_input() - is there a reader for standard input's bytes? */
+bool console_wants_input(struct machine *m);
+/** console_forward() - what is there of the input goes to the guest; Return: false at its end */
+bool console_forward(struct machine *m);
+
+#endif

@@ -1,0 +1,125 @@
+/* Virtio 1.x devices behind PCI: status, features, queues, interrupts (virtio.c), and the registers (virtio_pci.c).
+ *
+ * A device type gives a struct virtio_type; its request() serves one chain of a queue. Each queue has a thread that is
+ * woken by the driver's notification, so that no vCPU waits for a disk.
+ *
+ * Locks: dev->lock guards status, features and what is selected; queue->lock guards the ring of one queue and is held
+ * while a request is served. dev->lock is taken first. So a reset waits for at most one request a queue, and none
+ * touches guest memory after it.
+ */
+#ifndef VMKIT_RUNNER_VIRTIO_H
+#define VMKIT_RUNNER_VIRTIO_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libcommon/base/err.h"
+#include "libcommon/runner/pci.h"
+#include "libcommon/runner/virtq.h"
+
+enum {
+	VIRTIO_QUEUES_MAX = 16,
+	VIRTIO_CONFIG_MAX = 64,
+	VIRTIO_NO_VECTOR = 0xffff,
+	VIRTIO_RNG = 4,
+	VIRTIO_BLK = 2,
+	VIRTIO_LATER =
+		-1, /* request(): nothing to answer with yet; ask again when the queue is woken */
+	VIRTIO_BAD = -2, /* request(): the chain breaks the rules of the device */
+};
+
+#define VIRTIO_F_INDIRECT  (UINT64_C(1) << 28)
+#define VIRTIO_F_VERSION_1 (UINT64_C(1) << 32)
+
+enum virtio_status {
+	VIRTIO_ACKNOWLEDGE = 1,
+	VIRTIO_DRIVER = 2,
+	VIRTIO_DRIVER_OK = 4,
+	VIRTIO_FEATURES_OK = 8,
+	VIRTIO_NEEDS_RESET = 0x40,
+	VIRTIO_FAILED = 0x80,
+};
+
+struct virtio_dev;
+
+struct virtio_type {
+	uint16_t id;	     /* VIRTIO_BLK, ... */
+	uint32_t class_code; /* of PCI */
+	/* Serve one request. Return: bytes written to the writable part, or VIRTIO_LATER, VIRTIO_BAD */
+	int64_t (*request)(struct virtio_dev *d, unsigned queue, struct virtq_chain *chain);
+};
+
+struct virtio_queue {
+	struct virtio_dev *dev;
+	unsigned index;
+	pthread_mutex_t lock;
+	struct virtq ring;
+	atomic_uint vector;
+	int kick; /* eventfd */
+	pthread_t thread;
+	bool running;
+	struct virtq_chain chain; /* of the thread alone */
+};
+
+struct virtio_dev {
+	struct pci_dev pci; /* first: the transport finds the device by it */
+	const struct virtio_type *type;
+	void *priv;
+	uint64_t features; /* offered */
+	uint8_t config[VIRTIO_CONFIG_MAX];
+	unsigned config_len, queues;
+	struct virtio_queue queue[VIRTIO_QUEUES_MAX];
+
+	pthread_mutex_t lock;
+	atomic_uint status; /* written with the lock held */
+	uint64_t driver_features;
+	uint32_t feature_select, driver_feature_select;
+	uint16_t queue_select;
+	pthread_mutex_t intx_lock; /* the last one taken: orders isr and the line */
+	unsigned isr;
+	atomic_uint config_vector;
+	atomic_bool stop;
+	/* The window in the configuration space; guarded by lock */
+	unsigned cfg_cap;
+};
+
+/**
+ * virtio_init() - a device of @type with @queues queues over @mem
+ *
+ * Features, config and priv are the caller's to set, before virtio_start().
+ * Return: 0 or -1
+ */
+int virtio_init(struct virtio_dev *d, const struct virtio_type *type, unsigned queues,
+		const struct guest_memory *mem, struct err *err);
+
+/** virtio_start() - one thread a queue; after this the guest may run */
+int virtio_start(struct virtio_dev *d, struct err *err);
+
+/** virtio_stop() - end the threads, after the request that each is at; called once, also after a failed start */
+void virtio_stop(struct virtio_dev *d);
+
+/** virtio_wake() - have a queue's thread look: the driver notified it, or the device has something for it */
+void virtio_wake(struct virtio_dev *d, unsigned queue);
+
+/** virtio_serve() - serve what waits in a queue, as its thread does; for tests without threads. Return: requests */
+unsigned virtio_serve(struct virtio_queue *q);
+
+/** virtio_set_status() - what the driver writes to device_status; 0 resets */
+void virtio_set_status(struct virtio_dev *d, uint8_t status);
+
+/** virtio_enable_queue() - the driver has configured the selected queue; with the lock held */
+void virtio_enable_queue(struct virtio_dev *d);
+
+/** virtio_has() - has the driver taken this feature? */
+bool virtio_has(const struct virtio_dev *d, uint64_t feature);
+
+/* virtio_pci.c */
+void virtio_pci_init(struct virtio_dev *d);
+/** virtio_raise() - interrupt: @queue, or -1 when the configuration changed */
+void virtio_raise(struct virtio_dev *d, int queue);
+/** virtio_take_isr() - what the driver reads of the ISR register, which lowers the line */
+unsigned virtio_take_isr(struct virtio_dev *d);
+
+#endif

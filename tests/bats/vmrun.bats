@@ -1,0 +1,334 @@
+#!/usr/bin/env bats
+# vmrun on this machine's /dev/kvm, whatever KVM that is: a guest of our own of some KiB (tests/guest), which no KVM needs more
+# than emulation for. vmrun-nested.bats boots Linux.
+
+load common
+
+setup_file() {
+	export GUEST=$BATS_FILE_TMPDIR/guest
+	require gcc objcopy
+	"$ROOT/tests/guest/build.sh" "$GUEST"
+}
+
+require_kvm() { [ -r /dev/kvm ] && [ -w /dev/kvm ] || skip "no /dev/kvm that can be opened here"; }
+
+# guest WHAT [OPTIONS] - run the test guest
+guest() {
+	local what=$1
+	shift
+	timeout -k 5 100 vmrun -k "$GUEST" -a "do=$what" -m 8M -t 60s "$@"
+}
+
+@test "a guest starts, says something, and powers off: status 0" {
+	require_kvm
+	run_split guest hello </dev/null
+	assert_status 0
+	[ "$output" = hello ]
+	[ -z "$stderr" ]
+	run_split vmrun run --kernel "$GUEST" --append do=hello
+	[ "$output" = hello ]
+}
+
+@test "command line, memory map and initrd arrive" {
+	require_kvm
+	[ "$(guest command </dev/null)" = "console=ttyS0 panic=-1 do=command" ]
+	[ "$(guest memory </dev/null)" = 7 ]
+	[ "$(guest memory -m 3G </dev/null)" = 3071 ]
+	# What does not fit below the hole lies above 4 GiB
+	[ "$(guest memory -m 4G </dev/null)" = 4095 ]
+	head -c 20000 /dev/urandom | tr -d '\0' | (printf BZh; cat) >initrd
+	guest initrd -i initrd </dev/null >got
+	assert_same_bytes initrd got
+}
+
+@test "iasl reads the ACPI tables, and compiles what it read" {
+	require_kvm
+	require iasl
+	guest acpi -c 4 </dev/null >tables
+	python3 - <<-'END'
+		import struct
+		d = open("tables", "rb").read()
+		for name in b"DSDT", b"FACP", b"APIC", b"XSDT":
+		    at = d.index(name + b"\0" * 0)
+		    n = struct.unpack("<I", d[at + 4:at + 8])[0]
+		    assert sum(d[at:at + n]) % 256 == 0, name
+		    open(name.decode() + ".aml", "wb").write(d[at:at + n])
+	END
+	for t in DSDT FACP APIC XSDT; do
+		iasl -d $t.aml >log 2>&1
+		! grep -iE 'error|warning|invalid' log || fail "$(cat log)"
+		[ -s $t.dsl ]
+	done
+	[ "$(grep -c 'Processor Enabled : 1' APIC.dsl)" = 4 ]
+	grep -q 'Reset Register Supported (V2) : 1' FACP.dsl
+	iasl -tc DSDT.dsl >log 2>&1
+	grep -q '0 Errors, 0 Warnings' log
+}
+
+@test "1 to 16 vCPUs start" {
+	require_kvm
+	for n in 1 4 16; do
+		[ "$(guest processors -c $n </dev/null)" = $n ]
+	done
+	refused 2 guest processors -c 17
+	refused 2 guest processors -c 0
+}
+
+@test "how a guest ends is the status: reset 3, panic and crash 1, --timeout 10" {
+	require_kvm
+	refused 3 guest reset
+	[[ $stderr == *reset* ]]
+	refused 3 guest keyboard
+	refused 1 guest panic
+	[[ $stderr == *panicked* ]]
+	refused 1 guest triple
+	[[ $stderr == *"triple fault"* ]]
+	for what in hang spin; do
+		refused 10 guest $what -t 0.3
+		[[ $stderr == *"0.3 s"* ]]
+	done
+}
+
+@test "signals end it with 128+N, and so does a reader that goes away" {
+	require_kvm
+	for what in hang talk spin; do
+		for signal in INT TERM HUP; do
+			# A shell's background jobs ignore SIGINT
+			env --default-signal=INT vmrun -k "$GUEST" -a do=$what -m 8M >out 2>err </dev/null 3>&- &
+			sleep 0.3
+			kill -$signal $!
+			status=0
+			wait $! || status=$?
+			[ "$status" = $((128 + $(kill -l $signal))) ]
+		done
+	done
+	run bash -c 'set -o pipefail; vmrun -k "$GUEST" -a do=talk -m 8M </dev/null | head -n 2'
+	[ "$status" = 141 ]
+	[ "$output" = $'talk\ntalk' ]
+}
+
+@test "a full pipe makes the guest wait, and --timeout still ends it" {
+	require_kvm
+	run bash -c 'vmrun -k "$GUEST" -a do=talk -m 8M -t 0.5 2>err | { sleep 1.5; wc -c; }; exit ${PIPESTATUS[0]}'
+	[ "$status" = 10 ]
+}
+
+@test "standard input is the serial line's: nothing is lost, its end is not the guest's" {
+	require_kvm
+	head -c 6000 /dev/urandom | base64 -w 0 | tr -d q >sent
+	{ cat sent; sleep 0.2; printf q; } | guest echo >got
+	assert_same_bytes sent got
+	refused 10 guest echo -t 0.5 </dev/null
+}
+
+@test "ports and addresses without a device do nothing" {
+	require_kvm
+	[ "$(guest poke -d "$GUEST" --read-only -f raw </dev/null)" = "still here" ]
+}
+
+# disk_of FORMAT [OPTIONS] - d.FORMAT, 1 MiB, 'r' in its first two sectors, 'x' in 8 to 15
+disk_of() {
+	yes rrr | head -c 1024 >raw
+	truncate -s 4096 raw
+	yes xxx | head -c 4096 >>raw
+	truncate -s 1M raw
+	rm -f "d.$1"
+	vmimg convert -q raw "d.$1" -O "$1"
+}
+
+# what the guest should have left
+expected_disk() {
+	cp raw want
+	head -c 4096 /dev/zero | tr '\0' W | dd of=want bs=4096 seek=1 conv=notrunc status=none
+	dd if=/dev/zero of=want bs=512 seek=9 count=2 conv=notrunc status=none
+}
+
+@test "virtio-blk: read, write, flush, zero, by interrupt, on every format that can be written" {
+	require_kvm
+	for format in raw qcow2 vmdk vdi vhd; do
+		disk_of $format
+		run_split guest disk:siwzfbir -d d.$format </dev/null
+		assert_status 0
+		[ "${lines[0]}" = 1048576 ]
+		[ "${lines[1]}" = none ]
+		[ "${lines[2]} ${lines[3]} ${lines[4]} ${lines[5]}" = "status 0 status 0 status 0 status 1" ]
+		[ "${lines[6]}" = interrupt ]
+		[ "${lines[7]}" = rrr ]
+		[ "${#lines[@]}" = $((7 + 256)) ]
+		expected_disk
+		assert_same_disk want d.$format raw
+		[ $format = raw ] || vmimg check -q d.$format
+	done
+	disk_of vhdx
+	refused 9 guest disk:r -d d.vhdx
+	[[ $stderr == *--ephemeral* ]]
+	[ "$(guest disk:wr -e -d d.vhdx </dev/null | head -n 2)" = $'status 0\nrrr' ]
+}
+
+@test "discard, a ring that loops, several disks" {
+	require_kvm
+	disk_of raw
+	disk_of qcow2
+	run_split guest disk:dhr -d d.raw -d d.qcow2 </dev/null
+	assert_status 0
+	[ "${lines[0]}" = "status 0" ]
+	[ "${lines[1]}" = "broken and healed" ]
+	[ "${lines[2]}" = rrr ]
+	truncate -s 3M third
+	[ "$(guest disk:2s -d d.raw -d d.qcow2 -d third </dev/null)" = 3145728 ]
+	[ "$(guest disk:3s -d d.raw -d d.qcow2 -d third </dev/null)" = "no disk" ]
+}
+
+@test "--ephemeral: the guest sees its writes, the image keeps its bytes; --read-only" {
+	require_kvm
+	for format in raw qcow2 vmdk; do
+		disk_of $format
+		before=$(sha256 d.$format)
+		chmod 444 d.$format
+		run_split guest disk:wzfr --ephemeral -d d.$format </dev/null
+		assert_status 0
+		[ "${lines[0]} ${lines[1]} ${lines[2]}" = "status 0 status 0 status 0" ]
+		[ "$(sha256 d.$format)" = "$before" ]
+		run_split guest disk:wr --read-only -d d.$format </dev/null
+		assert_status 0
+		[ "${lines[0]}" = "status 1" ]
+		[ "${lines[1]}" = rrr ]
+		[ "$(sha256 d.$format)" = "$before" ]
+		chmod 644 d.$format
+	done
+	assert_clean
+	refused 2 guest hello --ephemeral --read-only
+}
+
+@test "bad input: one sentence and the right status" {
+	refused 2 vmrun run
+	[[ $stderr == *--kernel* ]]
+	refused 2 vmrun --kernel
+	refused 4 vmrun -k nothing-here
+	[[ $stderr == *nothing-here* ]]
+	echo text >text
+	refused 9 vmrun -k text
+	[[ $stderr == *"not a Linux kernel"*hint* ]]
+	refused 2 vmrun -k .
+	refused 9 vmrun -k "$VMKIT_BIN/vmrun"
+	for n in 600 1024 2000 5000; do
+		head -c $n "$GUEST" >short
+		run_split vmrun -k short
+		[ "$status" = 8 ] || [ "$status" = 9 ]
+		[[ $stderr == "vmrun: short: "* ]]
+	done
+	refused 4 vmrun -k "$GUEST" -i nothing-here
+	: >empty
+	refused 8 vmrun -k "$GUEST" -i empty
+	head -c 300 /bin/true >data
+	echo data | cpio -o -H newc --quiet >whole
+	head -c 300 whole >half
+	refused 8 vmrun -k "$GUEST" -i half
+	[[ $stderr == *"cut off"* ]]
+	truncate -s 20M big
+	refused 2 vmrun -k "$GUEST" -i big -m 8M
+	[[ $stderr == *8.00\ MiB* || $stderr == *"8 MiB"* || $stderr == *8.0\ MiB* ]]
+	refused 2 vmrun -k "$GUEST" -m 1M
+	refused 2 vmrun -k "$GUEST" -m 3000001
+	refused 9 vmrun -k "$GUEST" -m 100T
+	[[ $stderr == *"more than this host has"* ]]
+	refused 2 vmrun -k "$GUEST" -a "$(head -c 3000 /dev/zero | tr '\0' x)"
+	refused 2 vmrun -k "$GUEST" extra
+}
+
+@test "bad disks: missing, locked, damaged, too many" {
+	refused 4 vmrun -k "$GUEST" -d nothing-here
+	truncate -s 1M d.raw
+	qemu-img create -q -f qcow2 d.qcow2 1M
+	require qemu-io
+	{ sleep 3; } | qemu-io -f qcow2 d.qcow2 >/dev/null 2>&1 3>&- &
+	for ((i = 0; i < 50; i++)); do
+		run_split vmrun -k "$GUEST" -a do=hello -d d.qcow2
+		[ "$status" != 6 ] || break
+		sleep 0.1
+	done
+	assert_status 6
+	kill $! 2>/dev/null || true
+	patch_bytes d.qcow2 20 ff
+	refused 8 vmrun -k "$GUEST" -d d.qcow2
+	head -c 200 d.qcow2 >cut.qcow2
+	run_split vmrun -k "$GUEST" -d cut.qcow2
+	[ "$status" = 8 ] || [ "$status" = 9 ]
+	args=()
+	for ((i = 0; i < 25; i++)); do args+=(-d d.raw); done
+	refused 2 vmrun -k "$GUEST" "${args[@]}" --read-only
+	chmod 000 d.raw
+	refused 12 as_nobody vmrun -k "$GUEST" -d d.raw
+}
+
+@test "a KVM that is not there, is none, or is not ours" {
+	refused 9 vmrun -k "$GUEST" --kvm "$PWD/nothing-here"
+	[[ $stderr == *"no KVM"* ]]
+	refused 9 vmrun -k "$GUEST" --kvm /dev/null
+	[[ $stderr == *"is not KVM"* ]]
+	cp "$GUEST" guest
+	require_root
+	: >device
+	chmod 600 device
+	refused 12 as_nobody vmrun -k guest --kvm "$PWD/device"
+	[[ $stderr == *"group"* ]]
+}
+
+# on_terminal KEYS CMD... - run CMD on a terminal of its own, send KEYS after a moment; then its settings must be as before
+on_terminal() {
+	require python3
+	python3 - "$@" <<-'END'
+		import fcntl, os, pty, select, signal, sys, termios, time
+		keys, cmd = sys.argv[1], sys.argv[2:]
+		fd, slave = pty.openpty()
+		before = termios.tcgetattr(slave)
+		pid = os.fork()
+		if pid == 0:
+		    os.setsid()
+		    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+		    for i in range(3):
+		        os.dup2(slave, i)
+		    os.execvp(cmd[0], cmd)
+		seen, raw, start, sent = b"", False, time.time(), False
+		while time.time() - start < 60:
+		    r, _, _ = select.select([fd], [], [], 0.05)
+		    try:
+		        seen += os.read(fd, 4096) if r else b""
+		    except OSError: # it has closed the terminal
+		        time.sleep(0.05)
+		    raw = raw or not termios.tcgetattr(slave)[3] & termios.ICANON
+		    if raw and not sent and time.time() - start > 0.5:
+		        sent = True
+		        if keys.startswith("SIG"):
+		            os.kill(pid, getattr(signal, keys))
+		        else:
+		            os.write(fd, keys.encode())
+		    done, status = os.waitpid(pid, os.WNOHANG)
+		    if done:
+		        break
+		else:
+		    sys.exit("it did not end: %r" % seen)
+		after = termios.tcgetattr(slave)
+		print("raw" if raw else "cooked", "restored" if before == after else "CHANGED", os.waitstatus_to_exitcode(status))
+		print(seen.decode(errors="replace"))
+	END
+}
+
+@test "the terminal is raw while the guest runs, and restored however it ends" {
+	require_kvm
+	run on_terminal $'ab\x03q' vmrun -k "$GUEST" -a do=echo -m 8M
+	assert_line --index 0 "raw restored 0"
+	[[ ${lines[1]} == *ab$'\x03'* ]]
+	run on_terminal $'\x1d' vmrun -k "$GUEST" -a do=echo -m 8M
+	assert_line --index 0 "raw restored 3"
+	run on_terminal SIGTERM vmrun -k "$GUEST" -a do=hang -m 8M
+	assert_line --index 0 "raw restored -15"
+	for signal in SIGQUIT SIGSEGV SIGABRT; do
+		! sanitized || continue
+		run on_terminal $signal vmrun -k "$GUEST" -a do=hang -m 8M
+		[[ ${lines[0]} == "raw restored -"* ]]
+	done
+	run on_terminal x vmrun -k "$GUEST" -a do=hang -m 8M -t 1
+	assert_line --index 0 "raw restored 10"
+}
+

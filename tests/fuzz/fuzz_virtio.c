@@ -1,0 +1,121 @@
+/* A hostile guest: registers of a virtio disk and of a random number generator are written, then rings and descriptors of its
+ * making are served.
+ *
+ * Input: a byte (bit 0: which device; bits 1 to 6: how many register writes), register writes of 8 bytes (bar, size as a power of
+ * two, offset in 16 bits, value in 32), then guest memory from 0x1000 on: descriptors, at 0x2000 the available ring, at
+ * 0x3000 the used ring, buffers.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/base/bytes.h"
+#include "libcommon/image/image.h"
+#include "libcommon/image/protocol.h"
+#include "libcommon/runner/disk.h"
+#include "libcommon/runner/virtio_blk.h"
+#include "libcommon/runner/virtio_rng.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum {
+	MEMORY = 2 << 20,
+	USED_MEMORY = 0x20000,
+	DESC = 0x1000,
+	AVAIL = 0x2000,
+	USED = 0x3000,
+	QSIZE = 64,
+	DISK = 1 << 16
+};
+
+static struct guest_memory mem;
+static struct disk *disk;
+static uint8_t content[DISK];
+
+static void make_once(void)
+{
+	const struct image_open_opts opts = {.format = "raw"};
+	struct image *img;
+	struct bfile *file;
+
+	for (size_t i = 0; i < sizeof(content); i++)
+		content[i] = (uint8_t)(i / 7);
+	if (guest_memory_create(&mem, MEMORY, NULL) < 0 ||
+	    bfile_of_memory(&file, content, sizeof(content), NULL) < 0 ||
+	    image_open_bfile(&img, file, &opts, NULL) < 0 ||
+	    disk_open(&disk, img, DISK_EPHEMERAL, NULL) < 0)
+		abort();
+}
+
+static const uint8_t *registers(struct pci_bus *bus, struct pci_dev *p, unsigned n,
+				const uint8_t *data, const uint8_t *end)
+{
+	for (; n && end - data >= 8; n--, data += 8) {
+		unsigned bar = data[0] & 1, size = 1U << (data[1] & 3);
+		uint32_t off = get_le16(data + 2), value = get_le32(data + 4);
+
+		if (data[0] & 0x80) { /* configuration space instead */
+			pci_port_write(bus, 0, 4, 0x80000000 | (off & 0xfc));
+			pci_port_write(bus, 4, size > 4 ? 4 : size, value);
+			(void)pci_port_read(bus, 4, size > 4 ? 4 : size);
+		} else if (off + size <= p->bar_size[bar]) {
+			p->ops->bar_write(p, bar, off, size, value);
+			(void)p->ops->bar_read(p, bar, off, size);
+		}
+	}
+	return data;
+}
+
+/* What a driver does, if the input did not */
+static void enable(struct virtio_dev *d)
+{
+	struct virtq *q = &d->queue[0].ring;
+
+	d->driver_features |= VIRTIO_F_VERSION_1;
+	d->driver_features &= d->features;
+	virtio_set_status(d, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
+	if (!q->enabled) {
+		q->size = QSIZE;
+		q->desc = DESC;
+		q->avail = AVAIL;
+		q->used = USED;
+		if (!virtq_enable(q))
+			abort();
+	}
+	virtio_set_status(d, VIRTIO_DRIVER_OK);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct virtio_blk blk;
+	static struct virtio_dev rng;
+	static const struct irq_sink nobody;
+	const uint8_t *end = data + size;
+	struct virtio_dev *d;
+	struct pci_bus bus;
+	unsigned flags;
+
+	if (!disk)
+		make_once();
+	if (size < 1)
+		return 0;
+	flags = *data++;
+	d = flags & 1 ? &rng : &blk.dev;
+	if ((flags & 1 ? virtio_rng_init(&rng, &mem, NULL)
+		       : virtio_blk_init(&blk, disk, 0, 2, &mem, NULL)) < 0)
+		abort();
+	pci_bus_init(&bus, &nobody);
+	if (!pci_bus_add(&bus, &d->pci))
+		abort();
+	data = registers(&bus, &d->pci, flags >> 1 & 63, data, end);
+	memset(guest_range(&mem, 0, USED_MEMORY), 0, USED_MEMORY);
+	size = (size_t)(end - data) < USED_MEMORY - DESC ? (size_t)(end - data)
+							 : USED_MEMORY - DESC;
+	if (size)
+		memcpy(guest_range(&mem, DESC, size), data, size);
+	enable(d);
+	for (unsigned i = 0; i < d->queues; i++)
+		(void)virtio_serve(&d->queue[i]);
+	virtio_stop(d);
+	return 0;
+}

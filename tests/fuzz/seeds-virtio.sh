@@ -1,0 +1,36 @@
+#!/bin/sh
+# tests/fuzz/seeds-virtio.sh - write tests/fuzz/corpus/fuzz_virtio/: honest requests of each kind, and rings that loop
+set -eu
+cd "$(dirname "$0")/corpus"
+mkdir -p fuzz_virtio
+python3 - <<'END'
+import struct
+NEXT, WRITE, INDIRECT = 1, 2, 4
+def memory(descs, heads, parts):
+    m = bytearray(0x6000)
+    def put(addr, b): m[addr - 0x1000:addr - 0x1000 + len(b)] = b
+    for i, d in descs.items(): put(0x1000 + 16 * i, struct.pack("<QIHH", *d))
+    put(0x2000, struct.pack("<HH", 0, len(heads)) + b"".join(struct.pack("<H", h) for h in heads))
+    for a, b in parts.items(): put(a, b)
+    return bytes(m).rstrip(b"\0") + b"\0"
+def seed(name, flags, regs, mem): open("fuzz_virtio/" + name, "wb").write(bytes([flags | len(regs) << 1]) + b"".join(regs) + mem)
+def request(type, sector, n, write, data=b""):
+    return memory({0: (0x4000, 16, NEXT, 1 if n else 2), 1: (0x5000, n, NEXT | (0 if write else WRITE), 2), 2: (0x4100, 1, WRITE, 0)},
+                  [0, 0], {0x4000: struct.pack("<IIQ", type, 0, sector), 0x5000: data})
+def reg(bar, size, off, value): return struct.pack("<BBHI", bar, size, off, value)
+seed("read", 0, [], request(0, 3, 1024, False))
+seed("write", 0, [], request(1, 100, 512, True, b"x" * 512))
+seed("flush", 0, [], request(4, 0, 0, False))
+seed("id", 0, [], request(8, 0, 20, False))
+seed("discard", 0, [], request(11, 0, 32, True, struct.pack("<QIIQII", 0, 8, 0, 16, 8, 0)))
+seed("zeroes", 0, [], request(13, 0, 16, True, struct.pack("<QII", 5, 20, 1)))
+seed("indirect", 0, [], memory({0: (0x4800, 48, INDIRECT, 0)}, [0], {0x4000: struct.pack("<IIQ", 0, 0, 1), 0x4800:
+     struct.pack("<QIHHQIHHQIHH", 0x4000, 16, NEXT, 1, 0x5000, 512, NEXT | WRITE, 2, 0x4100, 1, WRITE, 0)}))
+seed("loop", 0, [], memory({0: (0x4000, 16, NEXT, 1), 1: (0x4000, 16, NEXT, 0)}, [0], {}))
+seed("beyond", 0, [], memory({0: (0x1fffff, 16, WRITE, 0)}, [0], {}))
+seed("rng", 1, [], memory({0: (0x4000, 64, WRITE, 0)}, [0], {}))
+setup = [reg(0, 2, 8, 1), reg(0, 2, 12, 1), reg(0, 0, 0x14, 11), reg(0, 1, 0x18, 16), reg(0, 2, 0x20, 0x1000), reg(0, 2, 0x28, 0x2000),
+         reg(0, 2, 0x30, 0x3000), reg(0, 1, 0x1a, 1), reg(0, 1, 0x1c, 1), reg(0, 0, 0x14, 15)]
+seed("registers", 0, setup, request(0, 0, 512, False))
+seed("msix", 1, [reg(1, 2, 0, 0xfee00000), reg(1, 2, 8, 0x21), reg(1, 2, 12, 0), reg(0x80, 1, 0x40, 0x8000)], b"\0")
+END

@@ -1,0 +1,62 @@
+#!/bin/bash
+# tests/guest/linux-payload.sh DIR PROGRAM... - for tests/nested-kvm.sh: DIR gets PROGRAMs in bin/ with the libraries they need, and
+# a Linux guest for them: kernel (Debian's), initrd (busybox, virtio modules, an init that does what do=WORD says)
+set -euo pipefail
+dir=$1
+shift
+mkdir -p "$dir"/{bin,lib}
+for program; do
+	cp "$program" "$dir/bin/"
+	ldd "$program" | grep -o '/[^ ]*' | while read -r library; do cp -L "$library" "$dir/lib/"; done
+done
+kernel=$(find /boot -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1)
+cp "$kernel" "$dir/kernel"
+root=$dir/initrd.root
+mkdir -p "$root"/{bin,mod,dev,proc,sys,tmp}
+cp /bin/busybox "$root/bin/"
+for m in virtio_pci virtio_blk virtio_rng; do
+	/sbin/modprobe -S "${kernel#/boot/vmlinuz-}" --show-depends "$m"
+done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r f; do
+	cp "$f" "$root/mod/"
+	basename "$f" >>"$root/mod/order"
+done
+cat >"$root/init" <<'END'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+while read -r m; do insmod "/mod/$m" || echo "guest: insmod $m failed"; done </mod/order
+echo "guest: $(nproc) cpus, clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
+what=$(sed -n 's/.*do=\([^ ]*\).*/\1/p' /proc/cmdline)
+case $what in
+disks) # their sums, then a pattern into the second half of each, and the sums again
+	for d in /dev/vd?; do
+		echo "guest: before $(sha256sum $d)"
+		yes pattern | dd of=$d bs=64k seek=8 count=8 iflag=fullblock conv=notrunc,fsync 2>/dev/null
+		echo 3 >/proc/sys/vm/drop_caches
+		echo "guest: after $(sha256sum $d)"
+	done
+	echo "guest: rng $(cat /sys/class/misc/hw_random/rng_current) $(head -c 1000 /dev/hwrng | wc -c)"
+	grep -q 'PCI-MSI.*virtio0-req' /proc/interrupts && echo "guest: msi"
+	;;
+readonly)
+	echo "guest: readonly $(cat /sys/block/vda/ro)"
+	;;
+reboot) reboot -f ;;
+writes) # until it is killed
+	echo "guest: writing"
+	i=0
+	while :; do
+		dd if=/dev/urandom of=/dev/vda bs=32k seek=$((i * 7 % 256)) count=1 conv=notrunc,fsync 2>/dev/null
+		i=$((i + 1))
+	done
+	;;
+shell) exec sh </dev/ttyS0 ;;
+esac
+poweroff -f
+END
+chmod +x "$root/init"
+(cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) >"$dir/initrd"
+rm -rf "$root"

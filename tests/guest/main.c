@@ -1,0 +1,176 @@
+/* A test guest for any KVM: no interrupts, no paging of its own, a few thousand instructions. "do=WORD" on its command line says
+ * what it does; then it powers off. */
+#include "tests/guest/guest.h"
+
+extern const uint8_t ap_start[], ap_end[];
+void triple_fault(void);
+void main(const uint8_t *params);
+
+uint8_t stack[8192];
+__asm__(".globl stack_top; .set stack_top, stack + 8192");
+
+void put_char(char c)
+{
+	outb(0x3f8, (uint8_t)c);
+}
+
+void put(const char *s)
+{
+	while (*s)
+		put_char(*s++);
+}
+
+void put_number(uint64_t v)
+{
+	char text[24], *p = text + 23;
+
+	*p = 0;
+	do
+		*--p = (char)('0' + v % 10);
+	while (v /= 10);
+	put(p);
+}
+
+static void power_off(void)
+{
+	outw(0x604, 1 << 13 | 5 << 10);
+}
+
+static int starts(const char *s, const char *with)
+{
+	while (*with)
+		if (*s++ != *with++)
+			return 0;
+	return 1;
+}
+
+/* Bytes of the serial line come back until a 'q'; the FIFO is smaller than what is sent */
+static void echo(void)
+{
+	for (;;) {
+		char c;
+
+		if (!(inb(0x3fd) & 1))
+			continue;
+		c = (char)inb(0x3f8);
+		if (c == 'q')
+			return;
+		put_char(c);
+	}
+}
+
+static void memory(const uint8_t *params)
+{
+	uint64_t ram = 0;
+
+	for (unsigned i = 0; i < params[0x1e8]; i++) {
+		const uint8_t *e = params + 0x2d0 + 20 * i;
+
+		if (AT(uint32_t, e + 16) == 1)
+			ram += AT(uint64_t, e + 8);
+	}
+	put_number(ram >> 20);
+	put("\n");
+	/* The highest byte is there */
+	AT(uint8_t, 0x100000 + AT(uint64_t, params + 0x2d0 + 20 * 3 + 8) - 1) = 1;
+}
+
+static void initrd(const uint8_t *params)
+{
+	const char *p = (const char *)(uintptr_t)AT(uint32_t, params + 0x218);
+
+	for (uint32_t n = AT(uint32_t, params + 0x21c); n; n--)
+		put_char(*p++);
+}
+
+/* INIT and SIPI to all others; each counts itself */
+static void processors(void)
+{
+	uint8_t last = 0;
+
+	for (unsigned i = 0; i < (unsigned)(ap_end - ap_start); i++)
+		AT(uint8_t, 0x3000 + i) = ap_start[i];
+	AT(uint8_t, 0x4000) = 0;
+	AT(uint32_t, 0xfee000f0) = 0x1ff;
+	AT(uint32_t, 0xfee00300) = 0xc4500;
+	for (volatile unsigned i = 0; i < 1000; i++)
+		;
+	AT(uint32_t, 0xfee00300) = 0xc4603;
+	for (volatile unsigned i = 0; i < 20000; i++)
+		if (AT(uint8_t, 0x4000) != last) {
+			last = AT(uint8_t, 0x4000);
+			i = 0;
+		}
+	put_number(1U + last);
+	put("\n");
+}
+
+/* Every port and some addresses that nobody answers */
+static void poke(void)
+{
+	for (unsigned port = 0; port < 0x800; port++)
+		if ((port < 0x502 || port > 0x60b) && (port < 0x3f5 || port > 0x3ff)) {
+			(void)inb((uint16_t)port);
+			(void)inl((uint16_t)port);
+			if (port != 0x64 && port > 0x40)
+				outl((uint16_t)port, 0xa5a5a5a5);
+		}
+	if (AT(uint64_t, 0xd0000001) != UINT64_MAX)
+		put("not all ones\n");
+	AT(uint32_t, 0xd0000000) = 1;
+	for (unsigned reg = 0; reg < 0x10000; reg += 4) {
+		outl(0xcf8, 0x80000000 | reg);
+		(void)inl(0xcfc);
+	}
+	put("still here\n");
+}
+
+void main(const uint8_t *params)
+{
+	const char *command = (const char *)(uintptr_t)AT(uint32_t, params + 0x228),
+		   *what = command;
+
+	while (*what && !starts(what, "do="))
+		what++;
+	what += *what ? 3 : 0;
+	if (starts(what, "hello"))
+		put("hello\n");
+	else if (starts(what, "command")) {
+		put(command);
+		put("\n");
+	} else if (starts(what, "hang"))
+		for (;;)
+			__asm__ volatile("hlt");
+	else if (starts(what, "spin"))
+		for (;;)
+			;
+	else if (starts(what, "talk"))
+		for (;;)
+			put("talk\n");
+	else if (starts(what, "reset"))
+		outb(0xcf9, 6);
+	else if (starts(what, "keyboard"))
+		outb(0x64, 0xfe);
+	else if (starts(what, "panic"))
+		outb(0x505, 1);
+	else if (starts(what, "triple"))
+		triple_fault();
+	else if (starts(what, "echo"))
+		echo();
+	else if (starts(what, "memory"))
+		memory(params);
+	else if (starts(what, "acpi")) { /* where the tables lie */
+		for (unsigned i = 0; i < 4096; i++)
+			put_char((char)AT(uint8_t, 0xf0000 + i));
+	} else if (starts(what, "initrd"))
+		initrd(params);
+	else if (starts(what, "processors"))
+		processors();
+	else if (starts(what, "poke"))
+		poke();
+	else if (starts(what, "disk:"))
+		(void)disk(what + 5);
+	else
+		put("do= what?\n");
+	power_off();
+}
