@@ -54,9 +54,12 @@ _vmimg_verb() # sets options and kind of arguments for a verb
 	get)
 		options=" --format= --snapshot= --allow-backing= --force-share --force --progress --quiet --verbose --help --version"
 		kind=file ;;
+	put)
+		options=" --format= --mode= --owner= --force --dry-run --progress --quiet --verbose --help --version"
+		kind=file ;;
 	'')
 		options=" --quiet --verbose --help --version"
-		words=" info convert create check compare map measure digest resize commit rebase sparsify serve inspect ls cat get" ;;
+		words=" info convert create check compare map measure digest resize commit rebase sparsify serve inspect ls cat get put" ;;
 	esac
 }
 
@@ -170,6 +173,10 @@ _vmimg_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	get:--snapshot|get:--snapshot=) kind=none ;;
 	get:--allow-backing|get:--allow-backing=) kind=dir ;;
 	get:--progress=) words=" bar json none" ;;
+	put:--format|put:--format=|put:-f) kind=format ;;
+	put:--mode|put:--mode=|put:-m) kind=none ;;
+	put:--owner|put:--owner=) kind=none ;;
+	put:--progress=) words=" bar json none" ;;
 	*) return 1 ;;
 	esac
 }

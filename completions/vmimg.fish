@@ -29,6 +29,7 @@ complete -c vmimg -n __fish_use_subcommand -a inspect -d 'show partitions, file 
 complete -c vmimg -n __fish_use_subcommand -a ls -d 'list files that are inside of a disk'
 complete -c vmimg -n __fish_use_subcommand -a cat -d 'print files that are inside of a disk'
 complete -c vmimg -n __fish_use_subcommand -a get -d 'copy files and folders out of a disk'
+complete -c vmimg -n __fish_use_subcommand -a put -d 'copy files into a file system of a disk'
 complete -c vmimg -n '__fish_seen_subcommand_from info' -l format -s f -x -a '(__vmimg_dynamic format)' -d 'format of the image; probed without it'
 complete -c vmimg -n '__fish_seen_subcommand_from info' -l chain -d 'show the backing files too, top first'
 complete -c vmimg -n '__fish_seen_subcommand_from info' -l force-share -s U -d 'read it even while another process writes to it'
@@ -263,3 +264,14 @@ complete -c vmimg -n '__fish_seen_subcommand_from get' -l verbose -s v -d 'say w
 complete -c vmimg -n '__fish_seen_subcommand_from get' -l help -s h -d 'show this help'
 complete -c vmimg -n '__fish_seen_subcommand_from get' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmimg -n '__fish_seen_subcommand_from get' -F
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l format -s f -x -a '(__vmimg_dynamic format)' -d 'format of the image; without it the image is probed'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l mode -s m -x -d 'permissions of the new files, as 0755; default: the files\' own, without set-id bits'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l owner -x -d 'numbers of the new files\' owner and group (0:0)'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l force -d 'replace files that exist'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l dry-run -d 'try all of it, write nothing'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l help -s h -d 'show this help'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmimg -n '__fish_seen_subcommand_from put' -F

@@ -47,6 +47,7 @@ _vmimg() {
 			'ls:list files that are inside of a disk'
 			'cat:print files that are inside of a disk'
 			'get:copy files and folders out of a disk'
+			'put:copy files into a file system of a disk'
 		)
 		_describe verb verbs
 		return ;;
@@ -425,6 +426,25 @@ _vmimg() {
 		'(-U --force-share)-U[read an image that another process may be writing]' \
 		'(-U --force-share)--force-share[read an image that another process may be writing]' \
 		'--force[replace files that exist in the folder]' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
+	(put)
+		_arguments -s -S \
+		'(-f --format)-f+[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
+		'(-m --mode)-m+[permissions of the new files, as 0755; default\: the files'\'' own, without set-id bits]:OCTAL:' \
+		'(-m --mode)--mode=[permissions of the new files, as 0755; default\: the files'\'' own, without set-id bits]:OCTAL:' \
+		'--owner=[numbers of the new files'\'' owner and group (0\:0)]:UID\:GID:' \
+		'--force[replace files that exist]' \
+		'--dry-run[try all of it, write nothing]' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \

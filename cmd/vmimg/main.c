@@ -12,9 +12,10 @@
 #include "libcommon/package/package.h"
 
 static const struct verb *const verbs[] = {
-	&verb_info,    &verb_convert, &verb_create, &verb_check,  &verb_compare, &verb_map,
-	&verb_measure, &verb_digest,  &verb_resize, &verb_commit, &verb_rebase,	 &verb_sparsify,
-	&verb_serve,   &verb_inspect, &verb_ls,	    &verb_cat,	  &verb_get,	 NULL,
+	&verb_info,   &verb_convert,  &verb_create, &verb_check,   &verb_compare,
+	&verb_map,    &verb_measure,  &verb_digest, &verb_resize,  &verb_commit,
+	&verb_rebase, &verb_sparsify, &verb_serve,  &verb_inspect, &verb_ls,
+	&verb_cat,    &verb_get,      &verb_put,    NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)

@@ -18,6 +18,7 @@ extern const struct verb verb_inspect;
 extern const struct verb verb_ls;
 extern const struct verb verb_map;
 extern const struct verb verb_measure;
+extern const struct verb verb_put;
 extern const struct verb verb_rebase;
 extern const struct verb verb_resize;
 extern const struct verb verb_sparsify;

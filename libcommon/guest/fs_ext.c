@@ -7,15 +7,10 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/stop.h"
+#include "libcommon/guest/ext_private.h"
 #include "libcommon/guest/fs.h"
-#include "libcommon/image/disk/ext_io.h"
 
 enum { INLINE_MOST = 64 << 10 };
-
-struct ext {
-	struct ext_io io;
-	ext2_filsys fs;
-};
 
 static int fail(errcode_t rc, const char *what, struct err *err)
 {

@@ -60,7 +60,10 @@ static errcode_t io_read64(io_channel io, unsigned long long block, int count, v
 	if (!ext->reads_left || stop_check(NULL) < 0)
 		return EXT2_ET_SHORT_READ;
 	ext->reads_left--;
-	if (!u64_mul(block, unit, &off) || volume_read(&ext->v, buf, off, (size_t)len, NULL) < 0)
+	if (!u64_mul(block, unit, &off) || !range_inside(off, len, ext->v.len))
+		return EXT2_ET_SHORT_READ;
+	if ((ext->over_read ? ext->over_read(ext, buf, off, (size_t)len)
+			    : volume_read(&ext->v, buf, off, (size_t)len, NULL)) < 0)
 		return EXT2_ET_SHORT_READ;
 	return 0;
 }
@@ -72,8 +75,16 @@ static errcode_t io_read(io_channel io, unsigned long block, int count, void *bu
 
 static errcode_t io_write64(io_channel io, unsigned long long block, int count, const void *buf)
 {
-	(void)io, (void)block, (void)count, (void)buf;
-	return EXT2_ET_RO_FILSYS;
+	struct ext_io *ext = io->private_data;
+	uint64_t unit = (uint64_t)io->block_size, off;
+	uint64_t len = count < 0 ? (uint64_t) - (int64_t)count : (uint64_t)count * unit;
+
+	if (!ext->over_write)
+		return EXT2_ET_RO_FILSYS;
+	if (!u64_mul(block, unit, &off) || !range_inside(off, len, ext->v.len) ||
+	    ext->over_write(ext, buf, off, (size_t)len) < 0)
+		return EXT2_ET_SHORT_WRITE;
+	return 0;
 }
 
 static errcode_t io_write(io_channel io, unsigned long block, int count, const void *buf)
@@ -161,7 +172,8 @@ int ext_open(struct ext_io *io, bool dirty_too, ext2_filsys *ret, struct err *er
 	ext_io_allow(io);
 	(void)snprintf(name, sizeof(name), "%" PRIxPTR, (uintptr_t)io);
 	*ret = NULL;
-	rc = ext2fs_open(name, EXT2_FLAG_64BITS, 0, 0, &manager, ret);
+	rc = ext2fs_open(name, EXT2_FLAG_64BITS | (io->over_write ? EXT2_FLAG_RW : 0), 0, 0,
+			 &manager, ret);
 	if (rc)
 		return err_set(err, ERR_UNSUPPORTED, "cannot read the ext file system: %s",
 			       error_message(rc));

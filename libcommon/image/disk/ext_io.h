@@ -18,14 +18,18 @@ struct ext_io {
 	/* Reads that are left before the library is told that the disk ends: trees of blocks that lead to each
 	 * other would keep it busy for ever. ext_io_allow() sets it anew */
 	uint64_t reads_left;
+	/* For writing: what the library reads and writes goes through these; -1 fails; NULL: the volume, read only */
+	void *overlay;
+	int (*over_read)(struct ext_io *io, void *buf, uint64_t off, size_t len);
+	int (*over_write)(struct ext_io *io, const void *buf, uint64_t off, size_t len);
 };
 
 /** ext_io_allow() - as many reads as one operation can need on a volume of this size */
 void ext_io_allow(struct ext_io *io);
 
 /**
- * ext_open() - check the superblock against the volume, open read-only; close with ext2fs_free()
- * @io: v is set; must outlive *@ret
+ * ext_open() - check the superblock against the volume, open; close with ext2fs_free()
+ * @io: v is set; must outlive *@ret; with over_write the file system is opened for writing
  * @dirty_too: also what was not unmounted: its journal is not looked at; else ERR_UNSUPPORTED
  */
 int ext_open(struct ext_io *io, bool dirty_too, ext2_filsys *ret, struct err *err);
