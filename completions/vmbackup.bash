@@ -28,7 +28,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --to= --to-password-file= --vm= --level= --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	forget)
-		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --unreadable --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	ls)
 		options=" --long --recursive --directory --null --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --quiet --verbose --help --version"
@@ -36,9 +36,12 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	get)
 		options=" --force --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
+	prune)
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --max-unused= --wait --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --json --progress --quiet --verbose --help --version"
+		kind=snapshot ;;
 	'')
 		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --quiet --verbose --help --version"
-		words=" init backup list show restore verify diff copy forget ls get" ;;
+		words=" init backup list show restore verify diff copy forget ls get prune" ;;
 	esac
 }
 
@@ -98,6 +101,21 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	forget:--json=) words=" lines" ;;
 	ls:--json=) words=" lines" ;;
 	get:--progress=) words=" bar json none" ;;
+	prune:--keep-last|prune:--keep-last=) kind=none ;;
+	prune:--keep-hourly|prune:--keep-hourly=) kind=none ;;
+	prune:--keep-daily|prune:--keep-daily=) kind=none ;;
+	prune:--keep-weekly|prune:--keep-weekly=) kind=none ;;
+	prune:--keep-monthly|prune:--keep-monthly=) kind=none ;;
+	prune:--keep-yearly|prune:--keep-yearly=) kind=none ;;
+	prune:--keep-within|prune:--keep-within=) kind=none ;;
+	prune:--keep-tag|prune:--keep-tag=) kind=none ;;
+	prune:--vm|prune:--vm=) kind=none ;;
+	prune:--max-delete|prune:--max-delete=) kind=none ;;
+	prune:--max-unused|prune:--max-unused=) kind=none ;;
+	prune:--wait=) kind=none ;;
+	prune:--threads|prune:--threads=) kind=none ;;
+	prune:--json=) words=" lines" ;;
+	prune:--progress=) words=" bar json none" ;;
 	*:--repository|*:--repository=|*:-r) kind=dir ;;
 	*:--s3-endpoint|*:--s3-endpoint=) kind=none ;;
 	*:--s3-region|*:--s3-region=) kind=none ;;

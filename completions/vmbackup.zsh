@@ -55,6 +55,7 @@ _vmbackup() {
 			'forget:remove snapshots, by name or by what no --keep rule keeps'
 			'ls:list files inside of a disk of a snapshot, without restoring it'
 			'get:copy files and folders out of a disk of a snapshot, without restoring it'
+			'prune:free the space that no snapshot needs, and forget snapshots before that'
 		)
 		_describe verb verbs
 		return ;;
@@ -270,6 +271,7 @@ _vmbackup() {
 		'*--vm=[only snapshots of this machine; more than once\: of any of them]:NAME:' \
 		'--max-delete=[remove nothing at all when more than N snapshots would go]:N:' \
 		'--dry-run[say what would be removed and why, change nothing]' \
+		'--unreadable[give up the snapshots whose description is damaged]' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
@@ -319,6 +321,39 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(prune)
+		_arguments -s -S \
+		'--keep-last=[keep the newest N of each machine]:N:' \
+		'--keep-hourly=[keep the newest of each of the last N hours that have one]:N:' \
+		'--keep-daily=[keep the newest of each of the last N days that have one]:N:' \
+		'--keep-weekly=[keep the newest of each of the last N weeks that have one]:N:' \
+		'--keep-monthly=[keep the newest of each of the last N months that have one]:N:' \
+		'--keep-yearly=[keep the newest of each of the last N years that have one]:N:' \
+		'--keep-within=[keep all that are not older, as 7d or 36h]:TIME:' \
+		'*--keep-tag=[keep all with this tag; more than once\: with any of them]:TAG:' \
+		'*--vm=[only snapshots of this machine; more than once\: of any of them]:NAME:' \
+		'--max-delete=[remove nothing at all when more than N snapshots would go]:N:' \
+		'--dry-run[say what would be removed and why, change nothing]' \
+		'--max-unused=[rewrite packs of which more than this is unused (default\: 20)]:PERCENT:' \
+		'--wait=-[wait for processes that may still need what goes, as 30m; without TIME until they end]::TIME:' \
+		'--threads=[work with so many threads (default\: all processors)]:N:' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \

@@ -179,6 +179,57 @@ class Backup:
         return None
 
 
+class Prune(Backup):
+    """forget and collect: packs that go whole, one that is rewritten, and what stays"""
+
+    def __init__(self):
+        super().__init__()
+        self.env["INJECT_UNLINK"] = "1"
+        self.words = ("vmbackup", "prune", "--threads=1", "--keep-last=1", "--max-unused=0")
+        remove("t")
+        os.mkdir("t")
+        shutil.move(f"repo{id(self)}", "t/repo")
+        for vm_name, image in (("d", "d.raw"), ("d", "c.raw"), ("a", "b.raw")):
+            must("vmbackup", "backup", "--vm", vm_name, image, env=self.env)
+        shutil.copytree("t/repo", f"repo{id(self)}")
+        self.content = dict(zip([s["id"] for s in self.snapshots()], ("a.raw", "d.raw", "c.raw", "b.raw")))
+        must(*self.words, env=self.env)
+        self.left = self.stored()
+
+    @staticmethod
+    def stored():
+        return sum(os.path.getsize(os.path.join(d, n)) for d, _, names in os.walk("t/repo/packs") for n in names)
+
+    def all_restore(self):
+        for snap in self.snapshots():
+            want = self.content[snap["id"]]
+            r = vm("vmbackup", "restore", f"{snap['vm']}@{snap['id']}", "t/out.raw", env=self.env)
+            if r.returncode or content("t/out.raw") != content(want):
+                return f"snapshot {snap['id']} does not restore: {r.returncode} {r.stderr.decode()}"
+            remove("t/out.raw")
+        if (v := vm("vmbackup", "verify", env=self.env)).returncode:
+            return f"verify: {v.returncode} {v.stderr.decode()} {v.stdout.decode()}"
+        return None
+
+    def check(self, r, how):
+        newest = list(self.content)[2:]
+        if [s["id"] for s in self.snapshots()][-2:] != newest:
+            return "a snapshot that was to stay is gone"
+        if r.returncode == 0 and self.stored() > self.left * 1.02:
+            return f"status 0, but {self.stored()} bytes are left, not {self.left}"
+        return self.all_restore()
+
+    def again(self):
+        r = vm(*self.words, env=self.env)
+        if r.returncode:
+            return f"the next run: status {r.returncode}: {r.stderr.decode()}"
+        if self.stored() > self.left * 1.02:
+            return f"after the next run {self.stored()} bytes are left, not {self.left}"
+        if left := leftovers("t"):
+            return f"left behind after the next run: {left}"
+        return self.all_restore()
+
+
 class Init:
     """init leaves a repository, or what the next init makes one of"""
     words, program, env = ("vmbackup", "init", "--no-encryption"), "vmbackup", {"VMKIT_REPOSITORY": "t/repo"}
@@ -234,6 +285,7 @@ with open("b.raw", "r+b") as f:
     f.seek(1 << 20)
     f.write(random.Random(5).randbytes(200000))
 disk("c.raw", 2, 1 << 20)
+disk("d.raw", 3, 1 << 20)
 remove("a.qcow2")
 must("vmimg", "convert", "a.raw", "a.qcow2")
 shutil.copy("a.qcow2", "broken.qcow2")
@@ -264,6 +316,7 @@ JOBS = {
     "init": Init,
     "backup": Backup,
     "backup-unchanged": lambda: Backup(new=False),
+    "prune": Prune,
     "backup-encrypted": lambda: Backup(key="secret"),
 }
 

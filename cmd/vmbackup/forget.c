@@ -3,7 +3,16 @@
 
 #include "cmd/vmbackup/retention.h"
 
-static const struct opt options[] = {RETENTION_OPTIONS, OPT_END};
+static bool unreadable;
+
+static const struct opt options[] = {
+	RETENTION_OPTIONS,
+	{.name = "unreadable",
+	 .type = OPT_FLAG,
+	 .value = &unreadable,
+	 .help = "give up the snapshots whose description is damaged"},
+	OPT_END,
+};
 
 static const char *const examples[] = {
 	"vmbackup -r /backup/vms forget --dry-run --keep-daily 7 --keep-weekly 4",
@@ -28,13 +37,15 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 	if (vmbackup_open(&repo, err) < 0)
 		return -1;
-	rc = retention_plan(&plan, repo, argc, argv, true, err);
+	rc = retention_plan(&plan, repo, argc, argv, !unreadable, err);
 	if (rc == 0) {
 		/* A dry run shows what --max-delete would refuse. */
 		if (retention.dry_run)
 			rc = report(cli, &plan, err);
 		if (rc == 0)
 			rc = retention_apply(&plan, repo, err);
+		if (rc == 0 && unreadable && !retention.dry_run)
+			rc = repo_forget_unreadable(repo, &plan.unreadable, err);
 		if (rc == 0 && !retention.dry_run)
 			rc = report(cli, &plan, err);
 		if (rc == 0)

@@ -53,6 +53,10 @@ struct backend_ops {
 		       int (*fn)(void *ctx, const char *name, struct backend_writer *w,
 				 uint64_t size, struct err *err),
 		       void *ctx, struct err *err);
+	/* Who uses the repository, for collection; NULL: nobody knows, and nothing is ever collected */
+	int (*session)(struct backend *b, uint64_t epoch, struct err *err);
+	int (*sessions_before)(struct backend *b, uint64_t epoch, bool *ret_any, struct err *err);
+	int (*collector)(struct backend *b, struct err *err);
 	void (*close)(struct backend *b);
 };
 
@@ -164,6 +168,32 @@ static inline int backend_orphans(struct backend *b,
 				  void *ctx, struct err *err)
 {
 	return b->ops->orphans(b, fn, ctx, err);
+}
+
+/**
+ * backend_session() - let others see that this process uses the repository and knows its epochs up to @epoch
+ *
+ * It lasts until backend_close() or the death of the process, whatever its kind; another call replaces it, and there is no
+ * moment without one in between.
+ */
+static inline int backend_session(struct backend *b, uint64_t epoch, struct err *err)
+{
+	return b->ops->session ? b->ops->session(b, epoch, err) : 0;
+}
+
+/** backend_sessions_before() - does another session live that was begun for an epoch below @epoch? */
+static inline int backend_sessions_before(struct backend *b, uint64_t epoch, bool *ret_any,
+					  struct err *err)
+{
+	return b->ops->sessions_before(b, epoch, ret_any, err);
+}
+
+/** backend_collector() - be the only collector until backend_close() or death; ERR_BUSY, ERR_UNSUPPORTED */
+static inline int backend_collector(struct backend *b, struct err *err)
+{
+	return b->ops->collector ? b->ops->collector(b, err)
+				 : err_set(err, ERR_UNSUPPORTED,
+					   "nothing can be collected in a repository of this kind");
 }
 
 static inline void backend_close(struct backend *b)

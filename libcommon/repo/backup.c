@@ -16,7 +16,6 @@
 #include "libcommon/repo/detect.h"
 #include "libcommon/repo/disk_scan.h"
 #include "libcommon/repo/manifest.h"
-#include "libcommon/repo/names.h"
 #include "libcommon/repo/source.h"
 #include "libcommon/repo/store.h"
 
@@ -311,20 +310,6 @@ static void begin_progress(const struct backup_opts *o)
 	progress_begin(o->progress, "backup", total);
 }
 
-/* The store keeps a record of all it found damaged. Once there is one, what the parent holds is looked up again, so
- * that the backup of the same data heals the repository. */
-static int nothing_bad(struct store *st, bool *ret, struct err *err)
-{
-	char **names;
-	size_t n;
-
-	if (store_object_list(st, "bad/", &names, &n, err) < 0)
-		return -1;
-	names_free(names, n);
-	*ret = n == 0;
-	return 0;
-}
-
 static int run(struct backup *b, struct err *err)
 {
 	const struct backup_opts *o = b->opts;
@@ -335,7 +320,9 @@ static int run(struct backup *b, struct err *err)
 	    repo_list(b->repo, o->vm, &b->older, &b->n_older, &damaged, err) < 0 ||
 	    begin(b, err) < 0)
 		return -1;
-	if (nothing_bad(b->st, &b->trust, err) < 0)
+	/* Once something was found damaged or missing, what the parent holds is looked up again, so that the backup of
+	 * the same data heals the repository. */
+	if (store_is_sound(b->st, &b->trust, err) < 0)
 		return -1;
 	begin_progress(o);
 	for (size_t i = 0; i < o->n_disks; i++) {

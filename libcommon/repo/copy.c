@@ -12,7 +12,6 @@
 #include "libcommon/base/stop.h"
 #include "libcommon/repo/copy_disk.h"
 #include "libcommon/repo/manifest.h"
-#include "libcommon/repo/names.h"
 
 struct copy {
 	struct repo *from, *to;
@@ -204,18 +203,6 @@ static int one(struct copy *c, size_t i, struct err *err)
 	return 0;
 }
 
-static int nothing_bad(struct store *st, bool *ret, struct err *err)
-{
-	char **names;
-	size_t n;
-
-	if (store_object_list(st, "bad/", &names, &n, err) < 0)
-		return -1;
-	names_free(names, n);
-	*ret = n == 0;
-	return 0;
-}
-
 static int run(struct copy *c, struct err *err)
 {
 	size_t damaged = 0;
@@ -223,7 +210,7 @@ static int run(struct copy *c, struct err *err)
 
 	if (repo_list(c->from, NULL, &c->ours, &c->n_ours, &damaged, err) < 0 ||
 	    repo_list(c->to, NULL, &c->theirs, &c->n_theirs, NULL, err) < 0 ||
-	    nothing_bad(repo_store(c->to), &c->trust, err) < 0)
+	    store_is_sound(repo_store(c->to), &c->trust, err) < 0)
 		return -1;
 	c->wanted = calloc(c->n_ours + 1, sizeof(*c->wanted));
 	if (!c->wanted)

@@ -91,9 +91,14 @@ void run_builder_discard(struct run_builder *rb);
 int index_write(struct backend *b, struct crypto *c, struct index_entry *entries, size_t n,
 		uint8_t *packs, size_t n_packs, char ret_name[INDEX_NAME_MAX], struct err *err);
 
-/** index_merge() - one run of several */
+/** index_merge() - one run of several, without what is in the @n_without packs of @without (sorted). When nothing
+ *  else is in them there is no new run, and the name is empty */
 int index_merge(struct backend *b, struct crypto *c, struct run **runs, size_t n,
-		char ret_name[INDEX_NAME_MAX], struct err *err);
+		const uint8_t *without, size_t n_without, char ret_name[INDEX_NAME_MAX],
+		struct err *err);
+
+/** pack_in() - is the pack among the @n sorted ids? */
+bool pack_in(const uint8_t *packs, size_t n, const uint8_t pack[PACK_ID]);
 
 int index_entry_compare(const void *a, const void *b);
 

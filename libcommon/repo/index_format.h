@@ -1,4 +1,4 @@
-/* What the reader and the writer of index runs share: for index.c and index_write.c alone. */
+/* What the reader and the writer of index runs share: for index.c and index_write.c, and prune.c for the filter. */
 #ifndef VMKIT_REPO_INDEX_FORMAT_H
 #define VMKIT_REPO_INDEX_FORMAT_H
 

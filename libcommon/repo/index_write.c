@@ -272,7 +272,8 @@ static struct index_entry *current(struct cursor *c, struct err *err)
 	return &c->entries[c->at];
 }
 
-static int merge_loop(struct run_builder *rb, struct cursor *cs, size_t n, struct err *err)
+static int merge_loop(struct run_builder *rb, struct cursor *cs, size_t n, const uint8_t *without,
+		      size_t n_without, struct err *err)
 {
 	for (;;) {
 		struct index_entry *least = NULL;
@@ -293,14 +294,21 @@ static int merge_loop(struct run_builder *rb, struct cursor *cs, size_t n, struc
 		}
 		if (!least)
 			return 0;
-		if (run_builder_add(rb, least, err))
+		if (!pack_in(without, n_without, least->place.pack) &&
+		    run_builder_add(rb, least, err))
 			return -1;
 		from->at++;
 	}
 }
 
+bool pack_in(const uint8_t *packs, size_t n, const uint8_t pack[PACK_ID])
+{
+	return n && bsearch(pack, packs, n, PACK_ID, compare_packs);
+}
+
 int index_merge(struct backend *b, struct crypto *c, struct run **runs, size_t n,
-		char ret_name[INDEX_NAME_MAX], struct err *err)
+		const uint8_t *without, size_t n_without, char ret_name[INDEX_NAME_MAX],
+		struct err *err)
 {
 	CLEANUP_FREE struct cursor *cs = calloc(n, sizeof(*cs));
 	CLEANUP_FREE uint8_t *packs = NULL;
@@ -318,13 +326,20 @@ int index_merge(struct backend *b, struct crypto *c, struct run **runs, size_t n
 	n_packs = 0;
 	for (size_t i = 0; i < n; i++) {
 		cs[i].run = runs[i];
-		memcpy(packs + n_packs * PACK_ID, runs[i]->packs, runs[i]->n_packs * PACK_ID);
-		n_packs += runs[i]->n_packs;
+		for (uint32_t k = 0; k < runs[i]->n_packs; k++) {
+			const uint8_t *id = runs[i]->packs + (size_t)k * PACK_ID;
+
+			if (!pack_in(without, n_without, id))
+				memcpy(packs + n_packs++ * PACK_ID, id, PACK_ID);
+		}
 	}
+	ret_name[0] = 0;
+	if (!n_packs)
+		return 0;
 	n_packs = unique_packs(packs, n_packs);
 	if (run_builder_new(&rb, b, c, packs, n_packs, entries, err))
 		return -1;
-	if (merge_loop(rb, cs, n, err)) {
+	if (merge_loop(rb, cs, n, without, n_without, err)) {
 		run_builder_discard(rb);
 		return -1;
 	}

@@ -288,6 +288,50 @@ int repo_forget(struct repo *repo, const struct snapshot *list, const bool *remo
 	return manifest_remove(repo_store(repo), seqs, chosen, ret_removed, err);
 }
 
+/* Return: 1 when the manifest is damaged, 0, -1; what cannot be read otherwise is counted in *@left */
+static int is_damaged(struct store *st, const char *name, size_t *left, struct err *err)
+{
+	struct err why = ERR_INIT;
+	struct snapshot s;
+
+	if (manifest_read(st, name, &s, &why) == 0) {
+		manifest_clear(&s);
+		return 0;
+	}
+	if (why.code == ERR_CORRUPT)
+		return 1;
+	*left += why.code == ERR_UNSUPPORTED;
+	if (why.code == ERR_UNSUPPORTED || why.code == ERR_NOT_FOUND)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+int repo_forget_unreadable(struct repo *repo, size_t *ret_left, struct err *err)
+{
+	struct store *st = repo_store(repo);
+	char **names;
+	size_t n;
+	int rc = 0;
+
+	*ret_left = 0;
+	if (store_object_list(st, PREFIX, &names, &n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		uint64_t seq;
+		size_t removed;
+
+		rc = is_damaged(st, names[i], ret_left, err);
+		if (rc > 0)
+			rc = seq_of_name(names[i], PREFIX, &seq) < 0
+				     ? store_object_remove(st, names[i], err)
+				     : manifest_remove(st, &seq, 1, &removed, err);
+	}
+	names_free(names, n);
+	return rc;
+}
+
 void snapshots_free(struct snapshot *snaps, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

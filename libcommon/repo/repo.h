@@ -245,6 +245,41 @@ void repo_register(const struct repo_key_source *key);
 int repo_forget(struct repo *repo, const struct snapshot *list, const bool *remove, size_t n,
 		size_t *ret_removed, struct err *err);
 
+/** repo_forget_unreadable() - remove the snapshots whose manifests are damaged. *@ret_left: those that cannot be read
+ *  for another reason (a newer version), which stay */
+int repo_forget_unreadable(struct repo *repo, size_t *ret_left, struct err *err);
+
+struct prune_opts {
+	const uint64_t *without; /* a dry run: as if the snapshots of these numbers were gone */
+	size_t n_without;
+	unsigned max_unused; /* percent of a pack that may be unused */
+	uint64_t
+		wait_ms; /* for processes that may still need what goes; 0: the next prune removes it */
+	unsigned threads; /* 0: all processors */
+	bool dry_run;
+	struct progress *progress;
+};
+
+struct prune_result {
+	uint64_t snapshots, blobs;	 /* that are needed */
+	uint64_t packs, pack_bytes;	 /* before */
+	uint64_t removed, removed_bytes; /* packs; for a dry run an estimate */
+	uint64_t rewritten;		 /* those of them whose blobs in need were stored anew */
+	uint64_t new_bytes;		 /* what these take now */
+	uint64_t
+		pending; /* packs that are condemned and still there: the next prune removes them */
+};
+
+/**
+ * repo_prune() - remove what no snapshot needs, and rewrite packs of which too much is unneeded
+ *
+ * Safe beside any other use of the repository, and against a kill at any point. ERR_BUSY: another one works;
+ * or others did longer than @wait_ms; ERR_CORRUPT: a snapshot cannot be read whole, so that what it needs is not known
+ * and nothing is removed; ERR_UNSUPPORTED: not in a repository of this kind
+ */
+int repo_prune(struct repo *repo, const struct prune_opts *opts, struct prune_result *ret,
+	       struct err *err);
+
 struct verify_opts {
 	const char *spec; /* NULL: everything */
 	bool quick; /* objects, structure and pack checksums; else every frame is decompressed, every chunk hashed */

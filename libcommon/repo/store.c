@@ -6,6 +6,7 @@
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/log.h"
+#include "libcommon/repo/names.h"
 
 int store_open(struct store **ret, struct backend *backend, struct crypto *crypto,
 	       const struct repo_config *cfg, struct err *err)
@@ -25,7 +26,7 @@ int store_open(struct store **ret, struct backend *backend, struct crypto *crypt
 	pthread_mutex_init(&st->bad_lock, NULL);
 	pthread_mutex_init(&st->cache_lock, NULL);
 	pthread_cond_init(&st->cache_ready, NULL);
-	if (store_refresh(st, err) || bad_load(st, err)) {
+	if (epoch_begin(st, err) || store_refresh(st, err) || bad_load(st, err)) {
 		store_close(st);
 		return -1;
 	}
@@ -43,6 +44,7 @@ void store_close(struct store *st)
 		run_free(st->runs[i]);
 	free(st->runs);
 	free(st->extra);
+	free(st->condemned);
 	backend_close(st->backend);
 	crypto_free(st->crypto);
 	pthread_mutex_destroy(&st->maintain);
@@ -127,7 +129,7 @@ size_t store_locate(struct store *st, const struct repo_id *id, struct blob_plac
 	size_t n = find_places(st, id, ret, STORE_PLACES), good = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (!bad_has(st, id, ret[i].pack)) {
+		if (!epoch_condemned(st, ret[i].pack) && !bad_has(st, id, ret[i].pack)) {
 			struct blob_place t = ret[good];
 
 			ret[good++] = ret[i];
@@ -144,6 +146,30 @@ bool store_has(struct store *st, const struct repo_id *id)
 
 	store_locate(st, id, places, &good);
 	return good > 0;
+}
+
+bool store_has_copy(struct store *st, const struct repo_id *id)
+{
+	struct blob_place places[STORE_PLACES];
+	size_t good, n = store_locate(st, id, places, &good);
+	bool has = good > 0;
+
+	for (size_t i = good; i < n && !has; i++)
+		has = !bad_has(st, id, places[i].pack);
+	return has;
+}
+
+int store_is_sound(struct store *st, bool *ret, struct err *err)
+{
+	char **names;
+	size_t n;
+
+	if (store_refresh(st, err) || store_find_gone(st, err) ||
+	    store_object_list(st, "bad/", &names, &n, err))
+		return -1;
+	names_free(names, n);
+	*ret = !n && !st->n_bad && !st->n_condemned;
+	return 0;
 }
 
 int store_blob_len(struct store *st, const struct repo_id *id, size_t *ret_len, struct err *err)

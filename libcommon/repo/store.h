@@ -47,6 +47,13 @@ const uint8_t *store_uuid(const struct store *st);
 /** store_has() - present and not known to be damaged; any thread; no I/O but page faults of the index */
 bool store_has(struct store *st, const struct repo_id *id);
 
+/** store_has_copy() - as store_has(), but what a collection has condemned counts: it can be read still */
+bool store_has_copy(struct store *st, const struct repo_id *id);
+
+/** store_is_sound() - nothing was ever found damaged, missing or condemned here: what older snapshots hold is there. Looks
+ *  for packs that are gone */
+int store_is_sound(struct store *st, bool *ret, struct err *err);
+
 /** store_get() - decompressed, decrypted, hashed again: ERR_NOT_FOUND, ERR_CORRUPT (remembered as bad); any thread.
  *  Frames are kept in a bounded cache, one reader loads, others wait. @len is the blob's exact length */
 int store_get(struct store *st, enum blob_type type, const struct repo_id *id, void *buf,

@@ -149,7 +149,9 @@ static int unindexed(void *ctx, const char *name, struct err *err)
 	uint64_t end;
 	int rc;
 
-	if (!pack_name_decode(name, id) || store_knows_pack(a->store, id))
+	/* What is condemned is on its way out. */
+	if (!pack_name_decode(name, id) || epoch_condemned(a->store, id) ||
+	    store_knows_pack(a->store, id))
 		return 0;
 	for (size_t i = a->list.n_packs; i-- > 0;)
 		if (!memcmp(a->list.packs + i * PACK_ID, id, PACK_ID))
@@ -202,13 +204,14 @@ static int note_gone(struct store *st, const uint8_t id[PACK_ID], struct err *er
 		backend_object_close(o); /* came after the listing */
 		return 0;
 	}
-	if (why.code != ERR_NOT_FOUND || bad_has(st, &(struct repo_id){{0}}, id))
+	if (why.code != ERR_NOT_FOUND || epoch_condemned(st, id) ||
+	    bad_has(st, &(struct repo_id){{0}}, id))
 		return 0;
 	log_warning("%s is missing: what it held is stored again when it is met", name);
 	return bad_add_pack(st, id, err);
 }
 
-static int find_gone(struct store *st, struct err *err)
+int store_find_gone(struct store *st, struct err *err)
 {
 	struct entry_list listed = {0};
 	int rc = backend_list(st->backend, "packs", list_pack, &listed, err);
@@ -240,7 +243,7 @@ int store_adopt(struct store *st, struct err *err)
 	if (!rc)
 		rc = flush(&a, err);
 	entry_list_free(&a.list);
-	return rc ? -1 : find_gone(st, err);
+	return rc ? -1 : store_find_gone(st, err);
 }
 
 int store_rescan(struct store *st, struct err *err)

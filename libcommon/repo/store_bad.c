@@ -9,6 +9,7 @@
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/log.h"
+#include "libcommon/repo/names.h"
 #include "libcommon/repo/store_private.h"
 
 static const struct repo_id whole_pack; /* zeros: stands for all blobs of a pack */
@@ -175,6 +176,37 @@ int bad_load(struct store *st, struct err *err)
 		free(names[i]);
 	}
 	free(names);
+	return rc;
+}
+
+/* Is all of the record about the packs? */
+static bool only_about(struct store *st, const char *name, const uint8_t *packs, size_t n)
+{
+	struct err why = ERR_INIT;
+	uint8_t *data;
+	size_t len, off;
+
+	if (store_object_read(st, name, BAD_OBJECT_MAX, &data, &len, &why))
+		return false;
+	for (off = 0; off + BAD_RECORD <= len; off += BAD_RECORD)
+		if (!pack_in(packs, n, data + off + 32))
+			break;
+	free(data);
+	return off + BAD_RECORD > len;
+}
+
+int bad_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err)
+{
+	char **names;
+	size_t n_names;
+	int rc = 0;
+
+	if (store_object_list(st, "bad/", &names, &n_names, err))
+		return -1;
+	for (size_t i = 0; i < n_names && !rc; i++)
+		if (only_about(st, names[i], packs, n))
+			rc = backend_remove(st->backend, names[i], err);
+	names_free(names, n_names);
 	return rc;
 }
 

@@ -37,6 +37,12 @@ struct store {
 	struct backend *backend;
 	struct repo_config config;
 
+	/* Of store_epoch.c: set when the store is opened; later by the collector alone, while no thread of its looks */
+	uint64_t epoch;
+	uint8_t *condemned; /* sorted pack ids: what is in them does not count as present */
+	size_t n_condemned;
+	bool collecting; /* runs are not merged: condemned packs must stay in the index until the sweep */
+
 	pthread_mutex_t maintain;
 	pthread_rwlock_t runs_lock;
 	struct run **runs;
@@ -74,10 +80,21 @@ void store_close(struct store *st);
 size_t store_locate(struct store *st, const struct repo_id *id, struct blob_place ret[STORE_PLACES],
 		    size_t *ret_good);
 
+/* store_epoch.c */
+/** epoch_begin() - begin the session of this process and read which packs are condemned */
+int epoch_begin(struct store *st, struct err *err);
+bool epoch_condemned(const struct store *st, const uint8_t pack[PACK_ID]);
+/** epoch_publish() - the next epoch: these packs (sorted) are condemned, those of older ones no longer; this session knows
+ *  it. Durable on 0. epoch_condemn() is for this process alone */
+int epoch_publish(struct store *st, const uint8_t *packs, size_t n, struct err *err);
+int epoch_condemn(struct store *st, const uint8_t *packs, size_t n, struct err *err);
+
 /* store_runs.c */
 int store_refresh(struct store *st, struct err *err);
 int store_add_run(struct store *st, const char *name, struct err *err);
 int store_merge(struct store *st, struct err *err);
+/** store_drop_packs() - no run names these packs (sorted) any more; durable on 0 */
+int store_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err);
 bool store_knows_pack(struct store *st, const uint8_t pack[PACK_ID]);
 
 /* store_bad.c */
@@ -89,6 +106,8 @@ int bad_add(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_
 int bad_add_pack(struct store *st, const uint8_t pack[PACK_ID], struct err *err);
 /** bad_flush() - make what was added last; a repository that cannot be written to keeps it in memory */
 void bad_flush(struct store *st);
+/** bad_drop_packs() - remove the records that speak of nothing but these packs (sorted), which are gone */
+int bad_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err);
 void bad_free(struct store *st);
 
 /* store_read.c */
@@ -97,6 +116,8 @@ void cache_free(struct store *st);
 /* store_adopt.c */
 /** store_adopt() - finish what dead writers left and index packs that no run names; for writers */
 int store_adopt(struct store *st, struct err *err);
+/** store_find_gone() - packs that a run names and that are not there: what they held does not count as present */
+int store_find_gone(struct store *st, struct err *err);
 /** store_rescan() - for readers: packs that no run names, into memory; once. Return: 1 when it looked, 0, -1 */
 int store_rescan(struct store *st, struct err *err);
 

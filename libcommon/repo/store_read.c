@@ -346,8 +346,9 @@ static void mark_frame(struct store *st, const struct blob_place *p)
 	pack_reader_close(&r);
 }
 
+/* @again: the index was read anew since, so that a pack that is gone is gone for good and not replaced by others. */
 static int read_place(struct store *st, const struct request *q, const struct blob_place *p,
-		      bool known_bad, struct err *err)
+		      bool known_bad, bool again, bool *ret_gone, struct err *err)
 {
 	struct cached_frame *f = frame_get(st, p, err);
 	char hex[2 * PACK_ID + 1];
@@ -359,6 +360,8 @@ static int read_place(struct store *st, const struct request *q, const struct bl
 	}
 	if (!rc || (err->code != ERR_CORRUPT && err->code != ERR_NOT_FOUND))
 		return rc;
+	if (err->code == ERR_NOT_FOUND && !again)
+		*ret_gone = known_bad = true;
 	hex_encode(p->pack, PACK_ID, hex);
 	err->code = ERR_CORRUPT;
 	err_prefix(err, "pack %s, frame at %" PRIu32, hex, p->section_off);
@@ -375,7 +378,8 @@ static int read_place(struct store *st, const struct request *q, const struct bl
 }
 
 /* Return: 0, 1 when no copy is known, -1 */
-static int try_all(struct store *st, const struct request *q, struct err *err)
+static int try_places(struct store *st, const struct request *q, bool again, bool *ret_gone,
+		      struct err *err)
 {
 	struct blob_place places[STORE_PLACES];
 	size_t good, n = store_locate(st, q->id, places, &good);
@@ -384,12 +388,24 @@ static int try_all(struct store *st, const struct request *q, struct err *err)
 	 * tells the truth. */
 	for (size_t i = 0; i < n; i++) {
 		err_clear(err);
-		if (!read_place(st, q, &places[i], i >= good, err))
+		if (!read_place(st, q, &places[i], i >= good, again, ret_gone, err))
 			return 0;
 		if (err->code != ERR_CORRUPT)
 			return -1;
 	}
 	return n ? -1 : 1;
+}
+
+static int try_all(struct store *st, const struct request *q, struct err *err)
+{
+	bool gone = false;
+	int rc = try_places(st, q, false, &gone, err);
+
+	if (rc >= 0 || !gone)
+		return rc;
+	if (store_refresh(st, err))
+		return -1;
+	return try_places(st, q, true, &gone, err);
 }
 
 int store_get_range(struct store *st, enum blob_type type, const struct repo_id *id,

@@ -157,7 +157,9 @@ static int merge_once(struct store *st, struct run **chosen, size_t n, struct er
 {
 	char name[INDEX_NAME_MAX];
 
-	if (index_merge(st->backend, st->crypto, chosen, n, name, err) || add_named(st, name, err))
+	if (index_merge(st->backend, st->crypto, chosen, n, st->condemned, st->n_condemned, name,
+			err) ||
+	    (*name && add_named(st, name, err)))
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		if (backend_remove(st->backend, chosen[i]->name, err))
@@ -171,6 +173,8 @@ int store_merge(struct store *st, struct err *err)
 {
 	int rc = 0;
 
+	if (st->collecting)
+		return 0;
 	pthread_mutex_lock(&st->maintain);
 	for (;;) {
 		struct run **chosen = malloc((st->n_runs + 1) * sizeof(struct run *));
@@ -192,4 +196,60 @@ int store_merge(struct store *st, struct err *err)
 	}
 	pthread_mutex_unlock(&st->maintain);
 	return rc;
+}
+
+static bool names_any(const struct run *r, const uint8_t *packs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (run_has_pack(r, packs + i * PACK_ID))
+			return true;
+	return false;
+}
+
+/* Runs that name one of the packs become one that names none. Those that are damaged are no longer read by anybody. */
+static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret_done,
+		     struct err *err)
+{
+	struct run **chosen = malloc((st->n_runs + 1) * sizeof(*chosen));
+	char name[INDEX_NAME_MAX];
+	size_t k = 0;
+	int rc;
+
+	if (!chosen)
+		return err_nomem(err);
+	for (size_t i = 0; i < st->n_runs; i++)
+		if (!atomic_load(&st->runs[i]->damaged) && names_any(st->runs[i], packs, n))
+			chosen[k++] = st->runs[i];
+	*ret_done = !k;
+	rc = k ? index_merge(st->backend, st->crypto, chosen, k, packs, n, name, err) : 0;
+	if (!rc && k && *name)
+		rc = add_named(st, name, err);
+	for (size_t i = 0; i < k && !rc; i++) {
+		rc = backend_remove(st->backend, chosen[i]->name, err);
+		if (!rc)
+			drop_run(st, chosen[i]);
+	}
+	free(chosen);
+	return rc;
+}
+
+int store_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err)
+{
+	bool done = false;
+
+	/* Others merge at the same time; who knows that the packs are condemned makes no new run with them. */
+	for (int attempt = 0; !done && attempt < 10; attempt++) {
+		int rc;
+
+		if (store_refresh(st, err))
+			return -1;
+		pthread_mutex_lock(&st->maintain);
+		rc = drop_once(st, packs, n, &done, err);
+		pthread_mutex_unlock(&st->maintain);
+		if (rc)
+			return -1;
+	}
+	if (!done)
+		return err_set(err, ERR_BUSY, "other processes write index runs all the time");
+	return backend_sync(st->backend, "index", err);
 }

@@ -109,7 +109,7 @@ static int check_chunk(struct verify *v, const struct page_chunk *c, uint8_t *bu
 	struct err e = ERR_INIT;
 
 	if (!v->read_chunks) {
-		*ret_ok = store_has(v->st, &c->id);
+		*ret_ok = store_has_copy(v->st, &c->id);
 		if (!*ret_ok)
 			(void)snprintf(why, SENTENCE_MAX, "chunk missing or damaged");
 		return 0;

@@ -39,6 +39,11 @@ at_each_fault() {
 }
 
 # bats test_tags=release
+@test "prune: a call fails, or is the last: what stays is whole, the next one frees the rest" {
+	at_each_fault prune
+}
+
+# bats test_tags=release
 @test "encrypted backup: a call fails, or is the last" {
 	at_each_fault backup-encrypted
 }

@@ -46,7 +46,7 @@ spooled() { find cache -path '*/spool/*packs*' -type f | wc -l; }
 	run vmbackup backup --vm web a.raw
 	assert_success
 	assert_output ''
-	for _ in 1 2 3; do vmbackup backup --full-scan --vm web a.raw; done
+	for _ in 1 2 3; do vmbackup backup --full --vm web a.raw; done
 	random_image b.raw 20000000 6 60
 	vmbackup backup --vm other b.raw
 	[ "$(vmbackup list --json | jq length)" = 5 ]

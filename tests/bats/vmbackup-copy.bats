@@ -80,7 +80,7 @@ facts() { jq -S '.[] | del(.seq) | del(.disks[]["root", "new_bytes", "stored_byt
 	[ "$(json .stored_bytes)" = 0 ]
 	[ "$(json .read_bytes)" = 10000000 ]
 	# and the other way: a backup made there finds what the copy brought
-	run two backup --json --vm m --full-scan a.raw
+	run two backup --json --vm m --full a.raw
 	[ "$(json .new_bytes)" = 0 ]
 }
 

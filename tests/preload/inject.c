@@ -4,10 +4,11 @@
  *	INJECT_COUNT=FILE	how many such calls there were, written at exit; for the loop over all N
  *	INJECT_TRACE=1		each call on standard error
  *	INJECT_NO_TMPFILE=1	a file system without O_TMPFILE
+ *	INJECT_UNLINK=1		removals of files count too
  *
  * enospc and eio fail one call; full fails the Nth and all later ones that need space; short writes half of what was
  * asked once; eintr interrupts once; kill is SIGKILL before the call. Calls on standard descriptors do not count,
- * nor does the removal of files: what cleans up must be able to. One thread at a time is counted: use --threads=1.
+ * nor does (without INJECT_UNLINK) the removal of files: what cleans up must be able to. One thread at a time is counted: use --threads=1.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -30,7 +31,7 @@ enum needs { NO_SPACE_NEEDED, SPACE };
 static atomic_int calls;
 static int at;
 static const char *how = "", *count_file;
-static bool trace, no_tmpfile;
+static bool trace, no_tmpfile, unlinks;
 
 static void __attribute__((constructor)) begin(void)
 {
@@ -39,6 +40,7 @@ static void __attribute__((constructor)) begin(void)
 	count_file = getenv("INJECT_COUNT");
 	trace = getenv("INJECT_TRACE");
 	no_tmpfile = getenv("INJECT_NO_TMPFILE");
+	unlinks = getenv("INJECT_UNLINK");
 }
 
 static void __attribute__((destructor)) end(void)
@@ -170,6 +172,13 @@ int renameat(int da, const char *a, int db, const char *b)
 int renameat2(int da, const char *a, int db, const char *b, unsigned flags)
 {
 	return fault("renameat2", -1, SPACE, NULL) ? -1 : NEXT(renameat2)(da, a, db, b, flags);
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+	return unlinks && fault("unlinkat", -1, NO_SPACE_NEEDED, NULL)
+		       ? -1
+		       : NEXT(unlinkat)(dir, path, flags);
 }
 
 int link(const char *a, const char *b)

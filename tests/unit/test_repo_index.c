@@ -64,7 +64,7 @@ static void test_find_and_merge(void **state)
 		must(run_open(&runs[i], st->backend, st->crypto, names[i], &err));
 	expect_range(st, runs[0], 0, N, 1);
 	expect_range(st, runs[0], N, 2 * N, 0);
-	must(index_merge(st->backend, st->crypto, runs, 2, merged, &err));
+	must(index_merge(st->backend, st->crypto, runs, 2, NULL, 0, merged, &err));
 	must(run_open(&m, st->backend, st->crypto, merged, &err));
 	assert_int_equal(m->n_entries, 2 * N);
 	assert_int_equal(m->n_packs, 6);

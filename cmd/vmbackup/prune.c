@@ -1,0 +1,170 @@
+/* vmbackup prune: free what no snapshot needs; with retention rules or names, forget first. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/vmbackup/retention.h"
+#include "libcommon/base/cleanup.h"
+#include "libcommon/base/size.h"
+
+enum { MAX_UNUSED = 20 };
+
+static struct {
+	unsigned max_unused, threads;
+	const char *wait;
+} o = {.max_unused = MAX_UNUSED};
+
+static const struct opt options[] = {
+	RETENTION_OPTIONS,
+	{.name = "max-unused",
+	 .type = OPT_UINT,
+	 .value = &o.max_unused,
+	 .arg = "PERCENT",
+	 .help = "rewrite packs of which more than this is unused (default: 20)",
+	 .max = 100},
+	{.name = "wait",
+	 .type = OPT_OPTIONAL,
+	 .value = &o.wait,
+	 .arg = "TIME",
+	 .help = "wait for processes that may still need what goes, as 30m; without TIME until "
+		 "they "
+		 "end"},
+	{.name = "threads",
+	 .type = OPT_UINT,
+	 .value = &o.threads,
+	 .arg = "N",
+	 .help = "work with so many threads (default: all processors)",
+	 .min = 1,
+	 .max = 256},
+	OPT_END,
+};
+
+static const char *const examples[] = {
+	"vmbackup -r /backup/vms prune",
+	"vmbackup -r /backup/vms prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12",
+	"vmbackup -r /backup/vms prune --dry-run --keep-last 3 --vm web",
+	NULL,
+};
+
+static json_t *result_json(const struct retention_plan *p, const struct prune_result *r)
+{
+	json_t *out = retention_json(p);
+	json_t *c = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "snapshots",
+			      (json_int_t)r->snapshots, "blobs", (json_int_t)r->blobs, "packs",
+			      (json_int_t)r->packs, "pack_bytes", (json_int_t)r->pack_bytes,
+			      "removed_packs", (json_int_t)r->removed, "removed_bytes",
+			      (json_int_t)r->removed_bytes, "rewritten_packs",
+			      (json_int_t)r->rewritten, "new_bytes", (json_int_t)r->new_bytes,
+			      "pending_packs", (json_int_t)r->pending);
+
+	if (!out || !c || json_object_set_new(out, "collection", c) < 0) {
+		json_decref(out);
+		return NULL;
+	}
+	return out;
+}
+
+static void print_collection(const struct prune_result *r)
+{
+	char before[SIZE_TEXT_MAX], gone[SIZE_TEXT_MAX], fresh[SIZE_TEXT_MAX];
+
+	(void)printf("%s%" PRIu64 " of %" PRIu64 " packs, %s of %s; %" PRIu64
+		     " of them rewritten, to %s\n",
+		     retention.dry_run ? "would remove about " : "removed ", r->removed, r->packs,
+		     size_format(r->removed_bytes, gone), size_format(r->pack_bytes, before),
+		     r->rewritten, size_format(r->new_bytes, fresh));
+	if (r->pending)
+		(void)printf("%" PRIu64
+			     " packs may still be needed by processes that began before: "
+			     "the next prune removes them\n",
+			     r->pending);
+}
+
+static int report(struct cli *cli, const struct retention_plan *p, const struct prune_result *r,
+		  struct err *err)
+{
+	if (cli->json)
+		return cli_print_json(cli, result_json(p, r), err);
+	retention_print(cli, p);
+	if (retention.dry_run || cli->verbose)
+		print_collection(r);
+	return 0;
+}
+
+static int parse_wait(uint64_t *ret, struct err *err)
+{
+	*ret = 0;
+	if (!o.wait)
+		return 0;
+	*ret = UINT64_MAX;
+	return *o.wait ? duration_parse(o.wait, ret, err) : 0;
+}
+
+static int collect(struct cli *cli, const struct retention_plan *p, struct repo *repo,
+		   struct err *err)
+{
+	CLEANUP_FREE uint64_t *without = calloc(p->n + 1, sizeof(*without));
+	struct prune_opts opts = {
+		.without = without,
+		.max_unused = o.max_unused,
+		.threads = o.threads,
+		.dry_run = retention.dry_run,
+		.progress = &cli->progress,
+	};
+	struct prune_result result;
+
+	if (!without)
+		return err_nomem(err);
+	if (parse_wait(&opts.wait_ms, err) < 0)
+		return -1;
+	for (size_t i = 0; retention.dry_run && i < p->n; i++)
+		if (p->remove[i])
+			without[opts.n_without++] = p->list[i].seq;
+	if (repo_prune(repo, &opts, &result, err) < 0 || report(cli, p, &result, err) < 0)
+		return -1;
+	return retention_end(p, err);
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct retention_plan plan;
+	struct repo *repo;
+	uint64_t wait;
+	int rc;
+
+	if (parse_wait(&wait, err) < 0 || vmbackup_open(&repo, err) < 0)
+		return -1;
+	rc = retention_plan(&plan, repo, argc, argv, false, err);
+	if (rc == 0) {
+		rc = retention_apply(&plan, repo, err);
+		if (rc == 0)
+			rc = collect(cli, &plan, repo, err);
+		retention_plan_free(&plan);
+	}
+	repo_close(repo);
+	return rc;
+}
+
+const struct verb verb_prune = {
+	.name = "prune",
+	.usage = "[OPTIONS] [NAME@ID]...",
+	.summary = "free the space that no snapshot needs, and forget snapshots before that",
+	.details =
+		"With --keep rules or names, snapshots are removed first, as vmbackup forget does. "
+		"Then packs of which nothing is needed are removed, and those of which too much is "
+		"not are rewritten. Other processes may use the repository all the while, and no "
+		"lock is ever left behind: what a process that began earlier may still need is "
+		"only "
+		"marked, and the next prune removes it, unless --wait waits for that process.",
+	.options = options,
+	.examples = examples,
+	.statuses = "0 done, 1 more than --max-delete: nothing is removed, 4 no such snapshot or "
+		    "machine, 6 another prune works, or --wait ran out, 8 a snapshot is damaged: "
+		    "nothing is freed, 9 not in a repository of this kind, 12 wrong passphrase",
+	.max_args = UINT_MAX,
+	.json = true,
+	.progress = true,
+	.complete_args = COMPLETE_SNAPSHOT,
+	.run = run,
+};
