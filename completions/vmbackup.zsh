@@ -32,6 +32,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -72,6 +73,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -106,6 +108,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -127,6 +130,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -144,6 +148,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -173,6 +178,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -194,6 +200,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -220,6 +227,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -247,6 +255,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -278,6 +287,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -303,6 +313,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -321,6 +332,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -353,6 +365,7 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \

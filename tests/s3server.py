@@ -5,7 +5,7 @@ Buckets: "bucket". Keys: AKFAKE / SKFAKE. Signatures are checked by code of its 
 
 Control, unsigned:
     POST /_control  {"faults": [{"method": "PUT", "path": "packs/", "kind": "reset", "count": 3, "skip": 1}, ...],
-                     "ignore_precondition": false, "page": 1000, "clock": 0}
+                     "ignore_precondition": false, "page": 1000, "clock": 0, "forget": false}
     GET  /_log      one JSON line a request: method, path, status
     GET  /_keys     the names of all objects
 With tls="FILE" (certificate and key) it speaks https. Kinds: reset (connection torn before an answer), lost (done, but torn before the answer), stall (no answer for a
@@ -158,7 +158,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 with lock:
                     log.append({"method": "PUT", "path": self.path, "status": kind})
                 self.tear()
-            return self.answer(200)
+            return self.answer(200, headers=[("ETag", f"\"{hashlib.md5(body).hexdigest()}\"")])
         with lock:
             found = objects.get(name)
             if self.command == "DELETE":
@@ -197,22 +197,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
         prefix, token = query.get("prefix", ""), query.get("continuation-token", "")
         with lock:
             names = sorted(n for n in objects if n.startswith(prefix) and n > token)
-            sizes = {n: len(objects[n][0]) for n in names}
+            sizes = {n: (len(objects[n][0]), hashlib.md5(objects[n][0]).hexdigest()) for n in names}
         page, more = names[:state["page"]], len(names) > state["page"]
         if kind == "noloop":
             page, more = names[:1], True
         xml = "<?xml version='1.0' encoding='UTF-8'?>\n<ListBucketResult xmlns='http://s3.amazonaws.com/doc/2006-03-01/'>"
         xml += f"<Name>bucket</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>{str(more).lower()}</IsTruncated>"
         for n in page:
-            xml += f"<Contents><Key>{escape(n)}</Key><Size>{sizes[n]}</Size><Owner><ID>x</ID></Owner></Contents>"
+            xml += f"<Contents><Key>{escape(n)}</Key><ETag>&quot;{sizes[n][1]}&quot;</ETag><Size>{sizes[n][0]}</Size><Owner><ID>x</ID></Owner></Contents>"
         if more:
             xml += f"<NextContinuationToken>{escape('same' if kind == 'noloop' else page[-1])}</NextContinuationToken>"
         return self.answer(200, (xml + "</ListBucketResult>").encode())
 
     def control(self, path, body):
         if path == "/_control":
+            order = json.loads(body)
             with lock:
-                state.update(json.loads(body))
+                if order.pop("forget", False):
+                    objects.clear()
+                state.update(order)
                 log.clear()
             return self.plain(b"")
         with lock:

@@ -12,7 +12,7 @@
 #include "libcommon/repo/s3_opts.h"
 
 static const char *repository;
-static struct repo_s3_opts s3 = {.retries = S3_RETRIES};
+static struct repo_s3_opts s3 = {.retries = S3_RETRIES, .cache_size = S3_CACHE_SIZE};
 
 static const struct opt options[] = {
 	{.letter = 'r',
@@ -48,6 +48,11 @@ static const struct opt options[] = {
 	 .arg = "N",
 	 .help = "tries again of one request that the server or the network failed (default 10)",
 	 .max = 1000},
+	{.name = "s3-cache-size",
+	 .type = OPT_SIZE,
+	 .value = &s3.cache_size,
+	 .arg = "SIZE",
+	 .help = "how much of a repository's index and manifests is kept here (default 4G)"},
 	{.name = "debug-s3-stall",
 	 .type = OPT_DURATION,
 	 .value = &s3.stall_ms,

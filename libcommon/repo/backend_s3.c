@@ -18,7 +18,8 @@ struct s3_object {
 	struct backend_object base;
 	struct s3_backend *backend;
 	uint64_t size;
-	char *data; /* whole, or NULL: read by ranges */
+	char *data; /* whole, or NULL */
+	int fd;	    /* of a copy in the cache, or -1: read by ranges */
 	char name[BACKEND_NAME_MAX];
 };
 
@@ -50,7 +51,24 @@ static uint64_t hash_name(const char *name)
 	return h;
 }
 
-static void know(struct s3_backend *b, const char *name, uint64_t size)
+/* Of an ETag with or without its quotes; 0 when there is none. */
+static uint64_t hash_etag(const char *etag)
+{
+	char text[128];
+	size_t len = strlen(etag);
+
+	if (len > 1 && etag[0] == '"' && etag[len - 1] == '"') {
+		etag++;
+		len -= 2;
+	}
+	if (!len || len >= sizeof(text))
+		return 0;
+	memcpy(text, etag, len);
+	text[len] = 0;
+	return hash_name(text);
+}
+
+static void know(struct s3_backend *b, const char *name, const struct s3_facts *facts)
 {
 	uint64_t h = hash_name(name);
 
@@ -59,11 +77,11 @@ static void know(struct s3_backend *b, const char *name, uint64_t size)
 		b->known = calloc(S3_KNOWN, sizeof(*b->known));
 	if (b->known)
 		b->known[h % S3_KNOWN] =
-			(struct s3_known){h, size, b->generation[is_pack(name)] + 1};
+			(struct s3_known){h, *facts, b->generation[is_pack(name)] + 1};
 	pthread_mutex_unlock(&b->known_lock);
 }
 
-static bool known(struct s3_backend *b, const char *name, uint64_t *ret_size)
+bool s3_known(struct s3_backend *b, const char *name, struct s3_facts *ret)
 {
 	uint64_t h = hash_name(name);
 	bool hit;
@@ -72,7 +90,7 @@ static bool known(struct s3_backend *b, const char *name, uint64_t *ret_size)
 	hit = b->known && b->known[h % S3_KNOWN].hash == h &&
 	      b->known[h % S3_KNOWN].generation == b->generation[is_pack(name)] + 1;
 	if (hit)
-		*ret_size = b->known[h % S3_KNOWN].size;
+		*ret = b->known[h % S3_KNOWN].facts;
 	pthread_mutex_unlock(&b->known_lock);
 	return hit;
 }
@@ -86,7 +104,7 @@ static void forget_folder(struct s3_backend *b, const char *folder)
 
 /* ---- objects */
 
-static int digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err)
+int s3_digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err)
 {
 	CLEANUP_FREE char *buf = malloc(PIECE);
 	struct digest *d = NULL;
@@ -108,7 +126,7 @@ static int digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err)
 }
 
 int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uint64_t len,
-	   struct err *err)
+	   struct s3_facts *ret, struct err *err)
 {
 	char sha256[S3_HEX], nonce[33];
 	unsigned char random[16];
@@ -125,38 +143,42 @@ int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uin
 	if (RAND_bytes(random, sizeof(random)) != 1)
 		return err_set(err, ERR_FAILED, "OpenSSL has no random bytes");
 	hex_encode(random, sizeof(random), nonce);
-	if (data ? s3_sha256(data, (size_t)len, sha256, err) : digest_file(fd, len, sha256, err))
+	if (data ? s3_sha256(data, (size_t)len, sha256, err) : s3_digest_file(fd, len, sha256, err))
 		return -1;
 	rc = s3_http_do(b->http, &q, &r, err);
+	if (!rc && ret)
+		*ret = (struct s3_facts){.size = len, .etag = hash_etag(r.etag)};
 	s3_response_free(&r);
 	if (rc && err && err->code == ERR_EXISTS)
 		return err_set(err, ERR_EXISTS, "exists already");
 	return rc;
 }
 
-static int head(struct s3_backend *b, const char *name, uint64_t *ret_size, struct err *err)
+static int head(struct s3_backend *b, const char *name, struct s3_facts *ret, struct err *err)
 {
 	const struct s3_request q = {.method = "HEAD", .name = name};
 	struct s3_response r;
 	int rc = s3_http_do(b->http, &q, &r, err);
-	uint64_t size = r.length;
+	const struct s3_facts facts = {.size = r.length, .etag = hash_etag(r.etag)};
 
 	s3_response_free(&r);
 	if (rc && err && err->code == ERR_NOT_FOUND)
 		return err_set(err, ERR_NOT_FOUND, "is not there");
-	if (!rc && size == UINT64_MAX)
+	if (!rc && facts.size == UINT64_MAX)
 		return err_set(err, ERR_UNSUPPORTED, "the server does not say its size");
-	if (!rc)
-		*ret_size = size;
+	if (!rc) {
+		know(b, name, &facts);
+		*ret = facts;
+	}
 	return rc;
 }
 
 int s3_exists(struct s3_backend *b, const char *name, struct err *err)
 {
 	struct err why = ERR_INIT;
-	uint64_t size;
+	struct s3_facts facts;
 
-	if (!head(b, name, &size, &why))
+	if (!head(b, name, &facts, &why))
 		return 1;
 	if (why.code == ERR_NOT_FOUND)
 		return 0;
@@ -165,33 +187,81 @@ int s3_exists(struct s3_backend *b, const char *name, struct err *err)
 	return -1;
 }
 
+/* Manifests and records of damage are kept: a listing has said which they are, so a copy is known to be right. */
+static bool is_kept(const char *name)
+{
+	return !strncmp(name, "snapshots/", 10) || !strncmp(name, "bad/", 4);
+}
+
 static int s3_create(struct backend *base, const char *name, const void *data, size_t len,
 		     struct err *err)
 {
 	struct s3_backend *b = (struct s3_backend *)base;
+	struct s3_facts facts;
 
 	if (check_name(name, err) || s3_flush(b, err))
 		return -1;
 	/* No bytes are no NULL: that would be a file. */
-	return s3_put(b, name, data ? data : "", -1, len, err) ? err_object(err, name) : 0;
+	if (s3_put(b, name, data ? data : "", -1, len, &facts, err))
+		return err_object(err, name);
+	if (is_kept(name) && len)
+		s3_cache_put(b, name, data, &facts);
+	return 0;
 }
 
-static int get_whole(struct s3_backend *b, const char *name, char **ret, uint64_t *ret_size,
-		     struct err *err)
+/* Is the body what its maker hashed? Without a hash nobody knows: true. */
+static bool is_right(const struct s3_response *r)
 {
-	const struct s3_request q = {.method = "GET", .name = name, .max = S3_SMALL_MAX};
-	struct s3_response r;
-	int rc = s3_http_do(b->http, &q, &r, err);
+	char sha[S3_HEX];
 
+	return !r->sha256[0] || (!s3_sha256(r->body ? r->body : "", r->body_len, sha, NULL) &&
+				 !strcmp(sha, r->sha256));
+}
+
+static int get_whole(struct s3_object *o, struct err *err)
+{
+	const struct s3_request q = {.method = "GET", .name = o->name, .max = S3_SMALL_MAX};
+	struct s3_response r;
+	struct s3_facts facts;
+	bool right;
+	int rc;
+
+	if (is_kept(o->name) && s3_known(o->backend, o->name, &facts)) {
+		o->fd = s3_cache_open(o->backend, o->name, &facts);
+		o->size = facts.size;
+		if (o->fd >= 0)
+			return 0;
+	}
+	/* Bits that changed on the way are asked for again; what stays wrong is shown as it is: its seal will say so. */
+	for (unsigned n = 1;; n++) {
+		rc = s3_http_do(o->backend->http, &q, &r, err);
+		right = rc || is_right(&r);
+		if (right || n == S3_READS)
+			break;
+		s3_response_free(&r);
+	}
 	if (rc && err && err->code == ERR_NOT_FOUND && !err->hint[0])
 		err_set(err, ERR_NOT_FOUND, "is not there");
 	if (!rc) {
-		*ret_size = r.body_len;
-		*ret = r.body ? steal_ptr(&r.body) : calloc(1, 1);
-		rc = *ret ? 0 : err_nomem(err);
+		o->size = facts.size = r.body_len;
+		facts.etag = hash_etag(r.etag);
+		o->data = r.body ? steal_ptr(&r.body) : calloc(1, 1);
+		rc = o->data ? 0 : err_nomem(err);
 	}
+	if (!rc && right && is_kept(o->name))
+		s3_cache_put(o->backend, o->name, o->data, &facts);
 	s3_response_free(&r);
 	return rc;
+}
+
+static int open_large(struct s3_object *o, struct err *err)
+{
+	struct s3_facts facts;
+
+	if (!s3_known(o->backend, o->name, &facts) && head(o->backend, o->name, &facts, err))
+		return -1;
+	o->size = facts.size;
+	return is_pack(o->name) ? 0 : s3_cache_fetch(o->backend, o->name, &facts, &o->fd, err);
 }
 
 static int s3_open(struct backend *base, const char *name, struct backend_object **ret,
@@ -199,7 +269,6 @@ static int s3_open(struct backend *base, const char *name, struct backend_object
 {
 	struct s3_backend *b = (struct s3_backend *)base;
 	struct s3_object *o;
-	int rc = 0;
 
 	if (check_name(name, err) || (s3_queued(b, name) && s3_flush(b, err)))
 		return -1;
@@ -208,15 +277,9 @@ static int s3_open(struct backend *base, const char *name, struct backend_object
 		return err_nomem(err);
 	o->base.ops = base->ops;
 	o->backend = b;
+	o->fd = -1;
 	snprintf(o->name, sizeof(o->name), "%s", name);
-	if (!is_large(name)) {
-		rc = get_whole(b, name, &o->data, &o->size, err);
-	} else if (!known(b, name, &o->size)) {
-		rc = head(b, name, &o->size, err);
-		if (!rc)
-			know(b, name, o->size);
-	}
-	if (rc) {
+	if (is_large(name) ? open_large(o, err) : get_whole(o, err)) {
 		free(o);
 		return err_object(err, name);
 	}
@@ -225,12 +288,13 @@ static int s3_open(struct backend *base, const char *name, struct backend_object
 	return 0;
 }
 
-static int get_range(struct s3_object *o, uint64_t off, void *buf, size_t len, struct err *err)
+int s3_get_range(struct s3_backend *b, const char *name, uint64_t off, void *buf, size_t len,
+		 char *ret_sha256, struct err *err)
 {
 	char range[64];
 	const struct s3_header extra = {"range", range};
 	const struct s3_request q = {.method = "GET",
-				     .name = o->name,
+				     .name = name,
 				     .extra = &extra,
 				     .n_extra = 1,
 				     .into = buf,
@@ -240,13 +304,15 @@ static int get_range(struct s3_object *o, uint64_t off, void *buf, size_t len, s
 
 	snprintf(range, sizeof(range), "bytes=%llu-%llu", (unsigned long long)off,
 		 (unsigned long long)(off + len - 1));
-	rc = s3_http_do(o->backend->http, &q, &r, err);
+	rc = s3_http_do(b->http, &q, &r, err);
 	if (!rc && r.status != 206 && (off || r.length != len))
 		rc = err_set(err, ERR_UNSUPPORTED,
 			     "the server answers %ld instead of a range of the object", r.status);
 	else if (rc && r.status == 416)
 		rc = err_set(err, ERR_CORRUPT, "ends before byte %llu",
 			     (unsigned long long)(off + len));
+	if (!rc && ret_sha256)
+		memcpy(ret_sha256, r.sha256, S3_HEX);
 	s3_response_free(&r);
 	return rc;
 }
@@ -267,13 +333,20 @@ static int s3_read(struct backend_object *base, uint64_t off, void *buf, size_t 
 		memcpy(buf, o->data + off, len);
 		return 0;
 	}
-	return get_range(o, off, buf, len, err) ? err_object(err, o->name) : 0;
+	if (o->fd >= 0 ? io_pread(o->fd, buf, len, off, err)
+		       : s3_get_range(o->backend, o->name, off, buf, len, NULL, err))
+		return err_object(err, o->name);
+	return 0;
 }
 
 static void s3_object_close(struct backend_object *base)
 {
-	free(((struct s3_object *)base)->data);
-	free(base);
+	struct s3_object *o = (struct s3_object *)base;
+
+	if (o->fd >= 0)
+		close(o->fd);
+	free(o->data);
+	free(o);
 }
 
 /* ---- listing */
@@ -286,14 +359,16 @@ struct listing {
 	void *ctx;
 };
 
-static int list_key(void *ctx, const char *key, uint64_t size, struct err *err)
+static int list_key(void *ctx, const struct s3_list_entry *e, struct err *err)
 {
 	const struct listing *l = ctx;
-	const char *name = key + l->skip, *slash;
+	const char *name, *slash;
+	const struct s3_facts facts = {.size = e->size, .etag = hash_etag(e->etag)};
 	size_t depth = 0;
 
-	if (strncmp(key, s3_http_config(l->backend->http)->prefix, l->skip) != 0)
+	if (strncmp(e->key, s3_http_config(l->backend->http)->prefix, l->skip) != 0)
 		return err_set(err, ERR_CORRUPT, "the server lists a key without the prefix");
+	name = e->key + l->skip;
 	if (!l->folder)
 		return l->fn(l->ctx, name, err);
 	for (slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/'))
@@ -301,7 +376,7 @@ static int list_key(void *ctx, const char *key, uint64_t size, struct err *err)
 	if (!backend_name_valid(name) || strncmp(name, l->folder, strlen(l->folder)) != 0 ||
 	    depth != (is_pack(name) ? 2U : 1U))
 		return 0;
-	know(l->backend, name, size);
+	know(l->backend, name, &facts);
 	return l->fn(l->ctx, name, err);
 }
 
@@ -373,6 +448,7 @@ static int s3_remove(struct backend *base, const char *name, struct err *err)
 	rc = s3_http_do(b->http, &q, &r, &why);
 	s3_response_free(&r);
 	forget_folder(b, name);
+	s3_cache_drop(b, name);
 	if (!rc || (why.code == ERR_NOT_FOUND && !why.hint[0]))
 		return 0;
 	if (err)
@@ -385,6 +461,7 @@ static void s3_close(struct backend *base)
 	struct s3_backend *b = (struct s3_backend *)base;
 
 	s3_uploads_end(b);
+	s3_cache_end(b);
 	if (b->spool >= 0)
 		close(b->spool);
 	s3_http_free(b->http);
@@ -428,7 +505,7 @@ int backend_s3_open(struct backend **ret, const char *name, struct err *err)
 		return -1;
 	}
 	b->base.ops = &s3_ops;
-	b->spool = -1;
+	b->spool = b->cache = -1;
 	pthread_mutex_init(&b->local_lock, NULL);
 	pthread_mutex_init(&b->queue_lock, NULL);
 	pthread_cond_init(&b->queue_changed, NULL);
@@ -460,9 +537,9 @@ static int probe(struct s3_backend *b, struct err *err)
 	if (RAND_bytes(random, sizeof(random)) != 1)
 		return err_set(err, ERR_FAILED, "OpenSSL has no random bytes");
 	hex_encode(random, sizeof(random), name + strlen(name));
-	if (s3_put(b, name, "probe", -1, 5, err))
+	if (s3_put(b, name, "probe", -1, 5, NULL, err))
 		return -1;
-	rc = s3_put(b, name, "probe", -1, 5, &why);
+	rc = s3_put(b, name, "probe", -1, 5, NULL, &why);
 	if (s3_remove(&b->base, name, err))
 		return -1;
 	if (!rc)

@@ -119,7 +119,7 @@ static int make_headers(struct s3_http *h, const struct s3_request *q, const cha
 {
 	const char *sha = q->sha256 ? q->sha256 : s3_sha256_empty;
 	CLEANUP_FREE char *line = malloc(HEADER_MAX);
-	struct s3_header headers[EXTRA_MAX + 7];
+	struct s3_header headers[EXTRA_MAX + 8];
 	char date[S3_DATE], auth[S3_AUTH_MAX];
 	struct curl_slist *list = NULL, *more;
 	size_t n = 0;
@@ -133,6 +133,7 @@ static int make_headers(struct s3_http *h, const struct s3_request *q, const cha
 	if (q->nonce) {
 		headers[n++] = (struct s3_header){"if-none-match", "*"};
 		headers[n++] = (struct s3_header){"x-amz-meta-vmkit-nonce", q->nonce};
+		headers[n++] = (struct s3_header){"x-amz-meta-vmkit-sha256", sha};
 	}
 	for (size_t i = 0; i < q->n_extra && i < EXTRA_MAX; i++)
 		headers[n++] = q->extra[i];

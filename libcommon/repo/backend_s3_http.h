@@ -44,6 +44,8 @@ struct s3_response {
 	uint64_t length; /* Content-Length; UINT64_MAX: not said */
 	uint64_t total;	 /* of Content-Range; UINT64_MAX: not said */
 	char etag[128], nonce[64] /* x-amz-meta-vmkit-nonce */;
+	char sha256
+		[S3_HEX]; /* x-amz-meta-vmkit-sha256: of the whole object, from the one who made it; may be "" */
 	struct s3_error error;
 };
 

@@ -3,6 +3,7 @@
  *	backend_s3.c		objects: create, open, read, list, remove
  *	backend_s3_writer.c	writers: a local spool file, packs uploaded in the background
  *	backend_s3_local.c	the local folder of one repository
+ *	backend_s3_cache.c	in it: index runs and small objects that were read
  *	backend_s3_http.c	signed requests with retries
  *	backend_s3_try.c	one of them
  *	backend_s3_curl.c	libcurl, loaded late
@@ -25,6 +26,7 @@ enum {
 	S3_QUEUE = 4,		 /* packs that wait or are under way: bounds the spool */
 	S3_KNOWN = 1 << 15,	 /* slots for sizes of objects */
 	S3_SMALL_MAX = 64 << 20, /* of what is read whole into memory */
+	S3_READS = 3,		 /* of an object whose bytes are not those that its maker hashed */
 };
 
 struct s3_writer {
@@ -38,8 +40,14 @@ struct s3_writer {
 	bool adopted; /* a dead writer's: it may have uploaded it just before it died */
 };
 
+/* What the server last said of an object; @etag: a hash of its ETag, 0: none. */
+struct s3_facts {
+	uint64_t size, etag;
+};
+
 struct s3_known {
-	uint64_t hash, size;
+	uint64_t hash;
+	struct s3_facts facts;
 	uint32_t generation; /* 0: free */
 };
 
@@ -47,8 +55,10 @@ struct s3_backend {
 	struct backend base;
 	struct s3_http *http;
 
-	pthread_mutex_t local_lock; /* spool */
+	pthread_mutex_t local_lock; /* this group */
 	int spool;		    /* folder, or -1: not open yet */
+	int cache;		    /* likewise; -2: there is none */
+	bool cache_grew;
 
 	pthread_mutex_t queue_lock; /* the rest of this group */
 	pthread_cond_t queue_changed;
@@ -68,7 +78,14 @@ struct s3_backend {
 /* backend_s3.c */
 /** s3_put() - create-if-absent of memory or, with @data NULL, of a file; ERR_EXISTS */
 int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uint64_t len,
-	   struct err *err);
+	   struct s3_facts *ret, struct err *err);
+/** s3_get_range() - exactly @len bytes; @ret_sha256 (may be NULL): of the whole object, as its maker said, or "" */
+int s3_get_range(struct s3_backend *b, const char *name, uint64_t off, void *buf, size_t len,
+		 char *ret_sha256, struct err *err);
+/** s3_digest_file() - SHA-256 of its first @len bytes */
+int s3_digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err);
+/** s3_known() - what a listing since the last change, or a HEAD, said of an object */
+bool s3_known(struct s3_backend *b, const char *name, struct s3_facts *ret);
 /** s3_exists() - Return: 1, 0 or -1 */
 int s3_exists(struct s3_backend *b, const char *name, struct err *err);
 
@@ -89,6 +106,24 @@ int s3_flush(struct s3_backend *b, struct err *err);
 bool s3_queued(struct s3_backend *b, const char *name);
 /** s3_uploads_end() - wait for (after a signal: give up) what is on its way, end the threads */
 void s3_uploads_end(struct s3_backend *b);
+
+/* backend_s3_cache.c: copies of objects, each with its facts and a checksum. A copy counts only when the facts are those
+ * that the server just gave. All of it is a help: what fails here leaves the server. */
+/** s3_cache_open() - Return: a descriptor whose first @want->size bytes are the object, or -1 */
+int s3_cache_open(struct s3_backend *b, const char *name, const struct s3_facts *want);
+/** s3_cache_fetch() - the same, from the server when it is not there; *@ret_fd -1: local trouble. Return: 0, or -1 when the
+ *  server failed */
+int s3_cache_fetch(struct s3_backend *b, const char *name, const struct s3_facts *want, int *ret_fd,
+		   struct err *err);
+/** s3_cache_put() - a small object that was read */
+void s3_cache_put(struct s3_backend *b, const char *name, const void *data,
+		  const struct s3_facts *facts);
+/** s3_cache_adopt() - the spool's file @temp (open as @fd) is what the server has now: it moves into the cache */
+void s3_cache_adopt(struct s3_backend *b, const char *name, int fd, const char *temp,
+		    const struct s3_facts *facts);
+void s3_cache_drop(struct s3_backend *b, const char *name);
+/** s3_cache_end() - remove the oldest until the rest fits, when something was added */
+void s3_cache_end(struct s3_backend *b);
 
 /* backend_s3_local.c */
 /** s3_local() - a folder below the repository's own in the cache folder, made when it is not there, mode 0700:

@@ -138,7 +138,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 
 		r->status = blank && len - (size_t)(blank - line) > 3 ? strtol(blank, NULL, 10) : 0;
 		r->length = r->total = UINT64_MAX;
-		r->etag[0] = r->nonce[0] = 0;
+		r->etag[0] = r->nonce[0] = r->sha256[0] = 0;
 	} else if (header_is(line, len, "content-length", &v, &v_len)) {
 		r->length = number(v, v_len);
 	} else if (header_is(line, len, "content-range", &v, &v_len)) {
@@ -149,6 +149,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 		text_of(v, v_len, r->etag, sizeof(r->etag));
 	} else if (header_is(line, len, "x-amz-meta-vmkit-nonce", &v, &v_len)) {
 		text_of(v, v_len, r->nonce, sizeof(r->nonce));
+	} else if (header_is(line, len, "x-amz-meta-vmkit-sha256", &v, &v_len)) {
+		text_of(v, v_len, r->sha256, sizeof(r->sha256));
 	} else if (header_is(line, len, "date", &v, &v_len)) {
 		text_of(v, v_len, date, sizeof(date));
 		t->date = t->http->lib->curl_getdate(date, NULL);

@@ -127,7 +127,8 @@ int s3_writer_read(struct backend_writer *w, uint64_t off, void *buf, size_t len
 /* Consumes @w. */
 static int upload(struct s3_writer *w, struct err *err)
 {
-	int rc = s3_put(w->backend, w->name, NULL, w->fd, w->size, err);
+	struct s3_facts facts = {0};
+	int rc = s3_put(w->backend, w->name, NULL, w->fd, w->size, &facts, err);
 
 	/* Its dead writer's upload was whole after all; frames lie at the same places in both. */
 	if (rc && w->adopted && err->code == ERR_EXISTS) {
@@ -136,6 +137,8 @@ static int upload(struct s3_writer *w, struct err *err)
 	}
 	if (rc)
 		err_object(err, w->name);
+	else if (!is_pack(w))
+		s3_cache_adopt(w->backend, w->name, w->fd, w->temp, &facts);
 	writer_free(w, rc != 0 && is_pack(w));
 	return rc;
 }

@@ -11,7 +11,7 @@
 
 enum { CREDENTIALS_MAX = 1 << 20 };
 
-static const struct repo_s3_opts defaults = {.retries = S3_RETRIES};
+static const struct repo_s3_opts defaults = {.retries = S3_RETRIES, .cache_size = S3_CACHE_SIZE};
 /* Set once at start, before there are threads. */
 static const struct repo_s3_opts *chosen = &defaults;
 
@@ -266,6 +266,7 @@ int s3_config_load(struct s3_config *ret, const char *url, const struct repo_s3_
 	if (s3_config_endpoint(ret, endpoint ? endpoint : aws, err))
 		return -1;
 	ret->retries = opts->retries;
+	ret->cache_size = opts->cache_size;
 	ret->stall_s = opts->stall_ms ? (unsigned)((opts->stall_ms + 999) / 1000) : 30;
 	if (!credentials(ret, err))
 		return 0;

@@ -3,6 +3,7 @@
 #define VMKIT_REPO_S3_CONFIG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "libcommon/base/err.h"
 #include "libcommon/repo/s3_opts.h"
@@ -20,6 +21,7 @@ struct s3_config {
 		token[S3_SESSION_MAX]; /* token may be "" */
 	char ca_file[512];	       /* or "" */
 	unsigned retries;
+	uint64_t cache_size;
 	unsigned stall_s;
 };
 

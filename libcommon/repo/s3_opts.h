@@ -4,7 +4,8 @@
 
 #include <stdint.h>
 
-enum { S3_RETRIES = 10 };
+#define S3_RETRIES    10
+#define S3_CACHE_SIZE (4ULL << 30)
 
 /** struct repo_s3_opts - strings are borrowed and may be NULL */
 struct repo_s3_opts {
@@ -12,8 +13,9 @@ struct repo_s3_opts {
 	const char *region;   /* NULL: AWS_REGION, AWS_DEFAULT_REGION, then us-east-1 */
 	const char *
 		ca_file; /* certificates that are trusted instead of the system's; NULL: AWS_CA_BUNDLE */
-	unsigned retries;  /* of one request */
-	uint64_t stall_ms; /* a transfer that moves nothing for so long is tried again; 0: 30 s */
+	unsigned retries;    /* of one request */
+	uint64_t cache_size; /* bytes of the local cache of one repository; 0: none */
+	uint64_t stall_ms;   /* a transfer that moves nothing for so long is tried again; 0: 30 s */
 };
 
 /** repo_set_s3_opts() - once at start, before there are threads; @opts must stay */

@@ -188,7 +188,7 @@ static bool parse_size(const char *s, uint64_t *ret)
 
 struct list_state {
 	struct s3_list_page *page;
-	char key[S3_KEY_MAX], size[24], truncated[8];
+	char key[S3_KEY_MAX], size[24], etag[128], truncated[8];
 };
 
 /* Where the text of an element that counts goes; NULL: nowhere. */
@@ -200,6 +200,8 @@ static char *slot(struct list_state *l, const char *name, const char *parent, un
 			return *ret_cap = sizeof(l->key), l->key;
 		if (!strcmp(name, "Size"))
 			return *ret_cap = sizeof(l->size), l->size;
+		if (!strcmp(name, "ETag"))
+			return *ret_cap = sizeof(l->etag), l->etag;
 	}
 	if (depth == 2 && !strcmp(name, "IsTruncated"))
 		return *ret_cap = sizeof(l->truncated), l->truncated;
@@ -214,21 +216,21 @@ static int not_xml(struct err *err)
 }
 
 static int entry(struct list_state *l,
-		 int (*fn)(void *ctx, const char *key, uint64_t size, struct err *err), void *ctx,
+		 int (*fn)(void *ctx, const struct s3_list_entry *e, struct err *err), void *ctx,
 		 struct err *err)
 {
-	uint64_t size;
+	struct s3_list_entry e = {.key = l->key, .etag = l->etag};
 	int rc;
 
-	if (!l->key[0] || !parse_size(l->size, &size))
+	if (!l->key[0] || !parse_size(l->size, &e.size))
 		return err_set(err, ERR_CORRUPT, "the server lists an object without name or size");
-	rc = fn(ctx, l->key, size, err);
-	l->key[0] = l->size[0] = 0;
+	rc = fn(ctx, &e, err);
+	l->key[0] = l->size[0] = l->etag[0] = 0;
 	return rc;
 }
 
 int s3_list_parse(const char *xml, size_t len,
-		  int (*fn)(void *ctx, const char *key, uint64_t size, struct err *err), void *ctx,
+		  int (*fn)(void *ctx, const struct s3_list_entry *e, struct err *err), void *ctx,
 		  struct s3_list_page *ret, struct err *err)
 {
 	struct scan s = {.p = xml, .end = xml + len};

@@ -16,6 +16,12 @@ enum {
 	S3_LIST_MAX = 8 << 20,
 };
 
+/** struct s3_list_entry - @etag as the server says it, "" when it does not */
+struct s3_list_entry {
+	const char *key, *etag;
+	uint64_t size;
+};
+
 /** struct s3_list_page - of ListObjectsV2; @token is empty on the last page */
 struct s3_list_page {
 	bool truncated;
@@ -25,13 +31,13 @@ struct s3_list_page {
 /**
  * s3_list_parse() - one page
  * @xml: @len bytes, hostile
- * @fn: called with each key and its size; what it returns but 0 ends the scan
+ * @fn: called with each object; what it returns but 0 ends the scan
  *
  * Return: 0, or -1 with ERR_CORRUPT for what is no listing (a page that says it goes on and does not say how, too), or
  * what @fn set.
  */
 int s3_list_parse(const char *xml, size_t len,
-		  int (*fn)(void *ctx, const char *key, uint64_t size, struct err *err), void *ctx,
+		  int (*fn)(void *ctx, const struct s3_list_entry *e, struct err *err), void *ctx,
 		  struct s3_list_page *ret, struct err *err);
 
 /** struct s3_error - empty strings where the server said nothing that can be read */

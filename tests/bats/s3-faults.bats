@@ -176,12 +176,74 @@ spooled() { find cache -path '*/spool/*packs*' -type f | wc -l; }
 	run vmbackup restore web out.raw
 	assert_status 8
 	assert_not_exists out.raw
+	# what is read whole is asked for again, twice; a copy that is wrong does not get into the cache
+	rm -r cache
+	control '{"faults": [{"method": "GET", "path": "/snapshots/", "kind": "flip", "count": 2},
+		{"method": "GET", "path": "/index/", "kind": "flip", "count": 2}]}'
+	vmbackup restore web - | cmp - a.raw
+	[ "$(requests GET /snapshots/)" = 3 ]
+	rm -r cache
 	control '{"faults": [{"method": "GET", "path": "/snapshots/", "kind": "flip", "count": 1000}]}'
 	run vmbackup restore web out.raw
 	assert_failure
 	assert_not_exists out.raw
 	control '{"faults": []}'
 	vmbackup restore web - | cmp - a.raw
+}
+
+@test "the cache: read once, held against a checksum, bounded, of use to readers who may not write" {
+	vmbackup init --no-encryption
+	local i
+	for i in 1 2 3; do
+		random_image "$i.raw" 3000000 "$i" 20
+		vmbackup backup --vm "m$i" "$i.raw"
+	done
+	# what this machine wrote, it need not read
+	control '{"faults": []}'
+	vmbackup list >listed
+	vmbackup restore m1 - | cmp - 1.raw
+	[ "$(requests GET '/(index|snapshots)/')" = 0 ] || fail "$(requests GET '/(index|snapshots)/') reads"
+	rm -r cache
+	vmbackup list | cmp - listed
+	[ "$(requests GET '/(index|snapshots)/')" -ge 6 ]
+	control '{"faults": []}'
+	vmbackup list | cmp - listed
+	vmbackup restore m2 - | cmp - 2.raw
+	[ "$(requests GET '/(index|snapshots)/')" = 0 ] || fail "read again"
+	# a bit that rots here, a file that is cut, and one of another repository at the same place
+	for i in cache/s3/*/objects/*; do
+		case $i in
+		*index*) printf x | dd of="$i" bs=1 seek=300 conv=notrunc status=none ;;
+		*) truncate -s -1 "$i" ;;
+		esac
+	done
+	vmbackup list | cmp - listed
+	vmbackup restore m3 - | cmp - 3.raw
+	run vmbackup verify
+	assert_success
+	# bounded
+	[ "$(find cache -path '*/objects/*' -type f | wc -l)" = 6 ]
+	rm -r cache
+	vmbackup list --s3-cache-size 2k | cmp - listed
+	[ "$(cat cache/s3/*/objects/* | wc -c)" -le 2048 ]
+	vmbackup list --s3-cache-size 0 | cmp - listed
+	# no place to write to
+	rm -r cache
+	touch cache
+	vmbackup list | cmp - listed
+	vmbackup restore m3 - | cmp - 3.raw
+}
+
+@test "a repository made anew at the same place: nothing of the old one is taken from the cache" {
+	local i
+	for i in 1 2; do
+		control '{"forget": true}'
+		vmbackup init --no-encryption
+		random_image a.raw 3000000 "$i" 20
+		vmbackup backup --vm web a.raw
+		VMKIT_CACHE_DIR=$PWD/other vmbackup restore web - | cmp - a.raw
+		VMKIT_CACHE_DIR=$PWD/other vmbackup list >/dev/null
+	done
 }
 
 @test "what the server refuses has its status" {

@@ -7,12 +7,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int key(void *ctx, const char *name, uint64_t size, struct err *err)
+static int key(void *ctx, const struct s3_list_entry *e, struct err *err)
 {
 	(void)ctx;
-	(void)size;
 	(void)err;
-	if (!*name || strlen(name) >= S3_KEY_MAX)
+	if (!*e->key || strlen(e->key) >= S3_KEY_MAX || strlen(e->etag) >= 128)
 		abort();
 	return 0;
 }

@@ -138,18 +138,19 @@ static void encoding(void **state)
 
 struct found {
 	unsigned n;
-	char last[S3_KEY_MAX];
+	char last[S3_KEY_MAX], etag[128];
 	uint64_t bytes;
 };
 
-static int note(void *ctx, const char *key, uint64_t size, struct err *e)
+static int note(void *ctx, const struct s3_list_entry *o, struct err *e)
 {
 	struct found *f = ctx;
 
 	(void)e;
 	f->n++;
-	f->bytes += size;
-	snprintf(f->last, sizeof(f->last), "%s", key);
+	f->bytes += o->size;
+	snprintf(f->last, sizeof(f->last), "%s", o->key);
+	snprintf(f->etag, sizeof(f->etag), "%s", o->etag);
 	return 0;
 }
 
@@ -170,7 +171,8 @@ static void listings(void **state)
 		parse("<?xml version=\"1.0\"?>\n<!-- x --><ListBucketResult xmlns=\"u\">"
 		      "<Name>b</Name><Contents><Key>a&amp;b&#x20AC;&#9731;</Key><Size>12</Size>"
 		      "<Owner><ID>9</ID><Key>no</Key></Owner></Contents><Contents><Size>3</Size>"
-		      "<Key>c</Key><StorageClass/></Contents><CommonPrefixes/>"
+		      "<Key>c</Key><StorageClass/><ETag>&quot;9a&quot;</ETag></"
+		      "Contents><CommonPrefixes/>"
 		      "<IsTruncated>true</IsTruncated><NextContinuationToken>t&lt;1"
 		      "</NextContinuationToken></ListBucketResult>\n",
 		      &f, &page),
@@ -178,6 +180,7 @@ static void listings(void **state)
 	assert_int_equal(f.n, 2);
 	assert_int_equal(f.bytes, 15);
 	assert_string_equal(f.last, "c");
+	assert_string_equal(f.etag, "\"9a\"");
 	assert_true(page.truncated);
 	assert_string_equal(page.token, "t<1");
 	assert_int_equal(parse("<s3:ListBucketResult><s3:Contents><s3:Key>a&amp;b&#x20AC;&#9731;"
