@@ -7,7 +7,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --no-encryption --new-key= --level= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
-		options=" --vm= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --vm= --domain= --connect= --quiesce= --exclude-disk= --no-checkpoint --scratch= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	list)
 		options=" --tag= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --quiet --verbose --help --version"
@@ -16,7 +16,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --machine --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	restore)
-		options=" --target-format= --option= --compress --force --differential --verify --digest= --threads= --rate-limit= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --target-format= --option= --compress --force --differential --verify --digest= --threads= --rate-limit= --define --name= --connect= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	verify)
 		options=" --quick --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
@@ -51,6 +51,11 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	init:--new-key|init:--new-key=) kind=file ;;
 	init:--level|init:--level=) kind=none ;;
 	backup:--vm|backup:--vm=) kind=none ;;
+	backup:--domain|backup:--domain=) kind=machine ;;
+	backup:--connect|backup:--connect=|backup:-c) kind=none ;;
+	backup:--quiesce|backup:--quiesce=) words=" auto require no" ;;
+	backup:--exclude-disk|backup:--exclude-disk=) kind=none ;;
+	backup:--scratch|backup:--scratch=) kind=dir ;;
 	backup:--tag|backup:--tag=|backup:-t) kind=none ;;
 	backup:--description|backup:--description=) kind=none ;;
 	backup:--machine|backup:--machine=) kind=file ;;
@@ -71,6 +76,8 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	restore:--digest|restore:--digest=) kind=digest ;;
 	restore:--threads|restore:--threads=) kind=none ;;
 	restore:--rate-limit|restore:--rate-limit=) kind=none ;;
+	restore:--name|restore:--name=) kind=none ;;
+	restore:--connect|restore:--connect=) kind=none ;;
 	restore:--json=) words=" lines" ;;
 	restore:--progress=) words=" bar json none" ;;
 	verify:--threads|verify:--threads=) kind=none ;;

@@ -83,7 +83,14 @@ _vmbackup() {
 		'--version[show the version; with -v those of the libraries too]' ;;
 	(backup)
 		_arguments -s -S \
-		'--vm=[the machine'\''s name; needed]:NAME:' \
+		'--vm=[the machine'\''s name; needed without --domain]:NAME:' \
+		'--domain=[a libvirt machine, running or not, instead of images\: its disks at one moment, and its XML]:MACHINE: _vmbackup_dynamic machine' \
+		'(-c --connect)-c+[with --domain\: libvirt'\''s URI (default\: libvirt'\''s own)]:URI:' \
+		'(-c --connect)--connect=[with --domain\: libvirt'\''s URI (default\: libvirt'\''s own)]:URI:' \
+		'--quiesce=[with --domain\: freeze the guest'\''s file systems for the moment\: auto (default) when its agent answers]:HOW:(auto require no )' \
+		'*--exclude-disk=[with --domain\: leave this disk out]:DISK:' \
+		'--no-checkpoint[with --domain\: leave no checkpoint in the machine, so that the next backup reads all]' \
+		'--scratch=[with --domain\: where what a guest overwrites is kept meanwhile (default\: TMPDIR, else /var/tmp)]:DIR:_files -/' \
 		'*-t+[mark the snapshot with this; more than once for several]:TAG:' \
 		'*--tag=[mark the snapshot with this; more than once for several]:TAG:' \
 		'--description=[a sentence for people, kept in the snapshot]:TEXT:' \
@@ -172,6 +179,9 @@ _vmbackup() {
 		'--digest=[print the digest of the disk'\''s content]:ALGORITHM: _vmbackup_dynamic digest' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'--rate-limit=[read at most this much of the disk'\''s data a second]:SIZE:' \
+		'--define[bring the machine back\: TARGET is a folder for all disks of a backup of --domain, and libvirt gets the machine'\''s definition]' \
+		'--name=[with --define\: as another machine of this name, with a UUID and MAC addresses of its own]:NAME:' \
+		'--connect=[with --define\: libvirt'\''s URI (default\: libvirt'\''s own)]:URI:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/vmbackup/domain.h"
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
@@ -19,6 +20,7 @@ static struct {
 	unsigned level, threads;
 	bool shared, full, no_full, keep_clone, dry_run;
 	uint64_t rate_limit;
+	struct domain_args domain;
 } o;
 
 static const struct opt options[] = {
@@ -26,7 +28,45 @@ static const struct opt options[] = {
 	 .type = OPT_STRING,
 	 .value = &o.vm,
 	 .arg = "NAME",
-	 .help = "the machine's name; needed"},
+	 .help = "the machine's name; needed without --domain"},
+	{.name = "domain",
+	 .type = OPT_STRING,
+	 .value = &o.domain.name,
+	 .arg = "MACHINE",
+	 .help = "a libvirt machine, running or not, instead of images: its disks at one moment, "
+		 "and its XML",
+	 .complete = COMPLETE_MACHINE},
+	{.letter = 'c',
+	 .name = "connect",
+	 .type = OPT_STRING,
+	 .value = &o.domain.uri,
+	 .arg = "URI",
+	 .help = "with --domain: libvirt's URI (default: libvirt's own)",
+	 .env = "VMKIT_CONNECT"},
+	{.name = "quiesce",
+	 .type = OPT_CHOICE,
+	 .value = &o.domain.quiesce,
+	 .choices = "auto|require|no",
+	 .arg = "HOW",
+	 .help = "with --domain: freeze the guest's file systems for the moment: auto (default) "
+		 "when its agent answers"},
+	{.name = "exclude-disk",
+	 .type = OPT_LIST,
+	 .value = &o.domain.exclude,
+	 .arg = "DISK",
+	 .help = "with --domain: leave this disk out"},
+	{.name = "no-checkpoint",
+	 .type = OPT_FLAG,
+	 .value = &o.domain.no_checkpoint,
+	 .help = "with --domain: leave no checkpoint in the machine, so that the next backup reads "
+		 "all"},
+	{.name = "scratch",
+	 .type = OPT_STRING,
+	 .value = &o.domain.scratch,
+	 .arg = "DIR",
+	 .help = "with --domain: where what a guest overwrites is kept meanwhile (default: TMPDIR, "
+		 "else /var/tmp)",
+	 .complete = COMPLETE_DIR},
 	{.letter = 't',
 	 .name = "tag",
 	 .type = OPT_LIST,
@@ -115,6 +155,7 @@ static const char *const examples[] = {
 	"vmbackup -r /backup/vms backup --vm web /var/lib/libvirt/images/web.qcow2",
 	"vmbackup -r /backup/vms backup --vm db --tag weekly root=db.qcow2 data=/dev/vg/db",
 	"virsh dumpxml web | vmbackup -r /backup/vms backup --vm web --machine - web.qcow2",
+	"vmbackup -r /backup/vms backup --domain web -c qemu:///system",
 	"ssh host cat /dev/vg/db | vmbackup -r /backup/vms backup --vm db -",
 	NULL,
 };
@@ -237,17 +278,13 @@ static int open_disks(char **argv, size_t n, struct backup_disk *disks, char (*n
 	return 0;
 }
 
-static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const char *machine,
-		  struct err *err)
+static struct backup_opts common_opts(struct cli *cli)
 {
-	struct backup_opts opts = {
+	return (struct backup_opts){
 		.vm = o.vm,
-		.disks = disks,
-		.n_disks = n,
 		.tags = o.tags.items,
 		.n_tags = o.tags.count,
 		.description = o.description,
-		.machine = machine,
 		.compression_level = (int)o.level,
 		.threads = o.threads,
 		.no_parent = o.full,
@@ -257,6 +294,12 @@ static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const ch
 		.progress = &cli->progress,
 		.rate_limit = o.rate_limit,
 	};
+}
+
+static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const char *machine,
+		  struct err *err)
+{
+	struct backup_opts opts = common_opts(cli);
 	CLEANUP_FREE const char **names = calloc(n, sizeof(*names));
 	struct backup_stats stats;
 	struct repo *repo;
@@ -264,6 +307,9 @@ static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const ch
 
 	if (!names)
 		return err_nomem(err);
+	opts.disks = disks;
+	opts.n_disks = n;
+	opts.machine = machine;
 	for (size_t i = 0; i < n; i++)
 		names[i] = disks[i].name;
 	if (vmbackup_open(&repo, err) < 0)
@@ -273,11 +319,68 @@ static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const ch
 	return rc < 0 ? -1 : say(cli, &stats, names, n, err);
 }
 
+static json_t *domain_json(const struct domain_report *r)
+{
+	json_t *incremental = json_array();
+
+	for (size_t i = 0; i < r->n_disks; i++)
+		if (r->incremental[i])
+			json_array_append_new(incremental, json_string(r->disks[i]));
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "name", r->name, "state", r->state,
+			 "consistency", r->consistency, "freeze_ms",
+			 r->frozen ? json_real(r->freeze_ms) : json_null(), "checkpoint",
+			 *r->checkpoint ? json_string(r->checkpoint) : json_null(), "incremental",
+			 incremental);
+}
+
+static int say_domain(struct cli *cli, const struct backup_stats *s, const struct domain_report *r,
+		      struct err *err)
+{
+	const char *const *names = (const char *const *)r->disks;
+
+	if (cli->json) {
+		json_t *out = stats_json(s, names, r->n_disks);
+
+		if (out)
+			json_object_set_new(out, "domain", domain_json(r));
+		return cli_print_json(cli, out, err);
+	}
+	if (cli->verbose || o.dry_run) {
+		(void)printf("%s: %s, %s", r->name, r->state, r->consistency);
+		if (r->frozen)
+			(void)printf(", frozen for %.1f ms", r->freeze_ms);
+		(void)printf("\n");
+	}
+	return say(cli, s, names, r->n_disks, err);
+}
+
+static int run_domain(struct cli *cli, int argc, struct err *err)
+{
+	const struct image_open_opts open = {.allow_dirs = o.allow.items,
+					     .n_allow_dirs = o.allow.count};
+	struct backup_opts opts = common_opts(cli);
+	struct domain_report report = {0};
+	struct backup_stats stats;
+	int rc;
+
+	if (argc || o.machine || o.consistency || o.format || o.shared)
+		return err_set(err, ERR_USAGE,
+			       "--domain finds images, formats, description and state by itself");
+	o.domain.no_full = o.no_full;
+	rc = domain_backup(&o.domain, &opts, &open, &stats, &report, err);
+	if (rc == 0 && !o.vm)
+		o.vm = report.name;
+	if (rc == 0)
+		rc = say_domain(cli, &stats, &report, err);
+	domain_report_release(&report);
+	return rc;
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	size_t n = (size_t)argc;
-	CLEANUP_FREE struct backup_disk *disks = calloc(n, sizeof(*disks));
-	CLEANUP_FREE char(*names)[65] = calloc(n, sizeof(*names));
+	CLEANUP_FREE struct backup_disk *disks = calloc(n + 1, sizeof(*disks));
+	CLEANUP_FREE char(*names)[65] = calloc(n + 1, sizeof(*names));
 	CLEANUP_FREE char *machine = NULL;
 	const char *url = NULL;
 	int rc;
@@ -288,10 +391,17 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	if (o.full && o.no_full)
 		return err_set(err, ERR_USAGE, "--full and --no-full exclude each other");
+	if (o.domain.name)
+		return run_domain(cli, argc, err);
+	if (o.domain.quiesce || o.domain.exclude.count || o.domain.no_checkpoint ||
+	    o.domain.scratch)
+		return err_set(err, ERR_USAGE, "an option that only goes with --domain is given");
 	if (!o.vm) {
 		err_set(err, ERR_USAGE, "the machine has no name");
-		return err_hint(err, "say --vm NAME");
+		return err_hint(err, "say --vm NAME, or --domain for a libvirt machine");
 	}
+	if (n == 0)
+		return err_set(err, ERR_USAGE, "no image is named");
 	rc = read_machine(&machine, err);
 	if (rc == 0)
 		rc = open_disks(argv, n, disks, names, err);
@@ -304,7 +414,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_backup = {
 	.name = "backup",
-	.usage = "[OPTIONS] --vm NAME [DISK=]IMAGE...",
+	.usage = "[OPTIONS] --vm NAME [DISK=]IMAGE... | [OPTIONS] --domain MACHINE",
 	.summary = "make a snapshot of a machine's disks",
 	.details =
 		"Disks without a name are vda, vdb, and so on, by their place. Only what no "
@@ -319,15 +429,19 @@ const struct verb verb_backup = {
 		"The snapshot says what state each disk was in: \"offline\" when nobody could "
 		"write to it from the first disk's begin to the last one's end, \"none\" with "
 		"--force-share, \"unknown\" where no lock tells.\n\n"
+		"With --domain a running machine's disks are read as they were at one moment, "
+		"while it goes on. Its guest agent freezes the file systems for that moment; a "
+		"guard process thaws them whatever happens to vmbackup. A checkpoint makes the "
+		"next backup incremental; a disk whose checkpoint is missing or broken is read "
+		"whole, with a note. The files of a machine that is off are locked and read.\n\n"
 		"A run that was killed leaves nothing that needs cleaning up; the next one uses "
 		"what it stored.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 4 image or repository not found, 6 image in use, 8 image damaged, 11 "
-		    "--no-full and nothing tells what changed, 12 "
-		    "wrong passphrase, "
-		    "13 no space",
-	.min_args = 1,
+	.statuses = "0 done, 4 image, machine or repository not found, 6 image in use, another job "
+		    "of the machine runs, 7 no connection, 8 image damaged, 11 --no-full and "
+		    "nothing tells what changed, 12 wrong passphrase, 13 no space",
+	.min_args = 0,
 	.max_args = UINT_MAX,
 	.json = true,
 	.progress = true,

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cmd/vmbackup/define.h"
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/outfile.h"
@@ -19,6 +20,7 @@ static struct {
 	bool force, verify, differential;
 	unsigned threads;
 	uint64_t rate_limit;
+	struct define_args define;
 } o;
 
 static const struct opt options[] = {
@@ -72,6 +74,24 @@ static const struct opt options[] = {
 	 .value = &o.rate_limit,
 	 .arg = "SIZE",
 	 .help = "read at most this much of the disk's data a second"},
+	{.name = "define",
+	 .type = OPT_FLAG,
+	 .value = &o.define.define,
+	 .help = "bring the machine back: TARGET is a folder for all disks of a backup of "
+		 "--domain, "
+		 "and libvirt gets the machine's definition"},
+	{.name = "name",
+	 .type = OPT_STRING,
+	 .value = &o.define.name,
+	 .arg = "NAME",
+	 .help = "with --define: as another machine of this name, with a UUID and MAC addresses of "
+		 "its own"},
+	{.name = "connect",
+	 .type = OPT_STRING,
+	 .value = &o.define.uri,
+	 .arg = "URI",
+	 .help = "with --define: libvirt's URI (default: libvirt's own)",
+	 .env = "VMKIT_CONNECT"},
 	OPT_END,
 };
 
@@ -80,6 +100,8 @@ static const char *const examples[] = {
 	"vmbackup -r /backup/vms restore web@2026-11-23:vda /dev/vg/web --force --verify",
 	"vmbackup -r /backup/vms restore --differential web:vda /dev/vg/web",
 	"vmbackup -r /backup/vms restore -O qcow2 web@latest /var/lib/libvirt/images/",
+	"vmbackup -r /backup/vms restore --define web@latest /var/lib/libvirt/images --name "
+	"web-test",
 	"vmbackup -r /backup/vms restore web - | ssh host 'cat > web.raw'",
 	NULL,
 };
@@ -346,7 +368,11 @@ static int find_and_restore(struct cli *cli, const char *spec, const char *targe
 	if (vmbackup_open(&repo, err) < 0)
 		return -1;
 	rc = repo_find_disk(repo, spec, &s, &disk, err);
-	if (rc == 0) {
+	if (rc == 0 && o.define.define) {
+		rc = disk ? err_set(err, ERR_USAGE, "--define restores all disks")
+			  : restore_define(cli, repo, s, target, &o.define, opts, err);
+		snapshots_free(s, 1);
+	} else if (rc == 0) {
 		rc = restore(cli, repo, s, disk, target, opts, err);
 		snapshots_free(s, 1);
 	}
@@ -383,6 +409,14 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int rc = 0;
 
 	(void)argc;
+	if (o.define.name && !o.define.define)
+		return err_set(err, ERR_USAGE, "--name goes with --define");
+	if (o.define.define && (o.digest || o.differential))
+		return err_set(
+			err, ERR_USAGE,
+			"--digest and --differential are for one disk, --define restores all");
+	if (o.define.define && strcmp(argv[1], "-") == 0)
+		return err_set(err, ERR_USAGE, "--define needs a folder");
 	if (strcmp(argv[1], "-") == 0) {
 		if (cli->json)
 			rc = err_set(err, ERR_USAGE,

@@ -105,43 +105,50 @@ static int call_host(struct watch *w, struct err *err)
 	return w->domain ? 0 : host_find(w->host, w->uuid, &w->domain, err);
 }
 
-/* Return: 1 thawed for certain, or there is no guest any more; 0 not yet */
-static int thaw_once(struct watch *w, struct err *err)
+enum thawed { NOT_YET, NOTHING_FROZEN, THAWED };
+
+/* THAWED also when there is no guest any more */
+static enum thawed thaw_once(struct watch *w, struct err *err)
 {
 	enum domain_state state;
 	json_t *status = NULL;
 	unsigned n;
-	int rc = 0;
+	bool yes = false;
 
 	err_clear(err);
 	if (call_host(w, err) == 0 && domain_state(w->domain, &state, NULL, err) == 0) {
 		if (state == DOMAIN_OFF || state == DOMAIN_CRASHED)
-			return 1;
+			return THAWED;
 		if (tell_number(w->domain, "guest-fsfreeze-thaw", &n, err) == 0 &&
 		    tell(w->domain, "guest-fsfreeze-status", &status, err) == 0) {
-			rc = json_is_string(status) &&
-			     strcmp(json_string_value(status), "thawed") == 0;
+			yes = json_is_string(status) &&
+			      strcmp(json_string_value(status), "thawed") == 0;
 			json_decref(status);
 		}
 	}
+	if (yes)
+		return n ? THAWED : NOTHING_FROZEN;
 	if (err->code == ERR_NOT_FOUND)
-		return 1;
+		return THAWED;
 	if (err->code == ERR_CONNECTION)
 		hang_up(w); /* a daemon that was started anew wants a new connection */
-	return rc;
+	return NOT_YET;
 }
 
-/* Two looks: an order to freeze that was on its way may come after the first. */
+/* When nothing was frozen, an order to freeze may still be on its way: a second look. */
 static int insist(struct watch *w, unsigned ms, struct err *err)
 {
 	static const struct timespec pause = {.tv_nsec = AGAIN_MS / 2 * 1000000L};
 	uint64_t until = now_us() + ms * 1000ULL, first = 0;
 
 	do {
-		if (!thaw_once(w, err))
-			first = 0;
-		else if (first && now_us() - first >= AGAIN_MS * 1000ULL)
+		enum thawed is = thaw_once(w, err);
+
+		if (is == THAWED ||
+		    (first && is == NOTHING_FROZEN && now_us() - first >= AGAIN_MS * 1000ULL))
 			return 0;
+		if (is == NOT_YET)
+			first = 0;
 		else if (!first)
 			first = now_us();
 		(void)nanosleep(&pause, NULL);
@@ -281,21 +288,43 @@ static int order(struct guard *g, struct order *o, unsigned wait_ms, struct answ
 	return ret->ok ? 0 : -1;
 }
 
+/* After an order to freeze that failed. The agent's own no is one; who did not answer may have frozen all the same: then
+ * the guard stays armed, and goes on when we are gone. */
+static void take_back(struct guard *g, struct domain *d, const struct err *why)
+{
+	struct order o = {.what = ORDER_DISARM};
+	struct answer a;
+	unsigned n;
+	bool lost =
+		why->code == ERR_CONNECTION || why->code == ERR_BUSY || why->code == ERR_TIMEOUT;
+
+	if (tell_number(d, "guest-fsfreeze-thaw", &n, NULL) == 0 || !lost)
+		(void)order(g, &o, READY_MS, &a, NULL);
+}
+
 int guard_freeze(struct guard *g, struct domain *d, unsigned max_ms, struct err *err)
 {
 	struct order o = {.what = ORDER_ARM, .max_ms = max_ms ? max_ms : GUARD_MAX_MS};
-	struct freeze ignored;
+	struct err why = ERR_INIT;
+	json_t *pong = NULL;
 	struct answer a;
 
+	/* Nobody there: then there is nothing to guard. */
+	if (tell(d, "guest-ping", &pong, err) < 0)
+		return -1;
+	json_decref(pong);
 	(void)snprintf(o.uuid, sizeof(o.uuid), "%s", domain_uuid(d));
 	if (order(g, &o, READY_MS, &a, err) < 0)
 		return -1;
-	g->frozen = d;
 	g->since_us = now_us();
 	g->file_systems = 0;
-	if (tell_number(d, "guest-fsfreeze-freeze", &g->file_systems, err) == 0)
+	if (tell_number(d, "guest-fsfreeze-freeze", &g->file_systems, &why) == 0) {
+		g->frozen = d;
 		return 0;
-	(void)guard_thaw(g, &ignored, NULL); /* an answer that was lost may have been a yes */
+	}
+	take_back(g, d, &why);
+	if (err)
+		*err = why;
 	return -1;
 }
 

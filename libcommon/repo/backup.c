@@ -335,6 +335,7 @@ static int run(struct backup *b, struct err *err)
 		b->stats.new_bytes += d->new_bytes;
 		b->stats.stored_bytes += d->stored_bytes;
 	}
+	b->snap.freeze_ms = o->freeze_ms;
 	if (o->confirm && o->confirm(o->confirm_ctx, err) < 0)
 		return -1;
 	b->stats.seconds = b->snap.seconds = seconds_now() - start;

@@ -98,6 +98,8 @@ json_t *snapshot_json(const struct snapshot *s)
 			  "parent", s->has_parent ? id_text(&s->parent) : json_null());
 	add_text(obj, "description", s->description);
 	add_text(obj, "machine", s->machine);
+	if (obj && s->freeze_ms > 0)
+		json_object_set_new(obj, "freeze_ms", json_real(s->freeze_ms));
 	return obj;
 }
 
@@ -303,6 +305,8 @@ static void read_snapshot(struct reader *r, json_t *root, struct snapshot *s)
 	if (!json_is_number(json_object_get(root, "seconds")))
 		bad(r, "seconds", "is not a number");
 	s->seconds = json_number_value(json_object_get(root, "seconds"));
+	s->freeze_ms =
+		json_number_value(json_object_get(root, "freeze_ms")); /* 0 when it is not there */
 	s->has_parent = !json_is_null(json_object_get(root, "parent"));
 	if (s->has_parent)
 		read_id(r, root, "parent", &s->parent);

@@ -281,6 +281,11 @@ static uint64_t indexed_blobs(struct store *st)
 	return n;
 }
 
+void repo_uuid(struct repo *repo, char ret[33])
+{
+	hex_encode(repo->store->config.uuid, CRYPTO_UUID, ret);
+}
+
 int repo_info_json(struct repo *repo, json_t **ret, struct err *err)
 {
 	static const char *const names[] = {"packs", "index", "snapshots", "keys", "bad"};

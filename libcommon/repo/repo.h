@@ -81,6 +81,7 @@ struct backup_opts {
 	bool dry_run;
 	struct progress *progress;
 	uint64_t rate_limit;
+	double freeze_ms; /* how long a guest's file systems stood still for it; 0: they did not */
 	int (*confirm)(void *ctx,
 		       struct err *err); /* when all is read: -1 and there is no snapshot; NULL */
 	void *confirm_ctx;
@@ -133,6 +134,7 @@ struct snapshot {
 	struct snapshot_disk *disks;
 	size_t n_disks;
 	double seconds;
+	double freeze_ms; /* 0: no guest was frozen */
 	bool has_parent;
 	struct repo_id parent;
 };
@@ -301,6 +303,9 @@ struct verify_result {
  *  that the next backup of the same data stores it again */
 int repo_verify(struct repo *repo, const struct verify_opts *opts, struct verify_result *ret,
 		struct err *err);
+
+/** repo_uuid() - 32 hex digits */
+void repo_uuid(struct repo *repo, char ret[33]);
 
 /** repo_info_json() - id, version, encryption, sizes, counts; owned */
 int repo_info_json(struct repo *repo, json_t **ret, struct err *err);

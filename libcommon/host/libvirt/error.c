@@ -22,6 +22,8 @@ static enum err_code code_of(const virError *e)
 	case VIR_ERR_OPERATION_TIMEOUT: /* "cannot acquire state change lock (held by ...)" */
 	case VIR_ERR_RESOURCE_BUSY:
 		return ERR_BUSY;
+	case VIR_ERR_CHECKPOINT_INCONSISTENT:
+		return ERR_BASE_GONE;
 	case VIR_ERR_NO_CONNECT:
 	case VIR_ERR_INVALID_CONN:
 	case VIR_ERR_RPC:
@@ -69,7 +71,8 @@ static enum err_code refine(const virError *e, enum err_code code)
 	if (e->code == VIR_ERR_SYSTEM_ERROR && !remote)
 		return says(e, "No such file or directory") ? ERR_NOT_FOUND : ERR_FAILED;
 	if (e->code == VIR_ERR_INTERNAL_ERROR &&
-	    (says(e, "client socket is closed") || says(e, "connection closed")))
+	    (says(e, "client socket is closed") || says(e, "connection closed") ||
+	     says(e, "End of file from qemu monitor")))
 		return ERR_CONNECTION;
 	if (e->code == VIR_ERR_OPERATION_FAILED && says(e, "already exists"))
 		return ERR_EXISTS;

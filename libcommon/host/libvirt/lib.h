@@ -16,6 +16,12 @@
 	F(ConnectOpenAuth)                                                                         \
 	F(ConnectSetKeepAlive)                                                                     \
 	F(DomainAbortJob)                                                                          \
+	F(DomainBackupBegin)                                                                       \
+	F(DomainBackupGetXMLDesc)                                                                  \
+	F(DomainCheckpointDelete)                                                                  \
+	F(DomainCheckpointFree)                                                                    \
+	F(DomainCheckpointGetName)                                                                 \
+	F(DomainCheckpointLookupByName)                                                            \
 	F(DomainCreateWithFlags)                                                                   \
 	F(DomainDefineXMLFlags)                                                                    \
 	F(DomainDestroyFlags)                                                                      \
@@ -31,6 +37,7 @@
 	F(DomainGetXMLDesc)                                                                        \
 	F(DomainHasManagedSaveImage)                                                               \
 	F(DomainIsPersistent)                                                                      \
+	F(DomainListAllCheckpoints)                                                                \
 	F(DomainLookupByName)                                                                      \
 	F(DomainLookupByUUIDString)                                                                \
 	F(DomainManagedSave)                                                                       \

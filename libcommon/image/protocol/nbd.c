@@ -483,7 +483,7 @@ int nbd_file_open(struct bfile **ret, const char *uri, bool writable, struct err
 		err_nomem(err);
 		goto failed;
 	}
-	if (nbd_pool_init(&n->pool, uri, err) < 0)
+	if (nbd_pool_init(&n->pool, uri, "base:allocation", err) < 0)
 		goto failed;
 	pthread_mutex_init(&n->edges, NULL);
 	pthread_mutex_init(&n->status.lock, NULL);

@@ -6,6 +6,7 @@
 #ifndef VMKIT_IMAGE_PROTOCOL_NBD_H
 #define VMKIT_IMAGE_PROTOCOL_NBD_H
 
+#include "libcommon/image/changes.h"
 #include "libcommon/image/protocol.h"
 
 /** nbd_register() - image_open() takes such names from now on; at start only */
@@ -25,5 +26,13 @@ bool nbd_is_uri(const char *name);
  * ERR_UNSUPPORTED (no libnbd)
  */
 int nbd_file_open(struct bfile **ret, const char *uri, bool writable, struct err *err);
+
+/**
+ * nbd_changes() - what a dirty bitmap of the server marks
+ * @bitmap: "qemu:dirty-bitmap:NAME" of the export
+ *
+ * Return: 0 with *@ret owned (changes_free()), or -1: as nbd_file_open(), and ERR_NOT_FOUND when there is no such bitmap.
+ */
+int nbd_changes(struct changes **ret, const char *uri, const char *bitmap, struct err *err);
 
 #endif

@@ -149,7 +149,7 @@ static int handshake(struct nbd_pool *p, struct nbd_conn *c, struct err *err)
 	int r;
 
 	if (p->lib->set_export_name(c->h, p->uri.export) < 0 ||
-	    p->lib->add_meta_context(c->h, "base:allocation") < 0)
+	    p->lib->add_meta_context(c->h, p->context) < 0)
 		return err_set(err, ERR_USAGE, "%s", p->lib->get_error());
 	r = p->uri.socket ? p->lib->aio_connect_unix(c->h, p->uri.socket)
 			  : p->lib->aio_connect_tcp(c->h, p->uri.host, p->uri.port);
@@ -190,12 +190,12 @@ static int connect_one(struct nbd_pool *p, struct nbd_conn *c, struct err *err)
 	return 0;
 }
 
-int nbd_pool_init(struct nbd_pool *p, const char *uri, struct err *err)
+int nbd_pool_init(struct nbd_pool *p, const char *uri, const char *context, struct err *err)
 {
 	const char *seconds = getenv("VMKIT_NBD_TIMEOUT");
 	unsigned long n = seconds ? strtoul(seconds, NULL, 10) : 0;
 
-	*p = (struct nbd_pool){.most = 1};
+	*p = (struct nbd_pool){.most = 1, .context = context};
 	p->timeout_ms = (n && n <= 86400 ? n : DEFAULT_TIMEOUT_S) * 1000;
 	if (nbd_uri_parse(&p->uri, uri, err) < 0)
 		return -1;

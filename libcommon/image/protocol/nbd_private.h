@@ -70,6 +70,7 @@ struct nbd_conn {
 struct nbd_pool {
 	const struct nbd_lib *lib;
 	struct nbd_uri uri;
+	const char *context; /* "base:allocation" */
 	uint64_t timeout_ms;
 	uint64_t size;
 	unsigned most; /* connections; 1 until the server's flags are known */
@@ -78,8 +79,8 @@ struct nbd_pool {
 	struct nbd_conn conns[NBD_CONNECTIONS]; /* guarded by @lock; a busy one is its thread's */
 };
 
-/** nbd_pool_init() - with one connection made, which is conns[0] */
-int nbd_pool_init(struct nbd_pool *p, const char *uri, struct err *err);
+/** nbd_pool_init() - with one connection made, which is conns[0]; @context: of block status; borrowed */
+int nbd_pool_init(struct nbd_pool *p, const char *uri, const char *context, struct err *err);
 void nbd_pool_free(struct nbd_pool *p);
 
 /** nbd_pool_take() - a connection, new or waited for; ERR_CONNECTION when none is left */
