@@ -20,10 +20,11 @@ void inside_close(struct inside *in);
 #define INSIDE_PATHS                                                                               \
 	"A path is one of the system that is found in the disk, with what its fstab mounts from "  \
 	"the same\n"                                                                               \
-	"disk, or PARTITION:/PATH; PARTITION is a number, a label, the name of a GPT entry or a "  \
-	"UUID.\n"                                                                                  \
-	"ext2, ext3, ext4 and FAT are read; only the parts that are needed come from the "         \
-	"repository."
+	"disk, or PARTITION:/PATH; PARTITION is a number, a label, a UUID, the name of a GPT "     \
+	"entry or\n"                                                                               \
+	"GROUP/VOLUME of LVM2. ext2, ext3, ext4, XFS and FAT are read; only the parts that are "   \
+	"needed\n"                                                                                 \
+	"come from the repository."
 
 #define INSIDE_STATUSES                                                                            \
 	"0 done, 2 usage, 4 no such snapshot, disk, partition or file, 8 damaged, 9 a file "       \

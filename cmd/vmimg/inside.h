@@ -46,11 +46,10 @@ extern struct inside_options inside_options;
 #define INSIDE_PATHS                                                                               \
 	"A path is one of the system that is found in the disk, with what its fstab mounts from "  \
 	"the same\n"                                                                               \
-	"disk, or PARTITION:/PATH; PARTITION is a number, a label, the name of a GPT entry or a "  \
-	"UUID.\n"                                                                                  \
-	"ext2, ext3, ext4 and FAT are read, without root and without mounting anything; a "        \
-	"journal that was\n"                                                                       \
-	"not replayed is not looked at."
+	"disk, or PARTITION:/PATH; PARTITION is a number, a label, a UUID, the name of a GPT "     \
+	"entry or\n"                                                                               \
+	"GROUP/VOLUME of LVM2. ext2, ext3, ext4, XFS and FAT are read, without root and without\n" \
+	"mounting anything; a journal that was not replayed is not looked at."
 
 /** inside_open() - image and what is in it; both are owned: inside_close() */
 int inside_open(const char *name, struct image **ret_img, struct guest **ret, struct err *err);

@@ -56,6 +56,14 @@ static json_t *volumes_json(const struct guest *g)
 	return list;
 }
 
+/* Where something lies: a partition's number, and the name of a logical volume */
+static void set_volume(json_t *o, const struct guest_volume *v)
+{
+	(void)json_object_set_new(o, "partition", json_integer(v->number));
+	if (v->owned)
+		set_text(o, "volume", v->name);
+}
+
 static json_t *mounts_json(const struct guest *g, const struct guest_system *s)
 {
 	json_t *list = json_array();
@@ -68,8 +76,7 @@ static json_t *mounts_json(const struct guest *g, const struct guest_system *s)
 		set_text(o, "directory", m->dir);
 		set_text(o, "type", m->type);
 		if (o && m->volume >= 0)
-			(void)json_object_set_new(o, "partition",
-						  json_integer(g->volumes[m->volume].number));
+			set_volume(o, &g->volumes[m->volume]);
 		(void)json_array_append_new(list, o);
 	}
 	return list;
@@ -81,9 +88,10 @@ static json_t *systems_json(const struct guest *g)
 
 	for (size_t i = 0; list && i < g->n_systems; i++) {
 		const struct guest_system *s = &g->systems[i];
-		json_t *kernels = json_array(),
-		       *o = json_pack("{s:i}", "partition", (int)g->volumes[s->root].number);
+		json_t *kernels = json_array(), *o = json_object();
 
+		if (o)
+			set_volume(o, &g->volumes[s->root]);
 		set_text(o, "id", s->id);
 		set_text(o, "name", s->name);
 		set_text(o, "version", s->version);
@@ -111,17 +119,23 @@ static void line(const char *key, const char *value)
 		(void)printf("%-12s  %s\n", key, text);
 }
 
+static const char *volume_name(const struct guest_volume *v, char buf[16])
+{
+	if (v->owned)
+		return v->name;
+	(void)snprintf(buf, 16, "%u", v->number);
+	return v->number ? buf : "-";
+}
+
 static void print_system(const struct guest *g, const struct guest_system *s)
 {
 	char number[16];
 
-	(void)snprintf(number, sizeof(number), "%u", g->volumes[s->root].number);
 	(void)putchar('\n');
 	line("system", s->name ? s->name : s->id ? s->id : "unknown");
 	line("hostname", s->hostname);
 	line("architecture", s->arch);
-	if (g->volumes[s->root].number)
-		line("partition", number);
+	line("partition", volume_name(&g->volumes[s->root], number));
 	for (size_t i = 0; i < s->n_kernels; i++)
 		line(i ? "" : "kernels", s->kernels[i]);
 	for (size_t i = 0; i < s->n_mounts; i++) {
@@ -131,8 +145,8 @@ static void print_system(const struct guest *g, const struct guest_system *s)
 		if (*m->dir != '/')
 			continue;
 		if (m->volume >= 0)
-			(void)snprintf(text, sizeof(text), "%s (partition %u)", m->dir,
-				       g->volumes[m->volume].number);
+			(void)snprintf(text, sizeof(text), "%s (partition %s)", m->dir,
+				       volume_name(&g->volumes[m->volume], number));
 		else
 			(void)snprintf(text, sizeof(text), "%s (%s)", m->dir, m->source);
 		line(i ? "" : "mounts", text);
@@ -143,7 +157,7 @@ static int print(const struct guest *g, struct err *err)
 {
 	static const char *const headers[] = {"PARTITION", "SIZE", "FILE SYSTEM", "USED",
 					      "LABEL",	   "UUID", NULL};
-	struct table *t = table_new(headers, "rrlrll");
+	struct table *t = table_new(headers, "lrlrll");
 
 	if (!t)
 		return err_nomem(err);
@@ -152,14 +166,13 @@ static int print(const struct guest *g, struct err *err)
 		const struct guest_volume *v = &g->volumes[i];
 		char number[16], size[SIZE_TEXT_MAX], used[SIZE_TEXT_MAX];
 
-		(void)snprintf(number, sizeof(number), "%u", v->number);
-		const char *cells[] = {v->number ? number : "-",
+		const char *cells[] = {volume_name(v, number),
 				       size_format(v->v.len, size),
 				       v->info.type,
 				       v->info.has_used ? size_format(v->info.used, used) : "-",
-				       *v->info.label ? v->info.label
-				       : v->name      ? v->name
-						      : "",
+				       *v->info.label	      ? v->info.label
+				       : v->name && !v->owned ? v->name
+							      : "",
 				       v->info.uuid};
 
 		table_row(t, cells);

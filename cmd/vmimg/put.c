@@ -176,9 +176,10 @@ static int put_all(struct image *img, char **files, size_t n, const char *spec,
 	rc = find_destination(g, spec, n, &d, err);
 	if (rc == 0)
 		v = g->volumes[d.volume].v;
-	guest_close(g);
-	if (rc < 0)
+	if (rc < 0) {
+		guest_close(g);
 		return -1;
+	}
 	/* Each file is opened for by itself: a transaction that is done is forgotten */
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		rc = put_open(&t, &v, err);
@@ -187,6 +188,7 @@ static int put_all(struct image *img, char **files, size_t n, const char *spec,
 		put_close(t);
 		t = NULL;
 	}
+	guest_close(g); /* a logical volume is its own */
 	free(d.name);
 	return rc < 0 ? err_object(err, spec) : 0;
 }

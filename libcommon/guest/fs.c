@@ -15,9 +15,18 @@ enum {
 	RUNS_MOST = 4 << 20,	/* of one file */
 };
 
+static const struct fs_ops *const all[] = {&fs_ext, &fs_fat, &fs_xfs};
+
+bool fs_is_read(const char *family)
+{
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(family, all[i]->name) == 0)
+			return true;
+	return false;
+}
+
 int fs_open(struct fs **ret, const struct volume *v, struct err *err)
 {
-	static const struct fs_ops *const all[] = {&fs_ext, &fs_fat};
 	struct fs_info info;
 
 	if (fs_probe(v, &info, err) < 0)

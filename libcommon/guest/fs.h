@@ -89,7 +89,10 @@ struct fs {
 	void *priv;
 };
 
-extern const struct fs_ops fs_ext, fs_fat;
+extern const struct fs_ops fs_ext, fs_fat, fs_xfs;
+
+/** fs_is_read() - a family that fs_open() knows */
+bool fs_is_read(const char *family);
 
 /**
  * fs_open() - the file system of @v; *@ret is owned: fs_close()

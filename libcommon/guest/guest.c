@@ -11,6 +11,8 @@
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/log.h"
+#include "libcommon/guest/lvm.h"
 #include "libcommon/image/utf16.h"
 
 /* ---- partitions */
@@ -67,6 +69,50 @@ static int add_volume(struct guest *g, const struct partition_table *t, const st
 	return fs_probe(&v->v, &v->info, err);
 }
 
+/* @img is consumed */
+static int add_logical(void *ctx, const char *name, struct image *img, struct err *err)
+{
+	struct guest *g = ctx;
+	struct guest_volume *more, *v;
+
+	if (g->n_volumes >= GUEST_VOLUMES_MOST) {
+		image_close(img);
+		return 0;
+	}
+	more = reallocarray(g->volumes, g->n_volumes + 1, sizeof(*more));
+	if (!more) {
+		image_close(img);
+		return err_nomem(err);
+	}
+	g->volumes = more;
+	v = &more[g->n_volumes++];
+	*v = (struct guest_volume){
+		.owned = img, .v = {img, 0, image_size(img)}, .type = "lvm", .name = strdup(name)};
+	if (!v->name)
+		return err_nomem(err);
+	return fs_probe(&v->v, &v->info, err);
+}
+
+/* What is damaged there does not hide the rest of the disk */
+static int list_logical(struct guest *g, struct err *err)
+{
+	for (size_t i = 0, n = g->n_volumes; i < n; i++) {
+		const struct guest_volume pv = g->volumes[i];
+		struct err one = ERR_INIT;
+
+		if (strcmp(pv.info.type, "LVM2_member") != 0 ||
+		    lvm_read(&pv.v, pv.info.uuid, add_logical, g, &one) == 0)
+			continue;
+		if (one.code == ERR_CANCELLED || one.code == ERR_NO_MEMORY) {
+			if (err)
+				*err = one;
+			return -1;
+		}
+		log_warning("%s: %s", image_name(g->img), one.message);
+	}
+	return 0;
+}
+
 static int list_volumes(struct guest *g, const struct partition_table *t, struct err *err)
 {
 	uint8_t signature[4];
@@ -111,6 +157,8 @@ int guest_open(struct guest **ret, struct image *img, struct err *err)
 	}
 	rc = list_volumes(g, &t, err);
 	partition_table_release(&t);
+	if (rc == 0)
+		rc = list_logical(g, err);
 	if (rc < 0) {
 		guest_close(g);
 		return err_object(err, image_name(img));
@@ -127,6 +175,7 @@ void guest_close(struct guest *g)
 		guest_system_release(&g->systems[i]);
 	for (size_t i = 0; i < g->n_volumes; i++) {
 		fs_close(g->volumes[i].fs);
+		image_close(g->volumes[i].owned);
 		free(g->volumes[i].name);
 	}
 	free(g->volumes);
@@ -138,7 +187,9 @@ int guest_fs(struct guest *g, int i, struct fs **ret, struct err *err)
 	struct guest_volume *v = &g->volumes[i];
 
 	if (!v->fs && fs_open(&v->fs, &v->v, err) < 0)
-		return v->number ? err_prefix(err, "partition %u", v->number) : -1;
+		return v->number  ? err_prefix(err, "partition %u", v->number)
+		       : v->owned ? err_prefix(err, "%s", v->name)
+				  : -1;
 	*ret = v->fs;
 	return 0;
 }
@@ -178,6 +229,8 @@ static bool matches(const struct guest_volume *v, const char *text, size_t len)
 {
 	char number[16];
 
+	if (is_number(text, len) && v->owned)
+		return false;
 	if (is_number(text, len)) {
 		(void)snprintf(number, sizeof(number), "%u", v->number);
 		return same(number, text, len);
@@ -195,20 +248,14 @@ static int choose_named(const struct guest *g, const char *text, size_t len, int
 		if (!matches(&g->volumes[i], text, len))
 			continue;
 		if (found >= 0)
-			return err_set(err, ERR_USAGE, "'%.*s' names partition %u and partition %u",
-				       (int)len, text, g->volumes[found].number,
-				       g->volumes[i].number);
+			return err_set(err, ERR_USAGE, "'%.*s' names several partitions", (int)len,
+				       text);
 		found = (int)i;
 	}
 	if (found < 0)
 		return err_set(err, ERR_NOT_FOUND, "there is no partition '%.*s'", (int)len, text);
 	*ret = found;
 	return 0;
-}
-
-static bool is_readable(const struct guest_volume *v)
-{
-	return strcmp(v->info.family, fs_ext.name) == 0 || strcmp(v->info.family, fs_fat.name) == 0;
 }
 
 /* The first system, else the only file system */
@@ -227,7 +274,7 @@ static int choose_default(struct guest *g, int *ret, const struct guest_system *
 		return 0;
 	}
 	for (size_t i = 0; i < g->n_volumes; i++) {
-		if (!is_readable(&g->volumes[i]))
+		if (!fs_is_read(g->volumes[i].info.family))
 			continue;
 		if (only >= 0) {
 			err_set(err, ERR_NOT_FOUND,
@@ -240,7 +287,7 @@ static int choose_default(struct guest *g, int *ret, const struct guest_system *
 	*ret = only;
 	if (only >= 0)
 		return 0;
-	if (g->n_volumes == 1 && !g->volumes[0].number)
+	if (g->n_volumes == 1 && !g->volumes[0].number && !g->volumes[0].owned)
 		return guest_fs(g, 0, &unused, err); /* says why not */
 	return err_set(err, ERR_NOT_FOUND, "no file system was found that is read here");
 }

@@ -24,13 +24,14 @@ enum {
 	GUEST_PATH_MOST = 65535,
 };
 
-/** struct guest_volume - a partition, or the whole disk where there is no table (number 0) */
+/** struct guest_volume - a partition; the whole disk where there is no table, or a logical volume (number 0) */
 struct guest_volume {
+	struct image *owned; /* of a logical volume; NULL */
 	unsigned number;
 	struct volume v; /* cut where the disk ends */
-	char type[40];	 /* GPT: its UUID; MBR: "0x83"; "" */
+	char type[40];	 /* GPT: its UUID; MBR: "0x83"; "lvm"; "" */
 	char partuuid[40];
-	char *name; /* of a GPT entry; NULL */
+	char *name; /* of a GPT entry; "GROUP/VOLUME" of a logical volume; NULL */
 	struct fs_info info;
 	struct fs *fs; /* opened when it is needed */
 };
@@ -88,7 +89,7 @@ enum guest_find_flags {
 /**
  * guest_find() - the place of @spec: "/PATH" in the system that is found, "PARTITION:/PATH" in one file system
  *
- * PARTITION is a number, a label, the name of a GPT entry, or a UUID. Without a system the only file system is taken.
+ * PARTITION is a number, a label, the name of a GPT entry or of a logical volume, or a UUID. Without a system the only file system is taken.
  * Symbolic links stay inside: ".." ends at the root.
  * Return: 0, or -1: ERR_NOT_FOUND, ERR_USAGE (no such form, ambiguous), ERR_UNSUPPORTED, ERR_CORRUPT. The error names
  * @spec. guest_place_release() after success.

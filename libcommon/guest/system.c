@@ -148,6 +148,21 @@ static unsigned device_number(const char *source)
 	return 0;
 }
 
+/* /dev/mapper/GROUP-VOLUME, where "-" in a name is "--", and /dev/GROUP/VOLUME */
+static bool is_logical(const char *source, const char *name)
+{
+	static const char mapper[] = "/dev/mapper/", dev[] = "/dev/";
+
+	if (strncmp(source, mapper, strlen(mapper)) != 0)
+		return strncmp(source, dev, strlen(dev)) == 0 &&
+		       strcmp(source + strlen(dev), name) == 0;
+	for (source += strlen(mapper); *name; name++, source++) {
+		if (*source != (*name == '/' ? '-' : *name) || (*name == '-' && *++source != '-'))
+			return false;
+	}
+	return !*source;
+}
+
 static int source_volume(const struct guest *g, const char *source)
 {
 	unsigned number = device_number(source);
@@ -155,7 +170,7 @@ static int source_volume(const struct guest *g, const char *source)
 	for (size_t i = 0; i < g->n_volumes; i++) {
 		const struct guest_volume *v = &g->volumes[i];
 
-		if ((number && v->number == number) ||
+		if ((v->owned && is_logical(source, v->name)) || (number && v->number == number) ||
 		    has_tag(source, "UUID=", v->info.uuid, true) ||
 		    has_tag(source, "LABEL=", v->info.label, false) ||
 		    has_tag(source, "PARTUUID=", v->partuuid, true) ||
