@@ -51,6 +51,8 @@ BINARIES := $(PROGRAMS:%=$(BUILD)/bin/%)
 PLUGIN_SOURCES := $(if $(shell pkg-config --exists nbdkit && echo yes),$(wildcard cmd/*/plugin/*.c))
 PLUGINS := $(patsubst cmd/%/plugin/plugin.c,$(BUILD)/libexec/vmkit/nbdkit-%-plugin.so, \
 	$(filter %/plugin.c,$(PLUGIN_SOURCES)))
+# The first process of vmrun's guests: static, and never with sanitizers, for it runs where nothing else is.
+GUEST_PROGRAMS := $(BUILD)/libexec/vmkit/vmrun-init
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c)) \
@@ -108,7 +110,7 @@ say = $(if $(V),,@printf '  %-4s %s\n' '$(1)' '$(2)')
 
 .PHONY: all lib unit fuzzers tools man completions lint format check test fuzz bench cov-report install \
 	install-strip uninstall clean help FORCE
-all: $(BINARIES) $(PLUGINS)	## the programs (the default)
+all: $(BINARIES) $(PLUGINS) $(GUEST_PROGRAMS)	## the programs (the default)
 lib: $(LIBRARY)			## libcommon alone
 unit: $(UNIT_TESTS)		## unit tests, built
 fuzzers: $(FUZZERS)		## fuzz targets, built: libFuzzer with FUZZ=1, else a driver that replays files
@@ -155,6 +157,11 @@ $(BUILD)/libexec/vmkit/nbdkit-%-plugin.so: $(BUILD)/cmd/%/plugin/plugin.o $(LIBR
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -shared -o $@ $^ $(LIBS)
+
+$(BUILD)/libexec/vmkit/vmrun-init: cmd/vmrun/guest/init.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) $(WERROR) -O2 -fstack-protector-strong -static -s -o $@ $<
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_SHARED) $(LIBRARY)
 	@mkdir -p $(@D)
@@ -223,8 +230,9 @@ STRIP_FLAG :=
 install: all man		## programs, man pages, completions, documents; DESTDIR= PREFIX=
 	$(INSTALL) -d $(addprefix $(DESTDIR),$(bindir) $(man1dir) $(docdir)/docs $(bashdir) $(zshdir) $(fishdir))
 	$(INSTALL) -m 755 $(STRIP_FLAG) $(BINARIES) $(DESTDIR)$(bindir)
-ifneq ($(PLUGINS),)
 	$(INSTALL) -d $(DESTDIR)$(libexecdir)
+	$(INSTALL) -m 755 $(GUEST_PROGRAMS) $(DESTDIR)$(libexecdir)
+ifneq ($(PLUGINS),)
 	$(INSTALL) -m 644 $(STRIP_FLAG) $(PLUGINS) $(DESTDIR)$(libexecdir)
 endif
 	$(INSTALL) -m 644 $(MAN_PAGES) $(DESTDIR)$(man1dir)
@@ -244,7 +252,7 @@ uninstall:			## what install put there; give the same DESTDIR and PREFIX
 		rm -f $(DESTDIR)$(bindir)/$$p $(DESTDIR)$(man1dir)/$$p.1 $(DESTDIR)$(bashdir)/$$p \
 			$(DESTDIR)$(zshdir)/_$$p $(DESTDIR)$(fishdir)/$$p.fish; \
 	done
-	rm -f $(addprefix $(DESTDIR)$(libexecdir)/,$(notdir $(PLUGINS)))
+	rm -f $(addprefix $(DESTDIR)$(libexecdir)/,$(notdir $(PLUGINS) $(GUEST_PROGRAMS)))
 	rm -rf $(DESTDIR)$(docdir)
 
 clean:				## every build folder

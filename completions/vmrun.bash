@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only --allow-backing= --timeout= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only --allow-backing= --timeout= --root= --env= --workdir= --modules= --quiet --verbose --help --version"
 		kind=none ;;
 	'')
 		options=" --quiet --verbose --help --version"
@@ -24,6 +24,10 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--format|run:--format=|run:-f) kind=format ;;
 	run:--allow-backing|run:--allow-backing=) kind=dir ;;
 	run:--timeout|run:--timeout=|run:-t) kind=none ;;
+	run:--root|run:--root=|run:-r) kind=dir ;;
+	run:--env|run:--env=) kind=none ;;
+	run:--workdir|run:--workdir=) kind=none ;;
+	run:--modules|run:--modules=) kind=dir ;;
 	*) return 1 ;;
 	esac
 }

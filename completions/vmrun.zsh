@@ -62,6 +62,11 @@ _vmrun() {
 		'*--allow-backing=[backing files may lie below DIR too]:DIR:_files -/' \
 		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never)]:TIME:' \
 		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never)]:TIME:' \
+		'(-r --root)-r+[a command'\''s files\: all below DIR is copied into the guest'\''s memory]:DIR:_files -/' \
+		'(-r --root)--root=[a command'\''s files\: all below DIR is copied into the guest'\''s memory]:DIR:_files -/' \
+		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \
+		'--workdir=[where the command starts, in the guest (default\: /)]:DIR:' \
+		'--modules=[the kernel'\''s modules, for a command (default\: those in /lib/modules)]:DIR:_files -/' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

@@ -1,10 +1,11 @@
-/* vmrun run: start a machine on this terminal, and end as it ends. */
+/* vmrun run: start a machine on this terminal, or a command in one, and end as it ends. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/vmrun/command.h"
 #include "cmd/vmrun/terminal.h"
 #include "cmd/vmrun/vmrun.h"
 #include "libcommon/base/cleanup.h"
@@ -13,14 +14,14 @@
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/runner.h"
 
-enum { ESCAPE = 0x1d /* ^] */ };
+enum { ESCAPE = 0x1d /* ^] */, TIMED_OUT = 124, OWN_FAILURE = 125 };
 
 /* Put in front of what --append says: what comes later wins */
 static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
-	const char *kernel, *initrd, *append, *format, *kvm;
-	struct opt_list disks, allow;
+	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir;
+	struct opt_list disks, allow, env;
 	bool ephemeral, read_only;
 	uint64_t memory, timeout;
 	unsigned cpus;
@@ -96,6 +97,29 @@ static const struct opt options[] = {
 	 .value = &o.timeout,
 	 .arg = "TIME",
 	 .help = "end the machine after this: status 10 (default: never)"},
+	{.letter = 'r',
+	 .name = "root",
+	 .type = OPT_STRING,
+	 .value = &o.root,
+	 .arg = "DIR",
+	 .complete = COMPLETE_DIR,
+	 .help = "a command's files: all below DIR is copied into the guest's memory"},
+	{.name = "env",
+	 .type = OPT_LIST,
+	 .value = &o.env,
+	 .arg = "NAME=VALUE",
+	 .help = "set in the command's environment, which is PATH and HOME otherwise"},
+	{.name = "workdir",
+	 .type = OPT_STRING,
+	 .value = &o.workdir,
+	 .arg = "DIR",
+	 .help = "where the command starts, in the guest (default: /)"},
+	{.name = "modules",
+	 .type = OPT_STRING,
+	 .value = &o.modules,
+	 .arg = "DIR",
+	 .complete = COMPLETE_DIR,
+	 .help = "the kernel's modules, for a command (default: those in /lib/modules)"},
 	{.name = "kvm",
 	 .type = OPT_STRING,
 	 .value = &o.kvm,
@@ -108,6 +132,7 @@ static const struct opt options[] = {
 static const char *const examples[] = {
 	"vmrun --kernel /boot/vmlinuz --initrd initrd.img --append root=/dev/vda1 --disk "
 	"disk.qcow2",
+	"vmrun -k vmlinuz --root rootfs -- sh -c 'make check' <input >output",
 	"vmrun -k vmlinuz -i initrd -m 1G -c 4 --ephemeral -d disk.vmdk --timeout 5m </dev/null",
 	NULL,
 };
@@ -180,9 +205,9 @@ static int open_disks(struct disks *d, struct err *err)
 	return 0;
 }
 
-static int told(enum machine_end end, struct err *err)
+static int told(const struct machine_result *r, struct err *err)
 {
-	switch (end) {
+	switch (r->end) {
 	case MACHINE_POWEROFF:
 		return 0;
 	case MACHINE_RESET:
@@ -203,62 +228,131 @@ static int told(enum machine_end end, struct err *err)
 	}
 }
 
-static int start(const struct disks *d, const char *command, struct err *err)
+static struct machine_opts machine(const struct disks *d, const char *command_line)
 {
-	bool terminal = isatty(STDIN_FILENO);
-	struct machine_opts opts = {
+	return (struct machine_opts){
 		.kvm = o.kvm,
 		.kernel = o.kernel,
 		.initrd = o.initrd,
-		.command_line = command,
+		.initrd_fd = -1,
+		.command_line = command_line,
 		.memory = o.memory,
 		.cpus = o.cpus,
 		.disks = d->disk,
 		.n_disks = d->n,
-		.input = STDIN_FILENO,
-		.output = STDOUT_FILENO,
-		.escape = terminal ? ESCAPE : -1,
+		.input = -1,
+		.output = -1,
+		.escape = -1,
 		.timeout_ms = o.timeout,
 	};
-	enum machine_end end;
+}
+
+/* A whole system: its serial line is ours */
+static int run_system(const struct disks *d, struct err *err)
+{
+	CLEANUP_FREE char *line = NULL;
+	struct machine_result r;
+	struct machine_opts opts;
 	int rc;
 
-	if (terminal) {
+	if (asprintf(&line, "%s%s%s", default_command, *o.append ? " " : "", o.append) < 0) {
+		line = NULL;
+		return err_nomem(err);
+	}
+	opts = machine(d, line);
+	opts.input = STDIN_FILENO;
+	opts.output = STDOUT_FILENO;
+	if (isatty(STDIN_FILENO)) {
 		log_info("the key to leave is ^]");
+		opts.escape = ESCAPE;
 		terminal_raw(STDIN_FILENO);
 	}
-	rc = machine_run(&opts, &end, err);
+	rc = machine_run(&opts, &r, err);
 	terminal_restore();
-	return rc < 0 ? -1 : told(end, err);
+	return rc < 0 ? -1 : told(&r, err);
+}
+
+/* One command in it: the streams are the command's, the serial line is only for -v */
+static int run_command(struct cli *cli, const struct disks *d, char **argv, struct err *err)
+{
+	const struct command c = {
+		.args = argv,
+		.kernel = o.kernel,
+		.root = o.root,
+		.modules = o.modules,
+		.folder = o.workdir,
+		.env = &o.env,
+		.disks = d->n,
+	};
+	const struct machine_streams streams = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	CLEANUP_FREE char *line = NULL;
+	CLEANUP_CLOSE int initrd = -1;
+	struct machine_result r;
+	struct machine_opts opts;
+
+	if (asprintf(&line, "%s%s rdinit=/vmrun/init %s", default_command,
+		     cli->verbose ? "" : " quiet", o.append) < 0) {
+		line = NULL;
+		return err_nomem(err);
+	}
+	if (command_pack(&c, &initrd, err) < 0)
+		return -1;
+	opts = machine(d, line);
+	opts.streams = &streams;
+	opts.initrd_fd = initrd;
+	opts.output = cli->verbose ? STDERR_FILENO : -1;
+	if (machine_run(&opts, &r, err) < 0)
+		return -1;
+	if (r.end == MACHINE_POWEROFF && r.status >= 0) {
+		cli->status = r.status;
+		return 0;
+	}
+	if (r.end == MACHINE_TIMEOUT)
+		cli->failure_status = TIMED_OUT;
+	if (r.end == MACHINE_POWEROFF || r.end == MACHINE_RESET)
+		err_set(err, ERR_FAILED, "the guest ended before the command did");
+	else
+		(void)told(&r, err);
+	return r.last_line[0] ? err_hint(err, "its last words: %.150s", r.last_line) : -1;
+}
+
+static int check_options(const struct cli *cli, int argc, struct err *err)
+{
+	bool command = argc > 0;
+
+	if (!o.kernel)
+		return err_set(err, ERR_USAGE, "what to start is missing: --kernel FILE");
+	if (command && !cli->dashes) {
+		err_set(err, ERR_USAGE, "a command stands behind --");
+		return err_hint(err, "vmrun --kernel FILE -- COMMAND...");
+	}
+	if (!command && (o.root || o.modules || o.workdir || o.env.count))
+		return err_set(err, ERR_USAGE,
+			       "--root, --env, --workdir and --modules are for a command");
+	if (o.ephemeral && o.read_only)
+		return err_set(err, ERR_USAGE, "--ephemeral and --read-only exclude each other");
+	return 0;
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct disks d = {.n = 0};
-	CLEANUP_FREE char *command = NULL;
 	int rc;
 
-	(void)cli;
-	(void)argc;
-	(void)argv;
-	if (!o.kernel)
-		return err_set(err, ERR_USAGE, "what to start is missing: --kernel FILE");
-	if (o.ephemeral && o.read_only)
-		return err_set(err, ERR_USAGE, "--ephemeral and --read-only exclude each other");
-	if (asprintf(&command, "%s%s%s", default_command, *o.append ? " " : "", o.append) < 0) {
-		command = NULL;
-		return err_nomem(err);
-	}
+	if (check_options(cli, argc, err) < 0)
+		return -1;
+	if (argc)
+		cli->failure_status = OWN_FAILURE;
 	rc = open_disks(&d, err);
 	if (rc == 0)
-		rc = start(&d, command, err);
+		rc = argc ? run_command(cli, &d, argv, err) : run_system(&d, err);
 	close_disks(&d);
 	return rc;
 }
 
 const struct verb verb_run = {
 	.name = "run",
-	.usage = "[OPTIONS] --kernel FILE",
+	.usage = "[OPTIONS] --kernel FILE [-- COMMAND [ARGUMENT...]]",
 	.summary = "start a Linux kernel in a machine of its own; \"run\" may be left out",
 	.details =
 		"The guest's serial console is standard input and output. On a terminal, which is "
@@ -266,15 +360,27 @@ const struct verb verb_run = {
 		"^] ends the machine at once. The end of standard input is not the guest's end.\n\n"
 		"When the guest powers off the status is 0. A reset is not done but ends the "
 		"machine with "
-		"status 3: a kernel that panics resets too, unless its command line says panic=0.",
+		"status 3: a kernel that panics resets too, unless its command line says "
+		"panic=0.\n\n"
+		"With a COMMAND, that runs as root in the guest, on the files of --root (and of "
+		"--initrd), with these "
+		"standard streams, and its status is vmrun's. Its kernel needs virtio_pci and "
+		"virtio_console, built in "
+		"or as modules. The first SIGINT, SIGTERM or SIGHUP goes to the command, the next "
+		"ends the machine. When "
+		"vmrun itself fails the status is 125, and 124 when --timeout ran out. -v shows "
+		"the "
+		"guest's console on standard error.",
 	.options = options,
 	.examples = examples,
 	.statuses =
 		"0 the guest powered off, 1 it crashed, or panicked and pvpanic told so, 3 it "
 		"reset itself, or ^] ended it, "
 		"4 no such kernel or image, 6 a disk is locked, 8 a file is cut off or corrupt, "
-		"9 no KVM, or not a kernel, 10 --timeout ran out, 12 no permission, 13 no space",
+		"9 no KVM, or not a kernel, 10 --timeout ran out, 12 no permission, 13 no space, "
+		"124 --timeout ran out before COMMAND ended, 125 COMMAND given, and vmrun failed, "
+		"126 COMMAND cannot be run, 127 COMMAND was not found",
 	.min_args = 0,
-	.max_args = 0,
+	.max_args = UINT_MAX,
 	.run = run,
 };

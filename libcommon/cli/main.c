@@ -130,7 +130,8 @@ static int run_verb(const struct program *p, const struct verb *v, const struct 
 			  .verb = v,
 			  .json = c->json != NULL,
 			  .quiet = c->quiet,
-			  .verbose = c->verbose};
+			  .verbose = c->verbose,
+			  .dashes = opt_dashes()};
 	struct err err = ERR_INIT;
 
 	cli.json_lines = cli.json && !strcmp(c->json, "lines");
@@ -146,6 +147,8 @@ static int run_verb(const struct program *p, const struct verb *v, const struct 
 
 	int status = finish(rc, &err);
 
+	if (rc < 0 && cli.failure_status)
+		return cli.failure_status;
 	return rc == 0 && status == 0 ? cli.status : status;
 }
 

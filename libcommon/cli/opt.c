@@ -196,17 +196,27 @@ static int parse_letters(const struct opt_set *set, int argc, char **argv, int *
 	return 0;
 }
 
+/* One command line a process */
+static bool dashes_first;
+
+bool opt_dashes(void)
+{
+	return dashes_first;
+}
+
 int opt_parse(const struct opt_set *set, int argc, char **argv, bool until_argument,
 	      char **ret_args, int *ret_n, int *ret_used, struct err *err)
 {
 	int i, n = 0;
 
+	dashes_first = false;
 	for (i = 0; i < argc; i++) {
 		const char *a = argv[i];
 		int rc = 0;
 
 		if (!strcmp(a, "--")) {
 			i++;
+			dashes_first = n == 0;
 			while (!until_argument && i < argc)
 				ret_args[n++] = argv[i++];
 			break;

@@ -14,12 +14,30 @@ static void output_failed(struct machine *m)
 	machine_ends(m, MACHINE_FAILED, &err);
 }
 
+/* Nobody listens: the last line that is not empty is kept, for it may say why the machine ended */
+static void keep_byte(struct machine *m, uint8_t byte)
+{
+	if (byte != '\n' && byte != '\r' && m->line_len < sizeof(m->line) - 1) {
+		m->line[m->line_len++] = (char)byte;
+		return;
+	}
+	m->line[m->line_len] = '\0';
+	if (m->line_len && byte == '\n')
+		memcpy(m->last_line, m->line, m->line_len + 1);
+	if (byte == '\n')
+		m->line_len = 0;
+}
+
 /* A byte at a time, as the guest gives them: an exit costs more than the write. A full pipe makes the vCPU wait, until it
  * is kicked. */
 static void put_byte(void *ctx, uint8_t byte)
 {
 	struct machine *m = ctx;
 
+	if (m->opts->output < 0) {
+		keep_byte(m, byte);
+		return;
+	}
 	while (!atomic_load(&m->ended)) {
 		struct pollfd p = {.fd = m->opts->output, .events = POLLOUT};
 

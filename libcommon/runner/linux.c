@@ -154,28 +154,66 @@ static int load_kernel(const struct guest_memory *mem, const struct file *f, uin
 	return 0;
 }
 
-/* As high as the kernel allows, so that nothing is in its way */
-static int load_initrd(const struct guest_memory *mem, const struct file *f, uint8_t *params,
-		       uint64_t lowest, struct err *err)
+static int read_initrd(const struct guest_memory *mem, const struct file *f, uint64_t at,
+		       struct err *err)
 {
-	uint64_t top = min_u64(mem->region[0].size, (uint64_t)get_le32(params + H_INITRD_MAX) + 1),
-		 at;
-	uint8_t *to;
+	uint8_t *to = guest_range(mem, at, f->size);
 
-	if (f->size == 0)
-		return err_set(err, ERR_CORRUPT, "an empty file is no initial RAM disk");
-	if (f->size > top || round_down(top - f->size, 4096) < lowest)
-		return no_room("the initial RAM disk behind the kernel", lowest + f->size, mem,
-			       err);
-	at = round_down(top - f->size, 4096);
-	to = guest_range(mem, at, f->size);
-	if (!to || io_pread(f->fd, to, (size_t)f->size, 0, err) < 0)
+	if (!to || io_pread(f->fd, to, (size_t)f->size, 0, err) < 0 ||
+	    linux_check_initrd(to, (size_t)f->size, err) < 0)
+		return err_object(err, f->name);
+	return 0;
+}
+
+/* As high as the kernel allows, so that nothing is in its way; of two, which the kernel takes one after the other, the
+ * second begins on a multiple of four. Either may be empty. */
+static int load_initrds(const struct guest_memory *mem, const struct file *first,
+			const struct file *second, uint8_t *params, uint64_t lowest,
+			struct err *err)
+{
+	uint64_t top = min_u64(mem->region[0].size, (uint64_t)get_le32(params + H_INITRD_MAX) + 1);
+	uint64_t size = second->size ? round_up(first->size, 4) + second->size : first->size, at;
+
+	if (!size)
+		return 0;
+	if (size > top || round_down(top - size, 4096) < lowest)
+		return no_room("the initial RAM disk behind the kernel", lowest + size, mem, err);
+	at = round_down(top - size, 4096);
+	if (first->size && read_initrd(mem, first, at, err) < 0)
 		return -1;
-	if (linux_check_initrd(to, (size_t)f->size, err) < 0)
+	if (second->size && read_initrd(mem, second, at + round_up(first->size, 4), err) < 0)
 		return -1;
 	put_le32(params + H_RAMDISK, (uint32_t)at);
-	put_le32(params + H_RAMDISK_SIZE, (uint32_t)f->size);
+	put_le32(params + H_RAMDISK_SIZE, (uint32_t)size);
 	return 0;
+}
+
+static int with_initrds(const struct guest_memory *mem, const char *initrd, int initrd_fd,
+			uint8_t *params, uint64_t lowest, struct err *err)
+{
+	struct file first = {.fd = -1},
+		    second = {.fd = initrd_fd, .name = "the command's initial RAM disk"};
+	struct stat st;
+	int rc = 0;
+
+	if (initrd && open_file(&first, initrd, err) < 0)
+		rc = -1;
+	else if (initrd && !first.size) {
+		err_set(err, ERR_CORRUPT, "an empty file is no initial RAM disk");
+		rc = err_object(err, initrd);
+	}
+	if (rc == 0 && initrd_fd >= 0) {
+		rc = fstat(initrd_fd, &st) < 0 ? err_sys(err, "cannot look at the initial RAM disk")
+					       : 0;
+		second.size = rc == 0 ? (uint64_t)st.st_size : 0;
+	}
+	if (rc == 0)
+		rc = load_initrds(mem, &first, &second, params, lowest, err);
+	if (first.fd >= 0)
+		(void)close(first.fd);
+	if (rc < 0 && initrd)
+		err_object(err, initrd);
+	return rc;
 }
 
 unsigned linux_e820(const struct guest_memory *mem, struct e820_entry out[E820_MAX])
@@ -241,7 +279,7 @@ static void put_params(const struct guest_memory *mem, uint8_t *params)
 }
 
 int linux_load(const struct guest_memory *mem, const char *kernel, const char *initrd,
-	       const char *command, struct linux_boot *ret, struct err *err)
+	       int initrd_fd, const char *command, struct linux_boot *ret, struct err *err)
 {
 	uint8_t *params = guest_range(mem, LINUX_PARAMS, PARAMS_SIZE);
 	struct file f;
@@ -259,13 +297,8 @@ int linux_load(const struct guest_memory *mem, const char *kernel, const char *i
 	}
 	if (f.fd >= 0)
 		(void)close(f.fd);
-	if (rc == 0 && initrd) {
-		rc = open_file(&f, initrd, err);
-		if (rc == 0 && load_initrd(mem, &f, params, end, err) < 0)
-			rc = err_object(err, initrd);
-		if (f.fd >= 0)
-			(void)close(f.fd);
-	}
+	if (rc == 0)
+		rc = with_initrds(mem, initrd, initrd_fd, params, end, err);
 	if (rc < 0)
 		return -1;
 	put_tables(mem);

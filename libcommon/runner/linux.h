@@ -23,12 +23,13 @@ struct linux_boot {
 
 /** linux_load() - read kernel and initrd into memory, with e820 map and all else that the protocol asks for
  * @initrd: NULL for none
+ * @initrd_fd: another one that lies behind it, -1 for none; borrowed
  *
  * Return: 0 or -1: ERR_NOT_FOUND, ERR_UNSUPPORTED (no bzImage, no 64-bit entry), ERR_CORRUPT (cut off), ERR_USAGE (does
  * not fit into the memory; the command line is too long); the error names the file.
  */
 int linux_load(const struct guest_memory *mem, const char *kernel, const char *initrd,
-	       const char *command, struct linux_boot *ret, struct err *err);
+	       int initrd_fd, const char *command, struct linux_boot *ret, struct err *err);
 
 /* Parts of it, for tests */
 

@@ -113,6 +113,47 @@ static int make_disk(struct machine *m, unsigned i, struct err *err)
 	return add_virtio(m, &b->dev, err);
 }
 
+static void wake_main(void *ctx)
+{
+	machine_wake(ctx);
+}
+
+/* What a command wrote before the guest powered off is still wanted */
+static bool nobody_waits(void *ctx)
+{
+	struct machine *m = ctx;
+	bool off;
+
+	if (!atomic_load(&m->ended))
+		return false;
+	(void)pthread_mutex_lock(&m->lock);
+	off = m->end == MACHINE_POWEROFF;
+	(void)pthread_mutex_unlock(&m->lock);
+	return !off || stop_requested();
+}
+
+static void output_failed(void *ctx, const struct err *err)
+{
+	machine_ends(ctx, MACHINE_FAILED, err);
+}
+
+static int make_streams(struct machine *m, struct err *err)
+{
+	const struct machine_streams *s = m->opts->streams;
+	struct virtio_console *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return err_nomem(err);
+	m->streams = c;
+	if (virtio_console_init(c, s->in, s->out, s->errors, &m->mem, err) < 0)
+		return -1;
+	c->wake = wake_main;
+	c->give_up = nobody_waits;
+	c->failed = output_failed;
+	c->ctx = m;
+	return add_virtio(m, &c->dev, err);
+}
+
 /* The disks first: their slots, and so their names in the guest, do not depend on what else there is */
 static int make_devices(struct machine *m, struct err *err)
 {
@@ -120,6 +161,8 @@ static int make_devices(struct machine *m, struct err *err)
 	for (unsigned i = 0; i < m->opts->n_disks; i++)
 		if (make_disk(m, i, err) < 0)
 			return -1;
+	if (m->opts->streams && make_streams(m, err) < 0)
+		return -1;
 	m->rng = calloc(1, sizeof(*m->rng));
 	if (!m->rng)
 		return err_nomem(err);
@@ -134,7 +177,8 @@ static int make(struct machine *m, struct err *err)
 	uint8_t *acpi;
 
 	if (guest_memory_create(&m->mem, o->memory, err) < 0 ||
-	    linux_load(&m->mem, o->kernel, o->initrd, o->command_line, &boot, err) < 0 ||
+	    linux_load(&m->mem, o->kernel, o->initrd, o->initrd_fd, o->command_line, &boot, err) <
+		    0 ||
 	    kvm_open(&m->kvm, o->kvm ? o->kvm : "/dev/kvm", err) < 0)
 		return -1;
 	acpi = guest_range(&m->mem, ACPI_BASE, ACPI_SPACE);
@@ -156,37 +200,59 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+/* A command gets the first signal, as it would without a machine around it; the second ends the machine.
+ * Return: true when the machine is to end */
+static bool stop_signal_came(struct machine *m, bool *handed_on, struct err *err)
+{
+	if (!stop_requested())
+		return false;
+	if (m->streams && !*handed_on) {
+		*handed_on = true;
+		virtio_console_signal(m->streams, stop_signal());
+		stop_reset();
+		return false;
+	}
+	return stop_check(err) < 0;
+}
+
+/* One wait for what comes first: an event of ours, input, the deadline (@left_ms, 0: none), a signal. */
+static void wait_once(struct machine *m, uint64_t left_ms, bool *input, const sigset_t *mask)
+{
+	const struct timespec wait = {(time_t)(left_ms / 1000), (long)(left_ms % 1000) * 1000000};
+	bool stream = m->streams && atomic_load(&m->streams->input_wanted);
+	struct pollfd p[3] = {
+		{.fd = m->wake, .events = POLLIN},
+		{.fd = *input && console_wants_input(m) ? m->opts->input : -1, .events = POLLIN},
+		{.fd = stream ? m->opts->streams->in : -1, .events = POLLIN},
+	};
+	uint64_t drop;
+
+	if (ppoll(p, 3, left_ms ? &wait : NULL, mask) < 0)
+		return;
+	if ((p[0].revents & POLLIN) && read(m->wake, &drop, sizeof(drop)) < 0)
+		return;
+	if (p[1].revents)
+		*input = console_forward(m);
+	if (p[2].revents)
+		virtio_console_input(m->streams);
+}
+
 /* Until the machine ends. @mask: signals come only while we wait, so that none is missed. */
 static void watch(struct machine *m, const sigset_t *mask)
 {
 	uint64_t deadline = m->opts->timeout_ms ? now_ms() + m->opts->timeout_ms : 0;
-	bool input = m->opts->input >= 0;
+	bool input = m->opts->input >= 0, handed_on = false;
 	struct err err = ERR_INIT;
 
 	while (!atomic_load(&m->ended)) {
-		struct pollfd p[2] = {{.fd = m->wake, .events = POLLIN},
-				      {.fd = m->opts->input, .events = POLLIN}};
-		uint64_t left = 0, drop, now = now_ms();
-		struct timespec wait;
+		uint64_t now = now_ms();
 
-		if (stop_check(&err) < 0) {
+		if (stop_signal_came(m, &handed_on, &err))
 			machine_ends(m, MACHINE_FAILED, &err);
-			break;
-		}
-		if (deadline && now >= deadline) {
+		else if (deadline && now >= deadline)
 			machine_ends(m, MACHINE_TIMEOUT, NULL);
-			break;
-		}
-		if (deadline)
-			left = deadline - now;
-		wait = (struct timespec){(time_t)(left / 1000), (long)(left % 1000) * 1000000};
-		if (ppoll(p, input && console_wants_input(m) ? 2 : 1, deadline ? &wait : NULL,
-			  mask) < 0)
-			continue;
-		if ((p[0].revents & POLLIN) && read(m->wake, &drop, sizeof(drop)) < 0)
-			continue;
-		if (p[1].revents)
-			input = console_forward(m);
+		else
+			wait_once(m, deadline ? deadline - now : 0, &input, mask);
 	}
 }
 
@@ -242,7 +308,7 @@ static int flush_disks(struct machine *m, struct err *err)
 	return rc;
 }
 
-int machine_run(const struct machine_opts *opts, enum machine_end *ret_end, struct err *err)
+int machine_run(const struct machine_opts *opts, struct machine_result *ret, struct err *err)
 {
 	struct machine *m = calloc(1, sizeof(*m));
 	int rc;
@@ -254,6 +320,10 @@ int machine_run(const struct machine_opts *opts, enum machine_end *ret_end, stru
 	(void)pthread_mutex_init(&m->lock, NULL);
 	m->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = m->wake < 0 ? err_sys(err, "cannot make an eventfd") : run(m, err);
+	if (m->streams && m->end == MACHINE_POWEROFF)
+		virtio_console_drain(m->streams);
+	ret->status = m->streams ? virtio_console_status(m->streams) : -1;
+	free_device(m->streams ? &m->streams->dev : NULL);
 	free_device(m->rng);
 	for (unsigned i = 0; i < MACHINE_DISKS_MAX; i++)
 		free_device(m->blk[i] ? &m->blk[i]->dev : NULL);
@@ -267,7 +337,8 @@ int machine_run(const struct machine_opts *opts, enum machine_end *ret_end, stru
 		*err = m->err;
 		rc = -1;
 	}
-	*ret_end = m->end;
+	ret->end = m->end;
+	memcpy(ret->last_line, m->last_line, sizeof(ret->last_line));
 	free(m);
 	return rc;
 }

@@ -14,6 +14,7 @@
 #include "libcommon/runner/runner.h"
 #include "libcommon/runner/serial.h"
 #include "libcommon/runner/virtio_blk.h"
+#include "libcommon/runner/virtio_console.h"
 #include "libcommon/runner/virtio_rng.h"
 
 struct machine;
@@ -38,6 +39,7 @@ struct machine {
 	struct serial serial;
 	struct virtio_dev *rng; /* NULL until made; so are those below */
 	struct virtio_blk *blk[MACHINE_DISKS_MAX];
+	struct virtio_console *streams;
 	struct vcpu vcpu[MACHINE_CPUS_MAX];
 	unsigned vcpus; /* made */
 	int wake;	/* eventfd: the main loop has something to look at */
@@ -46,6 +48,9 @@ struct machine {
 	enum machine_end end;
 	struct err err;
 	atomic_bool ended;
+	char line[200]; /* of the serial console, written by it alone */
+	unsigned line_len;
+	char last_line[200];
 };
 
 /** machine_ends() - the first who says so decides how; callable from any thread. @err: for MACHINE_FAILED, else NULL */

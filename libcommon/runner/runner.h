@@ -17,6 +17,10 @@ struct disk;
 
 enum { MACHINE_CPUS_MAX = 16, MACHINE_DISKS_MAX = 24 };
 
+struct machine_streams {
+	int in, out, errors; /* descriptors; borrowed */
+};
+
 struct machine_opts {
 	const char *kvm;    /* NULL: /dev/kvm */
 	const char *kernel; /* path of a bzImage */
@@ -26,9 +30,13 @@ struct machine_opts {
 	unsigned cpus;		   /* 1 to MACHINE_CPUS_MAX */
 	struct disk *const *disks; /* borrowed; vda, vdb, ... */
 	size_t n_disks;
-	int input, output;   /* of the serial console; @input -1: none. Borrowed */
+	int input, output;   /* of the serial console; -1: none. Borrowed */
 	int escape;	     /* a byte of @input that ends the machine; -1: none */
 	uint64_t timeout_ms; /* 0: none */
+	/* A command in the guest, which vmrun-init in the initial RAM disk runs: its streams; the first stop signal is handed
+	 * on to it. NULL: none */
+	const struct machine_streams *streams;
+	int initrd_fd; /* a second initial RAM disk behind the first; -1: none. Borrowed */
 };
 
 enum machine_end {
@@ -42,13 +50,19 @@ enum machine_end {
 	MACHINE_FAILED,	 /* see err */
 };
 
+struct machine_result {
+	enum machine_end end;
+	int status;	     /* the command's; -1 when it was not told */
+	char last_line[200]; /* of the serial console, where that has no output */
+};
+
 /**
  * machine_run() - build the machine, run it to its end, flush its disks, take it down
  *
  * A stop signal (base/stop.h) ends it with ERR_CANCELLED; a reader of the console that went away with ERR_PIPE.
- * Return: 0 with *@ret_end, or -1: ERR_UNSUPPORTED (KVM is absent or odd), ERR_DENIED, ERR_USAGE (memory), errors of
+ * Return: 0 with *@ret, or -1: ERR_UNSUPPORTED (KVM is absent or odd), ERR_DENIED, ERR_USAGE (memory), errors of
  * linux_load(), ERR_FAILED
  */
-int machine_run(const struct machine_opts *opts, enum machine_end *ret_end, struct err *err);
+int machine_run(const struct machine_opts *opts, struct machine_result *ret, struct err *err);
 
 #endif

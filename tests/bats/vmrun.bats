@@ -332,3 +332,39 @@ on_terminal() {
 	assert_line --index 0 "raw restored 10"
 }
 
+
+# The test guest runs no command, it only ends; vmrun-nested-command.bats has those that do.
+@test "a command that never ran: 125, with the guest's last words; --timeout is 124" {
+	require_kvm
+	refused 125 guest hello -- true
+	[[ $stderr == *"ended before the command did"* && $stderr == *"last words: hello"* ]]
+	refused 125 guest reset -- true
+	refused 125 guest triple -- true
+	refused 124 guest hang -t 0.5 -- true
+	run_split guest hello -v -- true
+	assert_status 125
+	[ -z "$output" ]
+	[[ $stderr == *hello* ]]
+	refused 125 vmrun -k nothing-here -- true
+	refused 125 vmrun -k "$GUEST" --root nothing-here -- true
+	refused 125 vmrun -k "$GUEST" --modules nothing-here -- true
+	refused 125 vmrun -k "$GUEST" --env =x -- true
+	refused 125 vmrun -k "$GUEST" -m 100T -- true
+	refused 2 vmrun -k "$GUEST" true
+	[[ $stderr == *"behind --"* ]]
+	refused 2 vmrun -k "$GUEST" --root .
+	assert_clean
+}
+
+@test "the first signal is the command's, the second ends the machine" {
+	require_kvm
+	vmrun -k "$GUEST" -a do=hang -m 8M -- true </dev/null >out 2>err 3>&- &
+	sleep 0.5
+	kill -TERM $!
+	sleep 0.5
+	kill -0 $!
+	kill -TERM $!
+	status=0
+	wait $! || status=$?
+	[ "$status" = 143 ]
+}

@@ -1,7 +1,7 @@
-/* A hostile guest: registers of a virtio disk and of a random number generator are written, then rings and descriptors of its
- * making are served.
+/* A hostile guest: registers of a virtio disk, a random number generator or a console are written, then rings and descriptors of
+ * its making are served.
  *
- * Input: a byte (bit 0: which device; bits 1 to 6: how many register writes), register writes of 8 bytes (bar, size as a power of
+ * Input: a byte (bits 0 and 7: which device; bits 1 to 6: how many register writes), register writes of 8 bytes (bar, size as a power of
  * two, offset in 16 bits, value in 32), then guest memory from 0x1000 on: descriptors, at 0x2000 the available ring, at
  * 0x3000 the used ring, buffers.
  */
@@ -14,6 +14,7 @@
 #include "libcommon/image/protocol.h"
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/virtio_blk.h"
+#include "libcommon/runner/virtio_console.h"
 #include "libcommon/runner/virtio_rng.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -47,6 +48,28 @@ static void make_once(void)
 		abort();
 }
 
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+static bool always(void *ctx)
+{
+	(void)ctx;
+	return true;
+}
+
+/* Its streams lead nowhere: what counts is the protocol */
+static void make_console(struct virtio_console *c)
+{
+	if (virtio_console_init(c, -1, -1, -1, &mem, NULL) < 0)
+		abort();
+	c->messages = c->first_message = c->line_len = 0;
+	c->wake = nothing;
+	c->give_up = always;
+	virtio_console_signal(c, 15);
+}
+
 static const uint8_t *registers(struct pci_bus *bus, struct pci_dev *p, unsigned n,
 				const uint8_t *data, const uint8_t *end)
 {
@@ -66,15 +89,17 @@ static const uint8_t *registers(struct pci_bus *bus, struct pci_dev *p, unsigned
 	return data;
 }
 
-/* What a driver does, if the input did not */
+/* What a driver does, if the input did not. All queues have the same rings. */
 static void enable(struct virtio_dev *d)
 {
-	struct virtq *q = &d->queue[0].ring;
-
 	d->driver_features |= VIRTIO_F_VERSION_1;
 	d->driver_features &= d->features;
 	virtio_set_status(d, VIRTIO_ACKNOWLEDGE | VIRTIO_DRIVER | VIRTIO_FEATURES_OK);
-	if (!q->enabled) {
+	for (unsigned i = 0; i < d->queues; i++) {
+		struct virtq *q = &d->queue[i].ring;
+
+		if (q->enabled)
+			continue;
 		q->size = QSIZE;
 		q->desc = DESC;
 		q->avail = AVAIL;
@@ -89,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct virtio_blk blk;
 	static struct virtio_dev rng;
+	static struct virtio_console console;
 	static const struct irq_sink nobody;
 	const uint8_t *end = data + size;
 	struct virtio_dev *d;
@@ -100,9 +126,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	flags = *data++;
-	d = flags & 1 ? &rng : &blk.dev;
-	if ((flags & 1 ? virtio_rng_init(&rng, &mem, NULL)
-		       : virtio_blk_init(&blk, disk, 0, 2, &mem, NULL)) < 0)
+	d = !(flags & 1) ? &blk.dev : flags & 0x80 ? &console.dev : &rng;
+	if (d == &console.dev)
+		make_console(&console);
+	else if ((d == &rng ? virtio_rng_init(&rng, &mem, NULL)
+			    : virtio_blk_init(&blk, disk, 0, 2, &mem, NULL)) < 0)
 		abort();
 	pci_bus_init(&bus, &nobody);
 	if (!pci_bus_add(&bus, &d->pci))

@@ -29,6 +29,9 @@ seed("indirect", 0, [], memory({0: (0x4800, 48, INDIRECT, 0)}, [0], {0x4000: str
 seed("loop", 0, [], memory({0: (0x4000, 16, NEXT, 1), 1: (0x4000, 16, NEXT, 0)}, [0], {}))
 seed("beyond", 0, [], memory({0: (0x1fffff, 16, WRITE, 0)}, [0], {}))
 seed("rng", 1, [], memory({0: (0x4000, 64, WRITE, 0)}, [0], {}))
+message = lambda port, event, value: struct.pack("<IHH", port, event, value)
+seed("console", 0x81, [], memory({0: (0x4000, 8, 0, 0), 1: (0x4010, 8, 0, 0), 2: (0x4020, 9, 0, 0), 3: (0x5000, 64, WRITE, 0)}, [0, 1, 2, 3],
+     {0x4000: message(0, 0, 1), 0x4010: message(2, 3, 1), 0x4020: b"status 3\n"}))
 setup = [reg(0, 2, 8, 1), reg(0, 2, 12, 1), reg(0, 0, 0x14, 11), reg(0, 1, 0x18, 16), reg(0, 2, 0x20, 0x1000), reg(0, 2, 0x28, 0x2000),
          reg(0, 2, 0x30, 0x3000), reg(0, 1, 0x1a, 1), reg(0, 1, 0x1c, 1), reg(0, 0, 0x14, 15)]
 seed("registers", 0, setup, request(0, 0, 512, False))

@@ -1,12 +1,16 @@
 #!/bin/bash
 # tests/guest/linux-payload.sh DIR PROGRAM... - for tests/nested-kvm.sh: DIR gets PROGRAMs in bin/ with the libraries they need, and
-# a Linux guest for them: kernel (Debian's), initrd (busybox, virtio modules, an init that does what do=WORD says)
+# Linux guests for them: kernel (Debian's), initrd (busybox, virtio modules, an init that does what do=WORD says), rootfs/ and
+# modules/ for commands
 set -euo pipefail
 dir=$1
 shift
-mkdir -p "$dir"/{bin,lib}
+mkdir -p "$dir"/{bin,lib,libexec/vmkit,modules,rootfs/bin}
+dir=$(realpath "$dir")
 for program; do
 	cp "$program" "$dir/bin/"
+	init=$(dirname "$program")/../libexec/vmkit/vmrun-init
+	[ ! -e "$init" ] || cp "$init" "$dir/libexec/vmkit/"
 	ldd "$program" | grep -o '/[^ ]*' | while read -r library; do cp -L "$library" "$dir/lib/"; done
 done
 kernel=$(find /boot -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1)
@@ -60,3 +64,12 @@ END
 chmod +x "$root/init"
 (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) >"$dir/initrd"
 rm -rf "$root"
+# For commands: the modules as they lie in /lib/modules, and a root of busybox alone
+modules=/lib/modules/${kernel#/boot/vmlinuz-}
+cp "$modules/modules.dep" "$dir/modules/"
+(cd "$modules" && cp --parents kernel/drivers/virtio/*.ko kernel/drivers/char/virtio_console.ko \
+	kernel/drivers/char/hw_random/*.ko kernel/drivers/block/virtio_blk.ko "$dir/modules/")
+cp /bin/busybox "$dir/rootfs/bin/"
+for applet in sh cat sort echo sleep true false wc sha256sum head yes env pwd id ls kill dd; do
+	ln -s busybox "$dir/rootfs/bin/$applet"
+done

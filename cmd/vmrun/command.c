@@ -1,0 +1,149 @@
+/* The initial RAM disk of a command: see command.h. What it holds is read by guest/init.c. */
+#include "cmd/vmrun/command.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libcommon/base/cleanup.h"
+#include "libcommon/base/io.h"
+#include "libcommon/base/log.h"
+#include "libcommon/runner/cpio.h"
+#include "libcommon/runner/modules.h"
+
+/* Beside the folder of the programs, where make builds it and make install puts it. */
+#define INIT "libexec/vmkit/vmrun-init"
+
+static int find_init(char path[PATH_MAX + sizeof(INIT)], struct err *err)
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char *slash = NULL;
+
+	path[n > 0 ? n : 0] = '\0';
+	for (int up = 0; up < 2; up++) { /* PREFIX/bin/vmrun */
+		slash = strrchr(path, '/');
+		if (slash)
+			*slash = '\0';
+	}
+	if (slash)
+		(void)memcpy(slash, "/" INIT, sizeof("/" INIT));
+	if (slash && access(path, R_OK) == 0)
+		return 0;
+	err_set(err, ERR_UNSUPPORTED, "the first process for guests is not installed");
+	return err_object(err, path);
+}
+
+static int modules_folder(const struct command *c, char path[PATH_MAX], struct err *err)
+{
+	char version[KERNEL_VERSION_MAX];
+
+	if (c->modules) {
+		if (snprintf(path, PATH_MAX, "%s", c->modules) >= PATH_MAX ||
+		    access(c->modules, R_OK) < 0) {
+			err_sys(err, "cannot be read");
+			return err_object(err, c->modules);
+		}
+		return 0;
+	}
+	if (kernel_version(c->kernel, version, err) < 0)
+		return -1;
+	(void)snprintf(path, PATH_MAX, "/lib/modules/%s", version);
+	if (!*version || access(path, R_OK) < 0)
+		log_info("no modules for the kernel %s: it must have its virtio drivers built in",
+			 version);
+	return 0;
+}
+
+static int pack_modules(struct cpio *out, const struct command *c, struct err *err)
+{
+	static const char *const names[] = {"virtio_pci", "virtio_console", "virtio_rng",
+					    "virtio_blk"};
+	struct modules m = {.n = 0};
+	char folder[PATH_MAX];
+	int rc = modules_folder(c, folder, err);
+
+	for (size_t i = 0; rc == 0 && i < sizeof(names) / sizeof(names[0]); i++)
+		if (c->disks || strcmp(names[i], "virtio_blk") != 0)
+			rc = modules_add(&m, folder, names[i], err);
+	for (size_t i = 0; rc == 0 && i < m.n; i++) {
+		const char *base = strrchr(m.path[i], '/');
+		char path[2 * PATH_MAX], name[NAME_MAX + 64];
+
+		(void)snprintf(path, sizeof(path), "%s/%s", folder, m.path[i]);
+		(void)snprintf(name, sizeof(name), "vmrun/modules/%02zu-%s", i,
+			       base ? base + 1 : m.path[i]);
+		rc = cpio_file(out, name, path, 0644, err);
+	}
+	modules_free(&m);
+	return rc;
+}
+
+static void add_string(FILE *f, char type, const char *s)
+{
+	(void)fputc(type, f);
+	(void)fwrite(s, 1, strlen(s) + 1, f); /* memory: what fails shows when it is closed */
+}
+
+static int pack_command(struct cpio *out, const struct command *c, struct err *err)
+{
+	CLEANUP_FREE char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return err_nomem(err);
+	if (c->folder)
+		add_string(f, 'd', c->folder);
+	for (size_t i = 0; i < c->env->count; i++)
+		add_string(f, 'e', c->env->items[i]);
+	for (size_t i = 0; c->args[i]; i++)
+		add_string(f, 'a', c->args[i]);
+	if (fclose(f) != 0)
+		return err_nomem(err);
+	return cpio_entry(out, "vmrun/command", S_IFREG | 0600, text, len, err);
+}
+
+static int pack_all(struct cpio *out, const struct command *c, struct err *err)
+{
+	char init[PATH_MAX + sizeof(INIT)];
+
+	if (find_init(init, err) < 0 || (c->root && cpio_tree(out, c->root, err) < 0))
+		return -1;
+	if (cpio_entry(out, "vmrun", S_IFDIR | 0700, NULL, 0, err) < 0 ||
+	    cpio_entry(out, "vmrun/modules", S_IFDIR | 0700, NULL, 0, err) < 0 ||
+	    cpio_file(out, "vmrun/init", init, 0700, err) < 0 || pack_modules(out, c, err) < 0 ||
+	    pack_command(out, c, err) < 0)
+		return -1;
+	return cpio_finish(out, err);
+}
+
+int command_pack(const struct command *c, int *ret_fd, struct err *err)
+{
+	struct cpio out = {.out = NULL};
+	int fd, copy, rc;
+
+	for (size_t i = 0; i < c->env->count; i++)
+		if (!strchr(c->env->items[i], '=') || c->env->items[i][0] == '=') {
+			err_set(err, ERR_USAGE, "NAME=VALUE is wanted");
+			return err_object(err, c->env->items[i]);
+		}
+	if (io_nameless(&fd, err) < 0)
+		return -1;
+	copy = dup(fd);
+	out.out = copy < 0 ? NULL : fdopen(copy, "w");
+	if (!out.out) {
+		rc = err_sys(err, "no file for the initial RAM disk");
+	} else {
+		rc = pack_all(&out, c, err);
+		if (fclose(out.out) != 0 && rc == 0)
+			rc = err_sys(err, "cannot write the initial RAM disk");
+	}
+	if (rc < 0)
+		(void)close(fd);
+	else
+		*ret_fd = fd;
+	return rc;
+}
