@@ -39,9 +39,18 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	prune)
 		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --max-unused= --wait --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
+	key)
+		options=" --new-password-file= --new-key= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --quiet --verbose --help --version"
+		kind=none ;;
+	stats)
+		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --quiet --verbose --help --version"
+		kind=none ;;
+	unlock)
+		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --quiet --verbose --help --version"
+		kind=none ;;
 	'')
 		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --quiet --verbose --help --version"
-		words=" init backup list show restore verify diff copy forget ls get prune" ;;
+		words=" init backup list show restore verify diff copy forget ls get prune key stats unlock" ;;
 	esac
 }
 
@@ -123,6 +132,11 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	prune:--threads|prune:--threads=) kind=none ;;
 	prune:--json=) words=" lines" ;;
 	prune:--progress=) words=" bar json none" ;;
+	key:--new-password-file|key:--new-password-file=) kind=file ;;
+	key:--new-key|key:--new-key=) kind=file ;;
+	key:--json=) words=" lines" ;;
+	stats:--json=) words=" lines" ;;
+	unlock:--json=) words=" lines" ;;
 	*:--repository|*:--repository=|*:-r) kind=dir ;;
 	*:--s3-endpoint|*:--s3-endpoint=) kind=none ;;
 	*:--s3-region|*:--s3-region=) kind=none ;;

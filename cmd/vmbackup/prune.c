@@ -135,7 +135,10 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 	if (parse_wait(&wait, err) < 0 || vmbackup_open(&repo, err) < 0)
 		return -1;
-	rc = retention_plan(&plan, repo, argc, argv, false, err);
+	/* Nothing is forgotten where nothing can be freed. */
+	rc = repo_can_prune(repo, err);
+	if (rc == 0)
+		rc = retention_plan(&plan, repo, argc, argv, false, err);
 	if (rc == 0) {
 		rc = retention_apply(&plan, repo, err);
 		if (rc == 0)

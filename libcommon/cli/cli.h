@@ -157,6 +157,9 @@ const char *cli_suggest(const char *word, const char *const *candidates, size_t 
  *  password_file and password_command, or the terminal; one newline at the end is no part of it. *@ret is owned:
  *  cleansed and freed by cli_password_free(). ERR_DENIED when there is none. @confirm: ask twice */
 int cli_password(const char *file, const char *prompt, bool confirm, char **ret, struct err *err);
+/** cli_password_new() - one that is to be: from @file or, typed twice, the terminal; what names the present one is not
+ *  asked */
+int cli_password_new(const char *file, const char *prompt, char **ret, struct err *err);
 void cli_password_free(char *password);
 
 #endif

@@ -222,3 +222,14 @@ int cli_password(const char *file, const char *prompt, bool confirm, char **ret,
 		return from_command(command, ret, err);
 	return from_terminal(prompt, confirm, ret, err);
 }
+
+int cli_password_new(const char *file, const char *prompt, char **ret, struct err *err)
+{
+	if (file)
+		return from_file(file, ret, err);
+	if (from_terminal(prompt, true, ret, err) == 0)
+		return 0;
+	return err->code == ERR_DENIED && err->hint[0]
+		       ? err_hint(err, "name a file that holds the new password")
+		       : -1;
+}

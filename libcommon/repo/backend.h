@@ -188,12 +188,10 @@ static inline int backend_sessions_before(struct backend *b, uint64_t epoch, boo
 	return b->ops->sessions_before(b, epoch, ret_any, err);
 }
 
-/** backend_collector() - be the only collector until backend_close() or death; ERR_BUSY, ERR_UNSUPPORTED */
+/** backend_collector() - be the only collector until backend_close() or death; ERR_BUSY */
 static inline int backend_collector(struct backend *b, struct err *err)
 {
-	return b->ops->collector ? b->ops->collector(b, err)
-				 : err_set(err, ERR_UNSUPPORTED,
-					   "nothing can be collected in a repository of this kind");
+	return b->ops->collector(b, err);
 }
 
 static inline void backend_close(struct backend *b)

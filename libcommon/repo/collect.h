@@ -33,6 +33,9 @@ struct collect_opts {
 	struct progress *progress;
 };
 
+/** store_can_collect() - ERR_UNSUPPORTED where nobody knows who uses the repository */
+int store_can_collect(struct store *st, struct err *err);
+
 int store_collect(struct store *st, const struct collect_opts *o, struct prune_result *ret,
 		  struct err *err);
 

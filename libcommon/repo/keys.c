@@ -246,6 +246,11 @@ int keyfile_wrap(const uint8_t master[CRYPTO_KEY], const uint8_t uuid[CRYPTO_UUI
 	return rc;
 }
 
+bool keyfile_is_generated(const uint8_t data[KEYFILE_SIZE])
+{
+	return data[12] == KDF_HKDF;
+}
+
 int keyfile_check(const uint8_t *data, size_t len, const uint8_t uuid[CRYPTO_UUID], struct err *err)
 {
 	if (len < 12 || memcmp(data, key_magic, 8))

@@ -37,6 +37,9 @@ int keyfile_unwrap(const uint8_t *data, size_t len, const uint8_t uuid[CRYPTO_UU
 /** key_generate() - see repo_key_generate() */
 int key_generate(char ret[KEY_GENERATED_LEN + 1], struct err *err);
 
+/** keyfile_is_generated() - of a key that was checked: made of a generated key, not of a passphrase */
+bool keyfile_is_generated(const uint8_t data[KEYFILE_SIZE]);
+
 /** keyfile_check() - everything but the passphrase */
 int keyfile_check(const uint8_t *data, size_t len, const uint8_t uuid[CRYPTO_UUID],
 		  struct err *err);

@@ -176,6 +176,11 @@ static int confirm(void *ctx, const struct id_set *suspects, struct err *err)
 	return walk_all(m, true, err);
 }
 
+int repo_can_prune(struct repo *repo, struct err *err)
+{
+	return store_can_collect(repo_store(repo), err);
+}
+
 int repo_prune(struct repo *repo, const struct prune_opts *opts, struct prune_result *ret,
 	       struct err *err)
 {

@@ -51,6 +51,29 @@ int repo_open(struct repo **ret, const char *url, const struct repo_key_source *
 	      struct err *err);
 void repo_close(struct repo *repo);
 
+enum { REPO_KEY_ID = 32 };
+
+struct repo_key_info {
+	char id[REPO_KEY_ID + 1];
+	bool current;	/* the one that opened the repository */
+	bool generated; /* by repo_key_generate() */
+	bool damaged;
+};
+
+/** repo_keys() - the keys of an encrypted repository by id; *@ret is owned (free) */
+int repo_keys(const char *url, const struct repo_key_source *key, struct repo_key_info **ret,
+	      size_t *ret_n, struct err *err);
+
+/** repo_key_add() - let what @fresh gives open the repository too; with @replace the key that @key gave goes. No data
+ *  is rewritten. ERR_DENIED, ERR_USAGE (not encrypted), ERR_FAILED (too many) */
+int repo_key_add(const char *url, const struct repo_key_source *key,
+		 const struct repo_key_source *fresh, unsigned scrypt_log2n, bool replace,
+		 char ret_id[REPO_KEY_ID + 1], struct err *err);
+
+/** repo_key_remove() - @id: at least 4 digits; never the one that @key gave. ERR_NOT_FOUND, ERR_USAGE */
+int repo_key_remove(const char *url, const struct repo_key_source *key, const char *id,
+		    struct err *err);
+
 struct backup_disk {
 	const char *name;    /* "vda"; valid: [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
 	struct image *image; /* borrowed, open; a stream is allowed */
@@ -279,6 +302,7 @@ struct prune_result {
  * or others did longer than @wait_ms; ERR_CORRUPT: a snapshot cannot be read whole, so that what it needs is not known
  * and nothing is removed; ERR_UNSUPPORTED: not in a repository of this kind
  */
+int repo_can_prune(struct repo *repo, struct err *err); /* ERR_UNSUPPORTED */
 int repo_prune(struct repo *repo, const struct prune_opts *opts, struct prune_result *ret,
 	       struct err *err);
 
@@ -307,7 +331,25 @@ int repo_verify(struct repo *repo, const struct verify_opts *opts, struct verify
 /** repo_uuid() - 32 hex digits */
 void repo_uuid(struct repo *repo, char ret[33]);
 
-/** repo_info_json() - id, version, encryption, sizes, counts; owned */
-int repo_info_json(struct repo *repo, json_t **ret, struct err *err);
+struct repo_usage {
+	uint8_t uuid[16];
+	bool encrypted;
+	unsigned compression_level;
+	uint64_t packs, pack_bytes, index_runs, index_bytes;
+	uint64_t stored_bytes;			 /* of all objects */
+	uint64_t blobs, chunk_bytes, page_bytes; /* plain; what is stored twice counts twice */
+};
+
+/** repo_get_usage() - reads the whole index */
+int repo_get_usage(struct repo *repo, struct repo_usage *ret, struct err *err);
+
+struct repo_users {
+	bool others; /* other processes have the repository open */
+	bool prune;  /* one of them is a prune at work */
+	uint64_t condemned_packs;
+};
+
+/** repo_get_users() - and finish what dead writers left, as every backup does; ERR_UNSUPPORTED where nobody knows */
+int repo_get_users(struct repo *repo, struct repo_users *ret, struct err *err);
 
 #endif

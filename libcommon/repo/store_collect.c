@@ -455,7 +455,8 @@ static int second_phase(struct collection *c, struct err *err)
 
 static int collect(struct collection *c, struct err *err)
 {
-	if (!c->o->dry_run && backend_collector(c->st->backend, err))
+	if (store_can_collect(c->st, err) ||
+	    (!c->o->dry_run && backend_collector(c->st->backend, err)))
 		return -1;
 	if (store_refresh(c->st, err) || (!c->o->dry_run && store_adopt(c->st, err)) ||
 	    list_packs(c, err))
@@ -472,6 +473,14 @@ static int collect(struct collection *c, struct err *err)
 		return 0;
 	}
 	return c->n_chosen && (condemn(c, err) || second_phase(c, err)) ? -1 : 0;
+}
+
+int store_can_collect(struct store *st, struct err *err)
+{
+	return st->backend->ops->collector
+		       ? 0
+		       : err_set(err, ERR_UNSUPPORTED,
+				 "nothing can be collected in a repository of this kind");
 }
 
 int store_collect(struct store *st, const struct collect_opts *o, struct prune_result *ret,
