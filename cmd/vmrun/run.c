@@ -190,6 +190,8 @@ static int open_disk(struct disks *d, const char *name, struct err *err)
 		image_close(img);
 		return -1;
 	}
+	if (!o.format && strcmp(image_format_name(img), "raw") == 0)
+		disk_guard(d->disk[d->n]);
 	d->image[d->n++] = img;
 	return 0;
 }

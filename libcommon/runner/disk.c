@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "libcommon/base/checked.h"
+#include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
+#include "libcommon/image/format.h"
 #include "libcommon/image/image.h"
 
-enum { BLOCK = 4096, WORD_BITS = 64 };
+enum { BLOCK = 4096, WORD_BITS = 64, TAIL = 512 };
 
 struct disk {
 	struct image *img;
@@ -23,6 +25,9 @@ struct disk {
 	pthread_rwlock_t lock;
 	int fd;
 	uint64_t *ours; /* bitmap */
+	/* disk_guard(): the lock orders writes to the places where formats are told by */
+	bool guarded;
+	pthread_mutex_t guard_lock;
 };
 
 int disk_open(struct disk **ret, struct image *img, enum disk_mode mode, struct err *err)
@@ -37,6 +42,7 @@ int disk_open(struct disk **ret, struct image *img, enum disk_mode mode, struct 
 	d->fd = -1;
 	d->size = round_down(image_size(img), 512);
 	(void)pthread_rwlock_init(&d->lock, NULL);
+	(void)pthread_mutex_init(&d->guard_lock, NULL);
 	if (mode == DISK_EPHEMERAL) {
 		words = (size_t)div_up(d->size, (uint64_t)BLOCK * WORD_BITS);
 		d->ours = calloc(words + 1, sizeof(*d->ours));
@@ -60,6 +66,7 @@ void disk_close(struct disk *d)
 	if (d->fd >= 0)
 		(void)close(d->fd); /* thrown away: its errors are nobody's */
 	(void)pthread_rwlock_destroy(&d->lock);
+	(void)pthread_mutex_destroy(&d->guard_lock);
 	free(d->ours);
 	free(d);
 }
@@ -194,6 +201,78 @@ static int layered_zero(struct disk *d, uint64_t off, uint64_t len, struct err *
 	return rc;
 }
 
+void disk_guard(struct disk *d)
+{
+	d->guarded = d->mode == DISK_WRITE;
+}
+
+/* Would the file be taken for another format with these bytes? Return: its name, or NULL */
+static const char *probed(const uint8_t *head, size_t head_len, const uint8_t *tail,
+			  size_t tail_len, uint64_t size)
+{
+	for (const struct image_format *const *f = image_formats; *f; f++)
+		if ((*f)->probe && (*f)->probe(head, head_len, tail, tail_len, size) > 0)
+			return (*f)->name;
+	return NULL;
+}
+
+/* The part of [@off, @off + @len) that lies in [@start, @start + @n) at its place in @to */
+static void overlay(uint8_t *to, uint64_t start, size_t n, const uint8_t *from, uint64_t off,
+		    size_t len)
+{
+	uint64_t a = max_u64(start, off), b = min_u64(start + n, off + len);
+
+	if (a < b)
+		memcpy(to + (a - start), from + (a - off), (size_t)(b - a));
+}
+
+/* With the guard's lock. @copy: the guest's bytes, which it can change no more */
+static int check_header(struct disk *d, const uint8_t *copy, uint64_t off, size_t len,
+			struct err *err)
+{
+	uint64_t size = image_size(d->img);
+	size_t head_len = (size_t)min_u64(size, IMAGE_PROBE_LEN),
+	       tail_len = (size_t)min_u64(size, TAIL);
+	CLEANUP_FREE uint8_t *head = malloc(IMAGE_PROBE_LEN + TAIL);
+	uint8_t *tail = head + IMAGE_PROBE_LEN;
+	const char *name;
+
+	if (!head)
+		return err_nomem(err);
+	if (image_read(d->img, head, 0, head_len, err) < 0 ||
+	    image_read(d->img, tail, size - tail_len, tail_len, err) < 0)
+		return -1;
+	overlay(head, 0, head_len, copy, off, len);
+	overlay(tail, size - tail_len, tail_len, copy, off, len);
+	name = probed(head, head_len, tail, tail_len, size);
+	if (!name)
+		return 0;
+	return err_set(
+		err, ERR_DENIED,
+		"it would make the raw image look like %s; if it is raw, say so: --format raw",
+		name);
+}
+
+static int guarded_write(struct disk *d, const void *buf, uint64_t off, size_t len, struct err *err)
+{
+	uint64_t size = image_size(d->img);
+	CLEANUP_FREE uint8_t *copy = NULL;
+	int rc;
+
+	if (off >= IMAGE_PROBE_LEN && off + len <= size - min_u64(size, TAIL))
+		return image_write(d->img, buf, off, len, err);
+	copy = malloc(len + 1);
+	if (!copy)
+		return err_nomem(err);
+	memcpy(copy, buf, len);
+	(void)pthread_mutex_lock(&d->guard_lock);
+	rc = check_header(d, copy, off, len, err);
+	if (rc == 0)
+		rc = image_write(d->img, copy, off, len, err);
+	(void)pthread_mutex_unlock(&d->guard_lock);
+	return rc;
+}
+
 int disk_read(struct disk *d, void *buf, uint64_t off, size_t len, struct err *err)
 {
 	int rc;
@@ -212,8 +291,10 @@ int disk_write(struct disk *d, const void *buf, uint64_t off, size_t len, struct
 {
 	if (check_range(d, true, off, len, err) < 0)
 		return -1;
-	return d->mode == DISK_EPHEMERAL ? layered_write(d, buf, off, len, err)
-					 : image_write(d->img, buf, off, len, err);
+	if (d->mode == DISK_EPHEMERAL)
+		return layered_write(d, buf, off, len, err);
+	return d->guarded ? guarded_write(d, buf, off, len, err)
+			  : image_write(d->img, buf, off, len, err);
 }
 
 int disk_zero(struct disk *d, uint64_t off, uint64_t len, bool may_unmap, struct err *err)

@@ -25,6 +25,14 @@ enum disk_mode { DISK_WRITE, DISK_READ_ONLY, DISK_EPHEMERAL };
 int disk_open(struct disk **ret, struct image *img, enum disk_mode mode, struct err *err);
 void disk_close(struct disk *d);
 
+/**
+ * disk_guard() - the image is raw because nothing else was seen in it: it has to stay so
+ *
+ * A guest that writes another format's header to its disk would choose how the file is read the next time, and a
+ * backing file with it. Such writes are refused from now on (ERR_DENIED). Before the disk is used.
+ */
+void disk_guard(struct disk *d);
+
 /** disk_size() - bytes, whole sectors of 512: what is behind the last one is not the guest's */
 uint64_t disk_size(const struct disk *d);
 bool disk_read_only(const struct disk *d);

@@ -137,7 +137,8 @@ static void say_status(int status)
 }
 
 /* What the requests are: 'r' prints sectors 0 and 1 as they are, 'w' fills sectors 8 to 15 with 'W', 'z' zeroes 9 and 10, 'd'
- * discards 12 and 13, 'f' flushes, 'b' asks beyond the end, 'i' says whether an interrupt came, 's' the size, 'h' lies */
+ * discards 12 and 13, 'f' flushes, 'b' asks beyond the end, 'i' says whether an interrupt came, 's' the size, 'h' lies, 'q' writes a
+ * header of qcow2 to sector 0 */
 static void request(char what)
 {
 	if (what == 'r') {
@@ -151,6 +152,11 @@ static void request(char what)
 		for (unsigned i = 0; i < 4096; i++)
 			AT(uint8_t, DATA + i) = 'W';
 		say_status(ask(1, 8, 4096, 1));
+	} else if (what == 'q') { /* a qcow2 header where none was */
+		for (unsigned i = 0; i < 512; i++)
+			AT(uint8_t, DATA + i) = (uint8_t)(i == 7 ? 3 : 0);
+		AT(uint32_t, DATA) = 0xfb494651;
+		say_status(ask(1, 0, 512, 1));
 	} else if (what == 'z' || what == 'd') {
 		range(what == 'z' ? 9 : 12, 2);
 		say_status(ask(what == 'z' ? 13 : 11, 0, 16, 1));
