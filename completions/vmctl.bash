@@ -54,9 +54,21 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 	clone)
 		options=" --linked --dir= --start --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
 		kind=machine ;;
+	attach)
+		options=" --disk= --network= --target= --format= --read-only --mac= --live --config --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=machine ;;
+	detach)
+		options=" --timeout= --live --config --connect= --host-timeout= --quiet --verbose --help --version"
+		kind=machine ;;
+	stats)
+		options=" --prometheus --metrics= --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=none ;;
+	hosts)
+		options=" --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=none ;;
 	'')
 		options=" --connect= --host-timeout= --quiet --verbose --help --version"
-		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone" ;;
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts" ;;
 	esac
 }
 
@@ -102,6 +114,16 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	clone:--dir|clone:--dir=) kind=dir ;;
 	clone:--json=) words=" lines" ;;
 	clone:--progress=) words=" bar json none" ;;
+	attach:--disk|attach:--disk=) kind=file ;;
+	attach:--network|attach:--network=) kind=none ;;
+	attach:--target|attach:--target=) kind=none ;;
+	attach:--format|attach:--format=|attach:-f) kind=none ;;
+	attach:--mac|attach:--mac=) kind=none ;;
+	attach:--json=) words=" lines" ;;
+	detach:--timeout|detach:--timeout=|detach:-t) kind=none ;;
+	stats:--metrics|stats:--metrics=) kind=file ;;
+	stats:--json=) words=" lines" ;;
+	hosts:--json=) words=" lines" ;;
 	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*:--host-timeout|*:--host-timeout=) kind=none ;;
 	*) return 1 ;;

@@ -52,6 +52,10 @@ _vmctl() {
 			'autostart:start machines with their host, or no longer'
 			'create:define a new machine from an image, or from a kernel'
 			'clone:make a machine like another, with its own disks, UUID and network addresses'
+			'attach:give a machine another disk or network interface'
+			'detach:take a disk or a network interface from a machine'
+			'stats:show what the machines of one host or of several use'
+			'hosts:show the hosts that -c names\: up or down, what they have, how many machines run'
 		)
 		_describe verb verbs
 		return ;;
@@ -359,6 +363,74 @@ _vmctl() {
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' \
 		'*:argument: _vmctl_dynamic machine' ;;
+	(attach)
+		_arguments -s -S \
+		'--disk=[a disk\: an image file or a block device of the host]:IMAGE:_files' \
+		'--network=[a network interface on a network of libvirt, on a bridge, or with the user'\''s own connections]:NETWORK|bridge\:NAME|user:' \
+		'--target=[the disk'\''s place\: vdb, sda (default\: the first vdX that is free)]:DEV:' \
+		'(-f --format)-f+[of the image\: qcow2, raw (default\: what the file says, where it can be read)]:FORMAT:' \
+		'(-f --format)--format=[of the image\: qcow2, raw (default\: what the file says, where it can be read)]:FORMAT:' \
+		'--read-only[the guest may not write to the disk]' \
+		'--mac=[of the interface (default\: a new one)]:ADDRESS:' \
+		'--live[the running machine only]' \
+		'--config[the next start only]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(detach)
+		_arguments -s -S \
+		'(-t --timeout)-t+[how long the guest may take to let go (default\: 30s)]:TIME:' \
+		'(-t --timeout)--timeout=[how long the guest may take to let go (default\: 30s)]:TIME:' \
+		'--live[the running machine only]' \
+		'--config[the next start only]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(stats)
+		_arguments -s -S \
+		'--prometheus[in the text format of Prometheus]' \
+		'--metrics=[the same into a file, which is replaced as a whole\: for node_exporter'\''s textfile collector]:FILE.prom:_files' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(hosts)
+		_arguments -s -S \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
 	esac
 }
 

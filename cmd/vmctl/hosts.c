@@ -286,6 +286,26 @@ int vmctl_each(int argc, char **argv, bool all, bool read_only,
 	return rc;
 }
 
+int vmctl_where(struct domain *d, bool live, bool config, unsigned *ret, struct err *err)
+{
+	struct domain_info info;
+	bool runs, persistent;
+
+	if (live && config)
+		return err_set(err, ERR_USAGE, "both is what happens without --live and --config");
+	if (domain_info(d, &info, err) < 0)
+		return -1;
+	runs = info.state != DOMAIN_OFF && info.state != DOMAIN_CRASHED;
+	persistent = info.persistent;
+	domain_info_release(&info);
+	if (live && !runs)
+		return err_set(err, ERR_FAILED, "does not run");
+	if (config && !persistent)
+		return err_set(err, ERR_FAILED, "has no definition: it is gone when it stops");
+	*ret = (runs && !config ? DOMAIN_LIVE : 0u) | (persistent && !live ? DOMAIN_CONFIG : 0u);
+	return 0;
+}
+
 void vmctl_complete_machines(const char *prefix, FILE *out)
 {
 	struct domain_info *list;

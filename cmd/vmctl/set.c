@@ -140,18 +140,11 @@ static int run_on(struct cli *cli, struct domain *d, struct err *err)
 {
 	enum domain_state state;
 	unsigned where;
-	bool runs;
 
-	if (domain_state(d, &state, NULL, err) < 0)
+	if (vmctl_where(d, o.live, o.config, &where, err) < 0 ||
+	    domain_state(d, &state, NULL, err) < 0 || apply(d, where, err) < 0)
 		return -1;
-	runs = state != DOMAIN_OFF && state != DOMAIN_CRASHED;
-	where = o.live	   ? DOMAIN_LIVE
-		: o.config ? DOMAIN_CONFIG
-		: runs	   ? DOMAIN_LIVE | DOMAIN_CONFIG
-			   : DOMAIN_CONFIG;
-	if (where == DOMAIN_LIVE && !runs)
-		return err_set(err, ERR_FAILED, "does not run");
-	return apply(d, where, err) < 0 ? -1 : tell(cli, d, runs, err);
+	return tell(cli, d, state != DOMAIN_OFF && state != DOMAIN_CRASHED, err);
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -161,8 +154,6 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int rc;
 
 	(void)argc;
-	if (o.live && o.config)
-		return err_set(err, ERR_USAGE, "both is what happens without --live and --config");
 	if (vmctl_find(argv[0], false, &h, &d, err) < 0)
 		return -1;
 	rc = run_on(cli, d, err);

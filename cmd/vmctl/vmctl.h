@@ -7,7 +7,8 @@
 
 extern const struct verb verb_list, verb_info, verb_start, verb_stop, verb_reboot, verb_suspend,
 	verb_resume, verb_save, verb_restore, verb_delete, verb_console, verb_exec, verb_edit,
-	verb_set, verb_autostart, verb_create, verb_clone;
+	verb_set, verb_autostart, verb_create, verb_clone, verb_attach, verb_detach, verb_stats,
+	verb_hosts;
 
 /** vmctl_connect() - to the one host that -c, VMKIT_CONNECT or the configuration names; ERR_USAGE when it is several */
 int vmctl_connect(struct host **ret, bool read_only, struct err *err);
@@ -43,6 +44,13 @@ int vmctl_verdict(const struct vmctl_answer *a, size_t n, struct err *err);
  */
 int vmctl_each(int argc, char **argv, bool all, bool read_only,
 	       int (*fn)(struct domain *d, void *ctx, struct err *err), void *ctx, struct err *err);
+
+/**
+ * vmctl_where() - what a change is meant for: DOMAIN_LIVE, DOMAIN_CONFIG, or both
+ * @live, @config: --live and --config; neither: all that the machine has
+ * Return: 0; ERR_USAGE for both, ERR_FAILED for --live of one that does not run
+ */
+int vmctl_where(struct domain *d, bool live, bool config, unsigned *ret, struct err *err);
 
 /** vmctl_info_json() - a machine as in docs/schema/vmctl-list.json; NULL without memory */
 json_t *vmctl_info_json(const char *host, const struct domain_info *info);

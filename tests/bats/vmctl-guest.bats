@@ -79,6 +79,70 @@ state() { lv_on A virsh domstate web | head -n 1; }
 	[ "$(lv_on A virsh vcpucount web --live --current)" = 2 ]
 }
 
+@test "attach and detach: a disk and an interface come and go in the guest" {
+	qemu-img create -q -f qcow2 "$LV_BASE/data.qcow2" 8M
+	[ "$(id -u)" != 0 ] || chown $LV_UID:$LV_UID "$LV_BASE/data.qcow2"
+	lv_agent A web
+	run_split ctl attach --json web --disk "$LV_BASE/data.qcow2"
+	assert_status 0
+	assert_schema vmctl-attach
+	[ "$(json .target)" = vdb ]
+	[ "$(lv_on A virsh domblklist web | awk '$1 == "vdb" { print $2 }')" = "$LV_BASE/data.qcow2" ]
+	[ "$(lv_on A virsh dumpxml web --inactive | xmllint --xpath 'string(//disk[target/@dev="vdb"]/driver/@type)' -)" = qcow2 ]
+	[ "$(ctl exec web -- cat /sys/block/vdb/size)" = 16384 ]
+	run_split ctl attach web --disk "$LV_BASE/data.qcow2" --target vdb
+	[ "$status" -ne 0 ]
+	ctl detach web vdb
+	run ctl exec web -- cat /sys/block/vdb/size
+	[ "$status" -ne 0 ]
+	[[ $(lv_on A virsh dumpxml web --inactive) != *vdb* ]]
+	run_split ctl detach web vdb
+	assert_status 4
+	run_split ctl attach --json web --network user --mac 52:54:00:aa:bb:cc
+	assert_status 0
+	assert_schema vmctl-attach
+	[[ $(ctl exec web -- cat /sys/class/net/eth0/address) == 52:54:00:aa:bb:cc ]]
+	ctl detach web 52:54:00:AA:BB:CC
+	[[ $(lv_on A virsh dumpxml web) != *52:54:00:aa:bb:cc* ]]
+	run_split ctl attach web --disk "$LV_BASE/none.qcow2"
+	assert_status 4
+}
+
+@test "a guest that does not let go: status 10, and it has the disk still" {
+	ctl attach web --disk "$LV_BASE/data.qcow2"
+	ctl suspend web
+	run_split ctl detach web vdb --timeout 1s
+	assert_status 10
+	[[ $(lv_on A virsh dumpxml web --inactive) == *vdb* ]]
+	ctl resume web
+	ctl detach web vdb
+	[[ $(lv_on A virsh dumpxml web --inactive) != *vdb* ]]
+}
+
+@test "stats: what the guest reads and writes; a busy machine is stale, not waited for" {
+	run_split ctl stats --json
+	assert_status 0
+	assert_schema vmctl-stats
+	[ "$(json '.[0].disks[0].name')" = vda ]
+	[ "$(json '.[0].disks[0].read_bytes')" = "$(lv_on A virsh domblkstat web vda | awk '$2 == "rd_bytes" { print $3 }')" ]
+	[ "$(json '.[0].cpu_seconds > 0')" = true ]
+	[ "$(json '.[0].stale')" = false ]
+	ctl stats --prometheus >prom
+	grep -q '^vm_state{host="[^"]*",name="web",state="running"} 1$' prom
+	grep -q '^vm_disk_read_bytes_total{host="[^"]*",name="web",disk="vda"} [0-9]*$' prom
+	kill -STOP "$(cat "$LV_BASE"/A/run/libvirt/qemu/run/web.pid)"
+	lv_on A timeout 20 virsh qemu-monitor-command web --hmp info status >/dev/null 2>&1 3>&- &
+	local waiting=$! start=$SECONDS
+	sleep 1
+	run_split ctl stats --json
+	kill -CONT "$(cat "$LV_BASE"/A/run/libvirt/qemu/run/web.pid)"
+	wait $waiting || true
+	assert_status 0
+	assert_schema vmctl-stats
+	[ "$(json '.[0].stale')" = true ]
+	[ $((SECONDS - start)) -lt 15 ]
+}
+
 @test "a job under way is status 6 at once" {
 	local start=$SECONDS
 	cat >b.xml <<-X

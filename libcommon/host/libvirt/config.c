@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "libcommon/base/checked.h"
+#include "libcommon/host/device.h"
 #include "libcommon/host/libvirt/lib.h"
 
 static int said(const struct domain *d, int rc, struct err *err)
@@ -92,5 +93,31 @@ int domain_set_memory(struct domain *d, uint64_t bytes, unsigned where, bool max
 	return said(d,
 		    lv->DomainSetMemoryFlags(libvirt_domain(d), (unsigned long)div_up(bytes, 1024),
 					     flags),
+		    err);
+}
+
+static unsigned device_flags(unsigned where)
+{
+	return (where & DOMAIN_LIVE ? VIR_DOMAIN_AFFECT_LIVE : 0) |
+	       (where & DOMAIN_CONFIG ? VIR_DOMAIN_AFFECT_CONFIG : 0);
+}
+
+int domain_attach(struct domain *d, const char *xml, unsigned where, struct err *err)
+{
+	const struct libvirt *lv = libvirt_of(d->host)->lv;
+
+	if (domain_idle(d, err) < 0)
+		return -1;
+	return said(d, lv->DomainAttachDeviceFlags(libvirt_domain(d), xml, device_flags(where)),
+		    err);
+}
+
+int domain_detach(struct domain *d, const char *xml, unsigned where, struct err *err)
+{
+	const struct libvirt *lv = libvirt_of(d->host)->lv;
+
+	if (domain_idle(d, err) < 0)
+		return -1;
+	return said(d, lv->DomainDetachDeviceFlags(libvirt_domain(d), xml, device_flags(where)),
 		    err);
 }

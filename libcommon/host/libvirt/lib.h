@@ -10,12 +10,16 @@
 
 #define LIBVIRT_FUNCTIONS(F)                                                                       \
 	F(ConnectClose)                                                                            \
+	F(ConnectGetAllDomainStats)                                                                \
 	F(ConnectGetCapabilities)                                                                  \
+	F(ConnectGetHostname)                                                                      \
+	F(ConnectGetLibVersion)                                                                    \
 	F(ConnectGetURI)                                                                           \
 	F(ConnectListAllDomains)                                                                   \
 	F(ConnectOpenAuth)                                                                         \
 	F(ConnectSetKeepAlive)                                                                     \
 	F(DomainAbortJob)                                                                          \
+	F(DomainAttachDeviceFlags)                                                                 \
 	F(DomainBackupBegin)                                                                       \
 	F(DomainBackupGetXMLDesc)                                                                  \
 	F(DomainCheckpointDelete)                                                                  \
@@ -25,6 +29,7 @@
 	F(DomainCreateWithFlags)                                                                   \
 	F(DomainDefineXMLFlags)                                                                    \
 	F(DomainDestroyFlags)                                                                      \
+	F(DomainDetachDeviceFlags)                                                                 \
 	F(DomainFree)                                                                              \
 	F(DomainGetAutostart)                                                                      \
 	F(DomainGetControlInfo)                                                                    \
@@ -51,6 +56,7 @@
 	F(DomainSetMemoryFlags)                                                                    \
 	F(DomainSetVcpusFlags)                                                                     \
 	F(DomainShutdownFlags)                                                                     \
+	F(DomainStatsRecordListFree)                                                               \
 	F(DomainSuspend)                                                                           \
 	F(DomainUndefineFlags)                                                                     \
 	F(EventRegisterDefaultImpl)                                                                \
@@ -58,6 +64,8 @@
 	F(EventAddTimeout)                                                                         \
 	F(GetLastError)                                                                            \
 	F(Initialize)                                                                              \
+	F(NodeGetFreeMemory)                                                                       \
+	F(NodeGetInfo)                                                                             \
 	F(ResetLastError)                                                                          \
 	F(SetErrorFunc)                                                                            \
 	F(StreamAbort)                                                                             \
