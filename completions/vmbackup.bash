@@ -4,7 +4,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	init)
-		options=" --no-encryption --new-key= --level= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --quiet --verbose --help --version"
+		options=" --no-encryption --new-key= --level= --parity= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
 		options=" --vm= --domain= --connect= --quiesce= --exclude-disk= --no-checkpoint --scratch= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
@@ -19,7 +19,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --target-format= --option= --compress --force --differential --verify --digest= --threads= --rate-limit= --define --name= --connect= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	verify)
-		options=" --quick --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --quick --heal --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	diff)
 		options=" --extents --format= --force-share --allow-backing= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
@@ -59,6 +59,7 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	case $1 in
 	init:--new-key|init:--new-key=) kind=file ;;
 	init:--level|init:--level=) kind=none ;;
+	init:--parity|init:--parity=) kind=none ;;
 	backup:--vm|backup:--vm=) kind=none ;;
 	backup:--domain|backup:--domain=) kind=machine ;;
 	backup:--connect|backup:--connect=|backup:-c) kind=none ;;

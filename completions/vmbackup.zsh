@@ -70,6 +70,7 @@ _vmbackup() {
 		'--no-encryption[no passphrase\: whoever can read the repository can read the disks]' \
 		'--new-key=[make a random key, write it to FILE (readable by you alone), and ask for no passphrase; VMKIT_PASSWORD_FILE=FILE then opens the repository, at once]:FILE:_files' \
 		'--level=[zstd level of backups that do not say another (default 3)]:N:' \
+		'--parity=[so much of what is stored is parity\: that much of a pack may be damaged and is healed (default 4; 0\: none)]:PERCENT:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
@@ -206,6 +207,7 @@ _vmbackup() {
 	(verify)
 		_arguments -s -S \
 		'--quick[structure and checksums of packs only\: nothing is decompressed]' \
+		'--heal[packs whose parity can heal them are healed, and said to be]' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \

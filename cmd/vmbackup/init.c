@@ -10,8 +10,8 @@ static struct {
 	bool no_encryption;
 	const char *new_key;
 	unsigned level;
-	unsigned scrypt;
-} o;
+	unsigned scrypt, parity;
+} o = {.parity = REPO_PARITY_DEFAULT};
 
 static const struct opt options[] = {
 	{.name = "no-encryption",
@@ -33,6 +33,13 @@ static const struct opt options[] = {
 	 .help = "zstd level of backups that do not say another (default 3)",
 	 .min = 1,
 	 .max = 22},
+	{.name = "parity",
+	 .type = OPT_UINT,
+	 .value = &o.parity,
+	 .arg = "PERCENT",
+	 .help = "so much of what is stored is parity: that much of a pack may be damaged and is "
+		 "healed (default 4; 0: none)",
+	 .max = REPO_PARITY_MAX},
 	{.name = "scrypt-log2n",
 	 .type = OPT_UINT,
 	 .value = &o.scrypt,
@@ -92,6 +99,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		.encrypt = !o.no_encryption,
 		.compression_level = o.level,
 		.scrypt_log2n = o.scrypt,
+		.parity = o.parity,
 	};
 	const char *url = NULL;
 

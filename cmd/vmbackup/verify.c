@@ -5,12 +5,13 @@
 
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/log.h"
 #include "libcommon/base/size.h"
 
 enum { SENTENCES_MAX = 1000 };
 
 static struct {
-	bool quick;
+	bool quick, heal;
 	unsigned threads;
 } o;
 
@@ -19,6 +20,10 @@ static const struct opt options[] = {
 	 .type = OPT_FLAG,
 	 .value = &o.quick,
 	 .help = "structure and checksums of packs only: nothing is decompressed"},
+	{.name = "heal",
+	 .type = OPT_FLAG,
+	 .value = &o.heal,
+	 .help = "packs whose parity can heal them are healed, and said to be"},
 	{.name = "threads",
 	 .type = OPT_UINT,
 	 .value = &o.threads,
@@ -58,14 +63,21 @@ static void report(void *ctx, const char *sentence)
 	}
 }
 
+static void healed(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	log_warning("%s", sentence);
+}
+
 static json_t *result_json(const struct verify_result *r, json_t *faults)
 {
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "ok", r->faults == 0,
-			 "snapshots", (json_int_t)r->snapshots, "packs", (json_int_t)r->packs,
-			 "frames", (json_int_t)r->frames, "chunks", (json_int_t)r->chunks, "pages",
-			 (json_int_t)r->pages, "bytes_read", (json_int_t)r->bytes_read, "faults",
-			 (json_int_t)r->faults, "damaged_snapshots",
-			 (json_int_t)r->damaged_snapshots, "messages", faults);
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "ok",
+			 r->faults == 0, "snapshots", (json_int_t)r->snapshots, "packs",
+			 (json_int_t)r->packs, "frames", (json_int_t)r->frames, "chunks",
+			 (json_int_t)r->chunks, "pages", (json_int_t)r->pages, "bytes_read",
+			 (json_int_t)r->bytes_read, "faults", (json_int_t)r->faults,
+			 "damaged_snapshots", (json_int_t)r->damaged_snapshots, "healed",
+			 (json_int_t)r->healed, "messages", faults);
 }
 
 static int say(struct cli *cli, const struct verify_result *r, struct faults *f, struct err *err)
@@ -89,7 +101,9 @@ static int say(struct cli *cli, const struct verify_result *r, struct faults *f,
 	err_set(err, ERR_CORRUPT, "%" PRIu64 " fault%s, %" PRIu64 " snapshot%s damaged", r->faults,
 		r->faults == 1 ? "" : "s", r->damaged_snapshots,
 		r->damaged_snapshots == 1 ? "" : "s");
-	return err_hint(err, "the next backup of the same data stores again what is damaged");
+	return err_hint(err,
+			"--heal heals what parity can; the next backup of the same data stores "
+			"the rest again");
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -98,9 +112,11 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	struct verify_opts opts = {
 		.spec = argc ? argv[0] : NULL,
 		.quick = o.quick,
+		.heal = o.heal,
 		.threads = o.threads,
 		.progress = &cli->progress,
 		.report = report,
+		.healed = healed,
 		.ctx = &faults,
 	};
 	struct verify_result result;

@@ -57,6 +57,9 @@ struct backend_ops {
 	int (*session)(struct backend *b, uint64_t epoch, struct err *err);
 	int (*sessions_before)(struct backend *b, uint64_t epoch, bool *ret_any, struct err *err);
 	int (*collector)(struct backend *b, struct err *err);
+	/* NULL: an object cannot be replaced here */
+	int (*replace)(struct backend *b, const char *name, const void *data, size_t len,
+		       struct err *err);
 	void (*close)(struct backend *b);
 };
 
@@ -192,6 +195,16 @@ static inline int backend_sessions_before(struct backend *b, uint64_t epoch, boo
 static inline int backend_collector(struct backend *b, struct err *err)
 {
 	return b->ops->collector(b, err);
+}
+
+/** backend_replace() - a whole object in the place of a damaged one, at once: who has it open goes on with the old bytes,
+ *  and a death in between leaves the old one. For healing alone, with the bytes that the object had when it was made */
+static inline int backend_replace(struct backend *b, const char *name, const void *data, size_t len,
+				  struct err *err)
+{
+	return b->ops->replace ? b->ops->replace(b, name, data, len, err)
+			       : err_set(err, ERR_UNSUPPORTED,
+					 "objects of such a repository cannot be replaced");
 }
 
 static inline void backend_close(struct backend *b)

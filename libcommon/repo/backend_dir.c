@@ -382,6 +382,34 @@ static int dir_create(struct backend *b, const char *name, const void *data, siz
 	return 0;
 }
 
+/* The temporary name is none of a pack, so what a killed healer leaves is removed and not adopted. */
+static int dir_replace(struct backend *b, const char *name, const void *data, size_t len,
+		       struct err *err)
+{
+	struct dir_backend *d = (struct dir_backend *)b;
+	CLEANUP_CLOSE int parent = -1;
+	struct backend_writer *base;
+	struct dir_writer *w;
+	char temp_name[BACKEND_NAME_MAX] = "heal/";
+	const char *leaf;
+	int rc;
+
+	(void)snprintf(temp_name + 5, sizeof(temp_name) - 5, "%s",
+		       strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
+	if (check_name(name, err) || dir_writer_new(b, temp_name, &base, err))
+		return -1;
+	w = (struct dir_writer *)base;
+	rc = io_pwrite(w->fd, data, len, 0, err) || io_fsync(w->fd, err) ? -1 : 0;
+	if (!rc)
+		rc = (parent = open_parent(d, name, false, &leaf, err)) < 0 ? -1 : 0;
+	if (!rc && renameat(d->fd, w->temp, parent, leaf))
+		rc = err_sys(err, "cannot rename");
+	dir_writer_close(base, !rc);
+	if (!rc)
+		rc = io_fsync(parent, err);
+	return rc ? err_object(err, name) : 0;
+}
+
 /* "tmp/0-packs+5f+5fab" to "packs/5f/5fab" */
 static bool final_name(const char *leaf, char name[BACKEND_NAME_MAX])
 {
@@ -543,6 +571,7 @@ static const struct backend_ops dir_ops = {
 	.commit = dir_commit,
 	.writer_close = dir_writer_close,
 	.orphans = dir_orphans,
+	.replace = dir_replace,
 	.session = dir_session,
 	.sessions_before = dir_sessions_before,
 	.collector = dir_collector,

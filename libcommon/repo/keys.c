@@ -11,6 +11,7 @@
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/repo/parity.h"
 
 static const char config_magic[8] = {'V', 'M', 'K', 'I', 'T', 'R', 'E', 'P'};
 static const char key_magic[8] = {'V', 'M', 'K', 'I', 'T', 'K', 'E', 'Y'};
@@ -44,6 +45,7 @@ void config_encode(const struct repo_config *cfg, uint8_t ret[CONFIG_SIZE])
 	ret[35] = cfg->chunk_max_bits;
 	ret[36] = cfg->region_bits;
 	ret[37] = cfg->level;
+	ret[38] = cfg->parity;
 }
 
 int config_decode(const uint8_t *data, size_t len, struct repo_config *ret, struct err *err)
@@ -53,9 +55,9 @@ int config_decode(const uint8_t *data, size_t len, struct repo_config *ret, stru
 	if (len < 12 || memcmp(data, config_magic, 8))
 		return err_set(err, ERR_CORRUPT, "is no config of a vmkit repository");
 	c.version = get_le32(data + 8);
-	if (c.version != REPO_VERSION)
+	if (c.version < 1 || c.version > REPO_VERSION)
 		return err_set(err, ERR_UNSUPPORTED,
-			       "repository version %u is not known to this program (version %d)",
+			       "repository version %u is not known to this program (1 to %d)",
 			       c.version, REPO_VERSION);
 	if (len != CONFIG_SIZE)
 		return err_set(err, ERR_CORRUPT, "is %zu bytes long instead of %d", len,
@@ -79,7 +81,11 @@ int config_decode(const uint8_t *data, size_t len, struct repo_config *ret, stru
 			       c.region_bits);
 	if (c.level < 1 || c.level > 22)
 		return err_set(err, ERR_CORRUPT, "compression level %u is not in 1 to 22", c.level);
-	if (!is_zero(data + 38, CONFIG_MAC_OFF - 38))
+	c.parity = c.version > 1 ? data[38] : 0;
+	if (c.parity > PARITY_PERCENT_MAX)
+		return err_set(err, ERR_CORRUPT, "%u percent of parity are not in 0 to %d",
+			       c.parity, PARITY_PERCENT_MAX);
+	if (!is_zero(data + 39, CONFIG_MAC_OFF - 39) || (c.version == 1 && data[38]))
 		return err_set(err, ERR_UNSUPPORTED, "reserved bytes are not zero");
 	*ret = c;
 	return 0;

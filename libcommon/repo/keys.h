@@ -4,7 +4,7 @@
 
 #include "libcommon/repo/crypto.h"
 
-enum { CONFIG_SIZE = 128, CONFIG_MAC_OFF = 96, KEYFILE_SIZE = 128, REPO_VERSION = 1 };
+enum { CONFIG_SIZE = 128, CONFIG_MAC_OFF = 96, KEYFILE_SIZE = 128, REPO_VERSION = 2 };
 
 /** struct repo_config - the object "config", decoded; see docs/repository-format.md */
 struct repo_config {
@@ -12,7 +12,8 @@ struct repo_config {
 	bool encrypted;
 	uint8_t uuid[CRYPTO_UUID];
 	uint8_t block_bits, chunk_min_bits, chunk_avg_bits, chunk_max_bits, region_bits;
-	uint8_t level; /* zstd */
+	uint8_t level;	/* zstd */
+	uint8_t parity; /* percent of new packs; always 0 in version 1 */
 };
 
 /** config_encode() - without its authenticator */

@@ -5,6 +5,7 @@
 
 #include "libcommon/base/digest.h"
 #include "libcommon/repo/keyring.h"
+#include "libcommon/repo/parity.h"
 #include "libcommon/repo/store_private.h"
 
 enum { DEFAULT_LEVEL = 3 };
@@ -37,7 +38,8 @@ static int init_objects(struct backend *b, const struct repo_init_opts *opts,
 				  .region_bits = 24,
 				  .level = (uint8_t)(opts->compression_level
 							     ? opts->compression_level
-							     : DEFAULT_LEVEL)};
+							     : DEFAULT_LEVEL),
+				  .parity = (uint8_t)opts->parity};
 	uint8_t master[CRYPTO_KEY], data[CONFIG_SIZE];
 	char name[KEYRING_NAME_MAX];
 	struct crypto *c = NULL;
@@ -46,6 +48,9 @@ static int init_objects(struct backend *b, const struct repo_init_opts *opts,
 	if (opts->compression_level > 22)
 		return err_set(err, ERR_USAGE, "compression level %u is not in 1 to 22",
 			       opts->compression_level);
+	if (opts->parity > PARITY_PERCENT_MAX)
+		return err_set(err, ERR_USAGE, "%u percent of parity are not in 0 to %d",
+			       opts->parity, PARITY_PERCENT_MAX);
 	if (crypto_random(cfg.uuid, sizeof(cfg.uuid), err) ||
 	    crypto_random(master, sizeof(master), err))
 		return -1;

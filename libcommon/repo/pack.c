@@ -12,6 +12,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/repo/parity.h"
 
 enum { PART_HEADER = 2, TABLE_FRAME = 24, TABLE_MAX = 64 << 20 };
 
@@ -226,7 +227,7 @@ static void table_name(const uint8_t id[PACK_ID], char ret[PACK_NAME_MAX])
 }
 
 int pack_read_table(struct crypto *c, struct pack_source *src, struct pack_contents *ret,
-		    struct err *err)
+		    uint64_t *ret_off, struct err *err)
 {
 	CLEANUP_FREE uint8_t *sealed = NULL, *plain = NULL;
 	uint8_t f[PACK_FOOTER];
@@ -254,32 +255,64 @@ int pack_read_table(struct crypto *c, struct pack_source *src, struct pack_conte
 	    sealed_decode(c, SEALED_TABLE, name, sealed, len, &plain, &n, err) ||
 	    pack_table_decode(plain, n, off, ret, err))
 		return err_prefix(err, "table at %" PRIu64, off);
+	if (ret_off)
+		*ret_off = off;
 	return 0;
 }
 
-int pack_finish(struct crypto *c, struct backend_writer *w, const uint8_t id[PACK_ID],
-		const struct pack_contents *pc, uint64_t end, uint64_t *ret_size, struct err *err)
+int pack_tail(struct crypto *c, const uint8_t id[PACK_ID], const struct pack_contents *pc,
+	      uint64_t off, uint8_t **ret, size_t *ret_len, struct err *err)
 {
 	CLEANUP_FREE uint8_t *plain = NULL, *sealed = NULL;
-	uint8_t f[PACK_FOOTER] = {0};
 	char name[PACK_NAME_MAX];
+	uint8_t *f;
 	size_t n, len;
 
 	table_name(id, name);
 	if (pack_table_encode(pc, &plain, &n, err) ||
-	    sealed_encode(c, SEALED_TABLE, name, plain, n, &sealed, &len, err) ||
-	    backend_writer_write(w, end, sealed, len, err))
-		goto failed;
+	    sealed_encode(c, SEALED_TABLE, name, plain, n, &sealed, &len, err))
+		return -1;
+	f = realloc(sealed, len + PACK_FOOTER);
+	if (!f)
+		return err_nomem(err);
+	sealed = NULL;
+	*ret = f;
+	*ret_len = len + PACK_FOOTER;
+	f += len;
+	memset(f, 0, PACK_FOOTER);
 	memcpy(f, end_magic, 8);
-	put_le64(f + 8, end);
+	put_le64(f + 8, off);
 	put_le64(f + 16, len);
-	if (backend_writer_write(w, end + len, f, sizeof(f), err))
-		goto failed;
-	*ret_size = end + len + PACK_FOOTER;
+	return 0;
+}
+
+static int writer_read(void *ctx, uint64_t off, void *buf, size_t len, struct err *err)
+{
+	return backend_writer_read(ctx, off, buf, len, err);
+}
+
+static int writer_put(void *ctx, uint64_t off, const void *buf, size_t len, struct err *err)
+{
+	return backend_writer_write(ctx, off, buf, len, err);
+}
+
+int pack_finish(struct crypto *c, struct backend_writer *w, const uint8_t id[PACK_ID],
+		const struct pack_contents *pc, uint64_t end, unsigned parity, uint64_t *ret_size,
+		struct err *err)
+{
+	struct pack_source src = {.read = writer_read, .ctx = w, .size = end};
+	CLEANUP_FREE uint8_t *tail = NULL;
+	size_t len;
+
+	memcpy(src.id, id, PACK_ID);
+	if (parity_make(&src, end, parity, writer_put, w, &end, err) ||
+	    pack_tail(c, id, pc, end, &tail, &len, err) ||
+	    backend_writer_write(w, end, tail, len, err)) {
+		backend_writer_close(w, true);
+		return -1;
+	}
+	*ret_size = end + len;
 	return backend_writer_commit(w, *ret_size, err);
-failed:
-	backend_writer_close(w, true);
-	return -1;
 }
 
 /* The ids of @blobs against the raw bytes. Return: how many do not match; -1 */

@@ -1,6 +1,6 @@
 /* Packs: objects of about 64 MiB that hold frames.
  *
- *	pack	= header frame... table footer
+ *	pack	= header frame... [parity] table footer		parity: parity.h
  *	header	= "VMKITPAK" | le32 version 1 | le32 flags 0 | 16 pack id | 32 salt | 16 repository id | 16 tag
  *	table	= a sealed object (crypto.h) of its own salt, bound to "table:" and the pack's id; what it says:
  *		  le32 frames | le32 blobs | frames times 24 bytes | blobs times (32 id | le32 length)
@@ -67,9 +67,9 @@ int pack_header_encode(struct crypto *c, const uint8_t id[PACK_ID], uint8_t ret[
 		       struct seal_key *ret_key, struct err *err);
 int pack_read_header(struct crypto *c, struct pack_source *src, struct err *err);
 
-/** pack_read_table() - through the footer */
+/** pack_read_table() - through the footer; *@ret_off (NULL: not wanted): where the table begins */
 int pack_read_table(struct crypto *c, struct pack_source *src, struct pack_contents *ret,
-		    struct err *err);
+		    uint64_t *ret_off, struct err *err);
 
 /** pack_scan() - forward, without the table: every frame whose header and table are authentic; with @deep also the
  *  payload and all ids (what adoption needs). *@ret_end: end of the last of them */
@@ -84,9 +84,14 @@ int pack_check_frame(struct crypto *c, struct pack_source *src, struct frame_cod
 		     void (*bad_blob)(void *ctx, const struct frame_blob *b, enum blob_type type),
 		     void *ctx, struct err *err);
 
-/** pack_finish() - write table and footer behind @end and commit; @w is consumed */
+/** pack_tail() - table and footer, as they stand at @off; owned */
+int pack_tail(struct crypto *c, const uint8_t id[PACK_ID], const struct pack_contents *pc,
+	      uint64_t off, uint8_t **ret, size_t *ret_len, struct err *err);
+
+/** pack_finish() - write parity (@parity percent; 0: none), table and footer behind @end and commit; @w is consumed */
 int pack_finish(struct crypto *c, struct backend_writer *w, const uint8_t id[PACK_ID],
-		const struct pack_contents *pc, uint64_t end, uint64_t *ret_size, struct err *err);
+		const struct pack_contents *pc, uint64_t end, unsigned parity, uint64_t *ret_size,
+		struct err *err);
 
 /** struct pack_reader - an object open as a pack, with its key */
 struct pack_reader {

@@ -30,10 +30,14 @@ struct repo_key_source {
 	void *ctx;
 };
 
+enum { REPO_PARITY_DEFAULT = 4, REPO_PARITY_MAX = 100 };
+
 struct repo_init_opts {
 	bool encrypt;
 	unsigned compression_level; /* zstd level written into config as the default; 0: 3 */
 	unsigned scrypt_log2n;	    /* 0: 15; tests use less */
+	unsigned
+		parity; /* percent of each pack, 1 to 100: what may be damaged and is healed; 0: none */
 };
 
 enum { KEY_GENERATED_LEN = 74 };
@@ -309,8 +313,10 @@ int repo_prune(struct repo *repo, const struct prune_opts *opts, struct prune_re
 struct verify_opts {
 	const char *spec; /* NULL: everything */
 	bool quick; /* objects, structure and pack checksums; else every frame is decompressed, every chunk hashed */
+	bool heal; /* packs by their parity */
 	unsigned threads;
 	struct progress *progress;
+	void (*healed)(void *ctx, const char *sentence); /* a pack that was healed */
 	void (*report)(
 		void *ctx,
 		const char *sentence); /* one fault: which snapshots, disks and byte ranges */
@@ -321,6 +327,7 @@ struct verify_result {
 	uint64_t snapshots, packs, frames, chunks, pages, bytes_read;
 	uint64_t faults; /* objects damaged or missing */
 	uint64_t damaged_snapshots;
+	uint64_t healed; /* packs */
 };
 
 /** repo_verify() - Return: 0 with faults counted in @ret; -1 when it could not look. What is found bad is remembered, so

@@ -24,6 +24,7 @@ int store_open(struct store **ret, struct backend *backend, struct crypto *crypt
 	pthread_mutex_init(&st->maintain, NULL);
 	pthread_rwlock_init(&st->runs_lock, NULL);
 	pthread_mutex_init(&st->bad_lock, NULL);
+	pthread_mutex_init(&st->heal_lock, NULL);
 	pthread_mutex_init(&st->cache_lock, NULL);
 	pthread_cond_init(&st->cache_ready, NULL);
 	if (epoch_begin(st, err) || store_refresh(st, err) || bad_load(st, err)) {
@@ -50,9 +51,20 @@ void store_close(struct store *st)
 	pthread_mutex_destroy(&st->maintain);
 	pthread_rwlock_destroy(&st->runs_lock);
 	pthread_mutex_destroy(&st->bad_lock);
+	pthread_mutex_destroy(&st->heal_lock);
 	pthread_mutex_destroy(&st->cache_lock);
 	pthread_cond_destroy(&st->cache_ready);
 	free(st);
+}
+
+void store_set_healing(struct store *st, bool heal)
+{
+	st->no_heal = !heal;
+}
+
+uint64_t store_healed(struct store *st)
+{
+	return st->n_healed;
 }
 
 int store_id(struct store *st, enum blob_type type, const void *data, size_t len,

@@ -111,12 +111,19 @@ struct store_verify {
 	/* a blob that is damaged or missing; any thread, serialized by the store */
 	void (*bad)(void *ctx, const struct repo_id *id, enum blob_type type, const char *why);
 	void (*fault)(void *ctx, const char *sentence); /* a pack or index run */
+	bool heal; /* packs by their parity, before they are judged */
+	void (*healed)(void *ctx, const char *sentence); /* a pack; serialized as the others */
 	void *ctx;
 };
 /** store_verify() - all packs and index runs; adds packs, frames, chunks, pages, bytes_read to @ret (not
  *  faults: each is told to @fault) */
 int store_verify(struct store *st, const struct store_verify *v, struct verify_result *ret,
 		 struct err *err);
+
+/** store_set_healing() - may reading heal what it finds damaged (it may, at first)? Before threads read */
+void store_set_healing(struct store *st, bool heal);
+/** store_healed() - packs healed by this handle */
+uint64_t store_healed(struct store *st);
 
 /** store_mark_bad() - no longer counts as present, in this process and later ones */
 int store_mark_bad(struct store *st, const struct repo_id *id, struct err *err);

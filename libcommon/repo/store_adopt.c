@@ -117,7 +117,7 @@ static int adopt_pack(struct adoption *a, const uint8_t id[PACK_ID], struct back
 		backend_writer_close(w, false);
 		return 0;
 	}
-	rc = pack_finish(c, w, id, &pc, end, &size, err);
+	rc = pack_finish(c, w, id, &pc, end, a->store->config.parity, &size, err);
 	if (!rc)
 		rc = found(a, id, &pc, err);
 	if (!rc)
@@ -158,7 +158,7 @@ static int unindexed(void *ctx, const char *name, struct err *err)
 			return 0;
 	rc = pack_reader_open(&r, a->store->backend, c, id, &why);
 	if (!rc) {
-		rc = pack_read_table(c, &r.src, &pc, &why);
+		rc = pack_read_table(c, &r.src, &pc, NULL, &why);
 		if (rc && why.code == ERR_CORRUPT) {
 			log_warning("%s: %s; its frames are read one by one", name, why.message);
 			err_clear(&why);

@@ -210,6 +210,93 @@ int bad_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err 
 	return rc;
 }
 
+/* In memory; Return: were there any? */
+static bool forget(struct store *st, const uint8_t pack[PACK_ID])
+{
+	struct bad_blob *old = st->bad, *bad = malloc((st->cap_bad + 1) * sizeof(*bad));
+	uint8_t *old_used = st->bad_used, *used = calloc(st->cap_bad + 1, 1);
+	size_t n = 0, left = 0;
+
+	for (size_t i = 0; bad && used && i < st->n_queue; i++)
+		if (memcmp(st->bad_queue[i].pack, pack, PACK_ID))
+			st->bad_queue[left++] = st->bad_queue[i];
+	if (!bad || !used) { /* without memory they stay: what is read is right all the same */
+		free(bad);
+		free(used);
+		return true;
+	}
+	st->n_queue = left;
+	st->bad = bad;
+	st->bad_used = used;
+	for (size_t i = 0; i < st->cap_bad; i++) {
+		size_t to;
+
+		if (!old_used[i] || !memcmp(old[i].pack, pack, PACK_ID))
+			continue;
+		to = slot(st, &old[i].id, old[i].pack);
+		bad[to] = old[i];
+		used[to] = 1;
+		n++;
+	}
+	left = st->n_bad - n;
+	st->n_bad = n;
+	free(old);
+	free(old_used);
+	return left > 0;
+}
+
+/* A record without the pack takes the place of one that speaks of it. */
+static int forget_in(struct store *st, const char *name, const uint8_t pack[PACK_ID],
+		     struct err *err)
+{
+	struct err why = ERR_INIT;
+	char again[BAD_NAME_MAX] = "bad/";
+	uint8_t *data, random[16];
+	size_t len, left = 0;
+	int rc = 0;
+
+	if (store_object_read(st, name, BAD_OBJECT_MAX, &data, &len, &why))
+		return 0;
+	for (size_t off = 0; off + BAD_RECORD <= len; off += BAD_RECORD)
+		if (memcmp(data + off + 32, pack, PACK_ID)) {
+			memmove(data + left, data + off, BAD_RECORD);
+			left += BAD_RECORD;
+		}
+	if (left && left < len) {
+		rc = crypto_random(random, sizeof(random), err);
+		hex_encode(random, sizeof(random), again + 4);
+		if (!rc)
+			rc = store_object_write(st, again, data, left, err);
+	}
+	if (!rc && left < len)
+		rc = backend_remove(st->backend, name, err);
+	free(data);
+	return rc;
+}
+
+int bad_forget_pack(struct store *st, const uint8_t pack[PACK_ID], struct err *err)
+{
+	char **names;
+	size_t n;
+	bool any;
+	int rc = 0;
+
+	pthread_mutex_lock(&st->bad_lock);
+	any = forget(st, pack);
+	pthread_mutex_unlock(&st->bad_lock);
+	if (!any)
+		return 0;
+	if (store_object_list(st, "bad/", &names, &n, err))
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (!rc)
+			rc = forget_in(st, names[i], pack, err);
+		free(names[i]);
+	}
+	free(names);
+	return rc;
+}
+
 void bad_free(struct store *st)
 {
 	free(st->bad);

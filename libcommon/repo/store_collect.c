@@ -264,7 +264,7 @@ static int empty_pack(void *ctx, size_t i, unsigned worker, struct err *err)
 	progress_add(c->o->progress, u->size);
 	rc = pack_reader_open(&r, c->st->backend, c->st->crypto, u->id, &why);
 	if (!rc) {
-		rc = pack_read_table(c->st->crypto, &r.src, &pc, &why);
+		rc = pack_read_table(c->st->crypto, &r.src, &pc, NULL, &why);
 		pack_reader_close(&r);
 	}
 	if (rc && why.code != ERR_CORRUPT && why.code != ERR_NOT_FOUND) {

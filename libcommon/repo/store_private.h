@@ -3,6 +3,7 @@
  * Locks, in the order in which they may be taken:
  *	maintain	one merge, adoption or rescan at a time in this process
  *	runs_lock	runs, extra (readers: lookups)
+ *	heal_lock	one pack is healed at a time
  *	bad_lock	bad set and its queue
  *	cache_lock	frame cache, pack keys, idle loaders
  */
@@ -10,6 +11,7 @@
 #define VMKIT_REPO_STORE_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "libcommon/repo/index.h"
 #include "libcommon/repo/keys.h"
@@ -57,6 +59,12 @@ struct store {
 	size_t n_bad, cap_bad;
 	struct bad_blob *bad_queue; /* not written yet */
 	size_t n_queue, cap_queue;
+
+	pthread_mutex_t
+		heal_lock; /* one pack is healed at a time; before bad_lock and cache_lock */
+	bool no_heal;	   /* damage is to be reported and not repaired; set before threads start */
+	_Atomic uint64_t n_healed; /* packs */
+	uint8_t hopeless[PACK_ID]; /* of the last pack that its parity could not heal */
 
 	pthread_mutex_t cache_lock;
 	pthread_cond_t cache_ready;
@@ -108,7 +116,29 @@ int bad_add_pack(struct store *st, const uint8_t pack[PACK_ID], struct err *err)
 void bad_flush(struct store *st);
 /** bad_drop_packs() - remove the records that speak of nothing but these packs (sorted), which are gone */
 int bad_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err);
+/** bad_forget_pack() - all of the pack is right again: no copy in it counts as damaged any more */
+int bad_forget_pack(struct store *st, const uint8_t pack[PACK_ID], struct err *err);
 void bad_free(struct store *st);
+
+/* store_heal.c */
+/** struct healed_pack - what store_heal() did */
+struct healed_pack {
+	uint8_t *buf; /* the pack, healed; owned: free() */
+	size_t len;
+	struct seal_key key;
+	bool written;	    /* back into the repository */
+	bool whole;	    /* every frame of it is right now */
+	char sentence[640]; /* what was damaged, and what became of it; empty: nothing was */
+};
+
+/**
+ * store_heal() - heal a pack by its parity and put it in the place of the damaged one
+ *
+ * With heal_lock held. Return: 1 when something was healed: @ret holds the pack, also when it could not be written back (it
+ * is said, too); 0: nothing was damaged, or nothing could be done; -1
+ */
+int store_heal(struct store *st, const uint8_t pack[PACK_ID], struct healed_pack *ret,
+	       struct err *err);
 
 /* store_read.c */
 void cache_free(struct store *st);

@@ -1,4 +1,5 @@
 /* Reading blobs: a bounded cache of decompressed frames, one loader a frame, every blob held against its id. */
+#include <errno.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -144,27 +145,80 @@ static int load_section(struct store *st, const struct blob_place *p, uint8_t *s
 	return rc;
 }
 
+/* The frame in @l->section, decrypted and decompressed */
+static int open_section(struct store *st, const struct blob_place *p, struct loader *l,
+			const struct seal_key *key, struct cached_frame *f, struct err *err)
+{
+	struct frame_header h;
+
+	if (frame_header_decode(l->section, &h, err))
+		return -1;
+	if (frame_section_len(&h) != p->section_len)
+		return err_set(err, ERR_CORRUPT, "frame is %u bytes long, the index says %u",
+			       frame_section_len(&h), p->section_len);
+	return frame_open_payload(st->crypto, key, p->pack, l->section, &h, err) ||
+			       frame_expand(l->codec, l->section, &h, f->raw, &f->raw_len, err)
+		       ? -1
+		       : 0;
+}
+
+static int load_stored(struct store *st, const struct blob_place *p, struct loader *l,
+		       struct cached_frame *f, struct err *err)
+{
+	struct seal_key key;
+	int rc = load_section(st, p, l->section, &key, err);
+
+	if (!rc)
+		rc = open_section(st, p, l, &key, f, err);
+	OPENSSL_cleanse(&key, sizeof(key));
+	return rc;
+}
+
+static bool is_damage(const struct err *err)
+{
+	return err->code == ERR_CORRUPT || err->sys == EIO;
+}
+
+/* The pack's parity may know what the frame was. @err holds what is wrong with it, and keeps that when nothing helps. */
+static int load_healed(struct store *st, const struct blob_place *p, struct loader *l,
+		       struct cached_frame *f, struct err *err)
+{
+	struct healed_pack h = {0};
+	struct err why = ERR_INIT;
+	int rc;
+
+	pthread_mutex_lock(&st->heal_lock);
+	rc = load_stored(st, p, l, f, &why); /* another thread may have healed it */
+	if (rc && is_damage(&why) && memcmp(st->hopeless, p->pack, PACK_ID)) {
+		rc = -1;
+		if (store_heal(st, p->pack, &h, &why) > 0 &&
+		    range_inside(p->section_off, p->section_len, h.len)) {
+			memcpy(l->section, h.buf + p->section_off, p->section_len);
+			rc = open_section(st, p, l, &h.key, f, &why);
+		}
+		if (h.sentence[0])
+			log_warning("%s", h.sentence);
+		OPENSSL_cleanse(&h.key, sizeof(h.key));
+		free(h.buf);
+	}
+	pthread_mutex_unlock(&st->heal_lock);
+	if (!rc)
+		err_clear(err);
+	return rc;
+}
+
 static int load(struct store *st, const struct blob_place *p, struct cached_frame *f,
 		struct err *err)
 {
 	struct loader *l = loader_get(st, err);
-	struct frame_header h;
-	struct seal_key key;
 	int rc;
 
 	if (!l)
 		return -1;
-	rc = load_section(st, p, l->section, &key, err);
-	if (!rc)
-		rc = frame_header_decode(l->section, &h, err);
-	if (!rc && frame_section_len(&h) != p->section_len)
-		rc = err_set(err, ERR_CORRUPT, "frame is %u bytes long, the index says %u",
-			     frame_section_len(&h), p->section_len);
-	if (!rc)
-		rc = frame_open_payload(st->crypto, &key, p->pack, l->section, &h, err);
-	if (!rc)
-		rc = frame_expand(l->codec, l->section, &h, f->raw, &f->raw_len, err);
-	OPENSSL_cleanse(&key, sizeof(key));
+	rc = load_stored(st, p, l, f, err);
+	if (rc && !st->no_heal && is_damage(err) && p->section_len >= FRAME_HEADER &&
+	    p->section_len <= FRAME_SECTION_MAX)
+		rc = load_healed(st, p, l, f, err);
 	loader_put(st, l);
 	return rc;
 }
@@ -336,7 +390,7 @@ static void mark_frame(struct store *st, const struct blob_place *p)
 
 	if (pack_reader_open(&r, st->backend, st->crypto, p->pack, &why))
 		return;
-	if (!pack_read_table(st->crypto, &r.src, &pc, &why))
+	if (!pack_read_table(st->crypto, &r.src, &pc, NULL, &why))
 		for (size_t i = 0; i < pc.n_frames; i++)
 			for (uint32_t j = 0;
 			     pc.frames[i].off == p->section_off && j < pc.frames[i].n; j++)
@@ -358,7 +412,7 @@ static int read_place(struct store *st, const struct request *q, const struct bl
 		rc = copy_blob(st, q, p, f, err);
 		frame_put(st, f);
 	}
-	if (!rc || (err->code != ERR_CORRUPT && err->code != ERR_NOT_FOUND))
+	if (!rc || (!is_damage(err) && err->code != ERR_NOT_FOUND))
 		return rc;
 	if (err->code == ERR_NOT_FOUND && !again)
 		*ret_gone = known_bad = true;

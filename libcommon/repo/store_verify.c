@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/pipeline.h"
 #include "libcommon/base/stop.h"
+#include "libcommon/repo/parity.h"
 #include "libcommon/repo/store_private.h"
 
 /* A pack with faults: the sections in it that are good. Everything else that the index places in it is lost. */
@@ -28,6 +30,12 @@ struct lost_blob {
 	uint8_t type;
 };
 
+struct lost_list {
+	struct lost_blob *items;
+	size_t n, room;
+	bool no_memory;
+};
+
 struct verifier {
 	struct store *st;
 	const struct store_verify *opts;
@@ -41,77 +49,98 @@ struct verifier {
 	struct verify_result res;
 	struct hurt_pack *hurt;
 	size_t n_hurt;
-	struct lost_blob *lost;
-	size_t n_lost, cap_lost;
-	bool no_memory;
+	struct lost_list lost;
 };
 
-/* One pack on its way. */
+/* One pack on its way: what is found is told when it is known whether it can be healed. */
 struct pack_job {
 	struct verifier *v;
 	const char *name;
 	struct pack_reader reader;
 	struct pack_contents pc;
 	struct scratch *scratch;
+	uint64_t table; /* its offset; 0: not known */
 	uint32_t *good;
 	size_t n_good;
 	bool hurt;
+	struct verify_result res;
+	char **faults;
+	size_t n_faults;
+	struct lost_list lost;
 };
 
-static void fault(struct verifier *v, const char *name, const struct err *why, uint64_t off)
+static void tell_fault(struct verifier *v, const char *text)
 {
-	char text[1400];
-
-	if (off)
-		snprintf(text, sizeof(text), "%s: frame at %" PRIu64 ": %s", name, off,
-			 why->message);
-	else
-		snprintf(text, sizeof(text), "%s: %s", name, why->message);
-	pthread_mutex_lock(&v->lock);
 	v->res.faults++;
 	if (v->opts->fault)
 		v->opts->fault(v->opts->ctx, text);
+}
+
+static void fault(struct verifier *v, const char *name, const struct err *why)
+{
+	char text[1400];
+
+	snprintf(text, sizeof(text), "%s: %s", name, why->message);
+	pthread_mutex_lock(&v->lock);
+	tell_fault(v, text);
 	pthread_mutex_unlock(&v->lock);
 }
 
-static void add_lost(struct verifier *v, const struct repo_id *id, const uint8_t pack[PACK_ID],
+/* @off 0: of the pack as a whole */
+static int pack_fault(struct pack_job *j, const struct err *why, uint64_t off, struct err *err)
+{
+	char text[1400], **more, *copy;
+
+	if (off)
+		snprintf(text, sizeof(text), "%s: frame at %" PRIu64 ": %s", j->name, off,
+			 why->message);
+	else
+		snprintf(text, sizeof(text), "%s: %s", j->name, why->message);
+	more = reallocarray(j->faults, j->n_faults + 1, sizeof(*more));
+	if (!more)
+		return err_nomem(err);
+	j->faults = more;
+	copy = strdup(text);
+	if (!copy)
+		return err_nomem(err);
+	more[j->n_faults++] = copy;
+	return 0;
+}
+
+static void add_lost(struct lost_list *l, const struct repo_id *id, const uint8_t pack[PACK_ID],
 		     uint8_t type)
 {
-	if (v->n_lost == v->cap_lost) {
-		size_t cap = v->cap_lost ? 2 * v->cap_lost : 256;
-		struct lost_blob *p = realloc(v->lost, cap * sizeof(*p));
+	if (l->n == l->room) {
+		size_t room = l->room ? 2 * l->room : 256;
+		struct lost_blob *p = reallocarray(l->items, room, sizeof(*p));
 
 		if (!p) {
-			v->no_memory = true;
+			l->no_memory = true;
 			return;
 		}
-		v->lost = p;
-		v->cap_lost = cap;
+		l->items = p;
+		l->room = room;
 	}
-	v->lost[v->n_lost].id = *id;
-	v->lost[v->n_lost].type = type;
-	memcpy(v->lost[v->n_lost++].pack, pack, PACK_ID);
+	l->items[l->n].id = *id;
+	l->items[l->n].type = type;
+	memcpy(l->items[l->n++].pack, pack, PACK_ID);
 }
 
 static void bad_blob(void *ctx, const struct frame_blob *b, enum blob_type type)
 {
 	struct pack_job *j = ctx;
 
-	pthread_mutex_lock(&j->v->lock);
-	add_lost(j->v, &b->id, j->reader.src.id, (uint8_t)type);
-	pthread_mutex_unlock(&j->v->lock);
+	add_lost(&j->lost, &b->id, j->reader.src.id, (uint8_t)type);
 }
 
-static void count_frame(struct verifier *v, const struct pack_frame *f)
+static void count_frame(struct pack_job *j, const struct pack_frame *f)
 {
 	uint64_t len = frame_section_len(&f->header);
 
-	pthread_mutex_lock(&v->lock);
-	v->res.frames++;
-	*(f->header.type == BLOB_PAGE ? &v->res.pages : &v->res.chunks) += f->n;
-	v->res.bytes_read += len;
-	pthread_mutex_unlock(&v->lock);
-	progress_add(v->opts->progress, len);
+	j->res.frames++;
+	*(f->header.type == BLOB_PAGE ? &j->res.pages : &j->res.chunks) += f->n;
+	j->res.bytes_read += len;
+	progress_add(j->v->opts->progress, len);
 }
 
 static void lose_frame(struct pack_job *j, const struct pack_frame *f)
@@ -138,9 +167,9 @@ static int check_frames(struct pack_job *j, struct err *err)
 				      bad_blob, j, &why);
 		if (rc && why.code == ERR_NO_MEMORY)
 			return err_nomem(err);
-		count_frame(v, f);
-		if (rc)
-			fault(v, j->name, &why, f->off);
+		count_frame(j, f);
+		if (rc && pack_fault(j, &why, f->off, err))
+			return -1;
 		/* ERR_DIFFERS: single blobs, named by bad_blob(); the rest of the frame is right */
 		if (!rc || why.code == ERR_DIFFERS)
 			j->good[j->n_good++] = (uint32_t)f->off;
@@ -150,6 +179,27 @@ static int check_frames(struct pack_job *j, struct err *err)
 	return 0;
 }
 
+/* Parity that is damaged itself costs no data, but the next damage may. What damaged the frames is told of them. */
+static int check_parity(struct pack_job *j, struct err *err)
+{
+	struct err why = ERR_INIT;
+	uint64_t end = PACK_HEADER, bad;
+
+	if (!j->table || j->n_faults)
+		return 0;
+	for (size_t i = 0; i < j->pc.n_frames; i++) {
+		const struct pack_frame *f = &j->pc.frames[i];
+
+		end = max_u64(end, f->off + frame_section_len(&f->header));
+	}
+	if (parity_check(&j->reader.src, end, j->table, &bad, &why))
+		return why.code == ERR_NO_MEMORY ? err_nomem(err) : pack_fault(j, &why, 0, err);
+	if (!bad)
+		return 0;
+	err_set(&why, ERR_CORRUPT, "parity: %" PRIu64 " blocks are damaged", bad);
+	return pack_fault(j, &why, 0, err);
+}
+
 /* The table; without it what can be found by reading forward. */
 static int pack_list(struct pack_job *j, struct err *err)
 {
@@ -157,17 +207,18 @@ static int pack_list(struct pack_job *j, struct err *err)
 	struct err why = ERR_INIT;
 	uint64_t end;
 
-	if (!pack_read_table(c, &j->reader.src, &j->pc, &why))
+	if (!pack_read_table(c, &j->reader.src, &j->pc, &j->table, &why))
 		return 0;
 	if (why.code == ERR_NO_MEMORY)
 		return err_nomem(err);
-	fault(j->v, j->name, &why, 0);
+	if (pack_fault(j, &why, 0, err))
+		return -1;
 	j->hurt = true;
 	err_clear(&why);
 	if (pack_scan(c, &j->reader.src, false, &j->pc, &end, &why)) {
 		if (why.code == ERR_NO_MEMORY)
 			return err_nomem(err);
-		fault(j->v, j->name, &why, 0);
+		return pack_fault(j, &why, 0, err);
 	}
 	return 0;
 }
@@ -208,13 +259,65 @@ static int check_pack(struct pack_job *j, const uint8_t id[PACK_ID], struct err 
 		if (why.code == ERR_NO_MEMORY)
 			return err_nomem(err);
 		j->hurt = true;
-		fault(v, j->name, &why, 0);
-		return 0;
+		return pack_fault(j, &why, 0, err);
 	}
 	if (pack_list(j, err))
 		return -1;
 	j->good = malloc((j->pc.n_frames + 1) * sizeof(*j->good));
-	return j->good ? check_frames(j, err) : err_nomem(err);
+	if (!j->good)
+		return err_nomem(err);
+	return check_frames(j, err) || check_parity(j, err) ? -1 : 0;
+}
+
+static void job_clear(struct pack_job *j)
+{
+	pack_reader_close(&j->reader);
+	pack_contents_free(&j->pc);
+	for (size_t i = 0; i < j->n_faults; i++)
+		free(j->faults[i]);
+	free(j->faults);
+	free(j->lost.items);
+	free(j->good);
+	*j = (struct pack_job){.v = j->v, .name = j->name, .scratch = j->scratch};
+}
+
+/* Return: was anything healed, so that it is worth another look? -1 */
+static int heal_pack(struct pack_job *j, const uint8_t id[PACK_ID], struct err *err)
+{
+	struct verifier *v = j->v;
+	struct healed_pack h;
+	int rc;
+
+	pthread_mutex_lock(&v->st->heal_lock);
+	rc = store_heal(v->st, id, &h, err);
+	pthread_mutex_unlock(&v->st->heal_lock);
+	if (rc <= 0)
+		return rc;
+	free(h.buf);
+	pthread_mutex_lock(&v->lock);
+	if (v->opts->healed)
+		v->opts->healed(v->opts->ctx, h.sentence);
+	pthread_mutex_unlock(&v->lock);
+	return 1;
+}
+
+static void tell(struct pack_job *j)
+{
+	struct verifier *v = j->v;
+
+	pthread_mutex_lock(&v->lock);
+	v->res.packs++;
+	v->res.frames += j->res.frames;
+	v->res.chunks += j->res.chunks;
+	v->res.pages += j->res.pages;
+	v->res.bytes_read += j->res.bytes_read;
+	for (size_t i = 0; i < j->n_faults; i++)
+		tell_fault(v, j->faults[i]);
+	for (size_t i = 0; i < j->lost.n; i++)
+		add_lost(&v->lost, &j->lost.items[i].id, j->lost.items[i].pack,
+			 j->lost.items[i].type);
+	v->lost.no_memory |= j->lost.no_memory;
+	pthread_mutex_unlock(&v->lock);
 }
 
 static int verify_pack(void *ctx, size_t i, unsigned worker, struct err *err)
@@ -230,21 +333,25 @@ static int verify_pack(void *ctx, size_t i, unsigned worker, struct err *err)
 		struct err why = ERR_INIT;
 
 		err_set(&why, ERR_CORRUPT, "is no name of a pack");
-		fault(v, j.name, &why, 0);
+		fault(v, j.name, &why);
 		return 0;
 	}
 	rc = check_pack(&j, id, err);
-	pack_reader_close(&j.reader);
-	pack_contents_free(&j.pc);
-	pthread_mutex_lock(&v->lock);
-	v->res.packs++;
-	pthread_mutex_unlock(&v->lock);
+	if (!rc && j.n_faults && v->opts->heal) {
+		rc = heal_pack(&j, id, err);
+		if (rc > 0) {
+			job_clear(&j);
+			rc = check_pack(&j, id, err);
+		}
+	}
+	if (!rc)
+		tell(&j);
 	if (!rc && j.hurt) {
 		rc = add_hurt(v, id, j.good, j.n_good, err);
 		if (!rc)
 			j.good = NULL;
 	}
-	free(j.good);
+	job_clear(&j);
 	return rc;
 }
 
@@ -272,7 +379,7 @@ static int missing_packs(struct verifier *v, const struct run *r, struct err *er
 		if (known)
 			continue;
 		err_set(&why, ERR_NOT_FOUND, "is missing, and the index names it");
-		fault(v, name, &why, 0);
+		fault(v, name, &why);
 		if (add_hurt(v, id, NULL, 0, err))
 			return -1;
 	}
@@ -293,7 +400,7 @@ static void judge_entry(struct verifier *v, const struct index_entry *e)
 	h = v->n_hurt ? bsearch(&key, v->hurt, v->n_hurt, sizeof(*v->hurt), compare_hurt) : NULL;
 	if (h && !(h->n_good && bsearch(&e->place.section_off, h->good, h->n_good, sizeof(*h->good),
 					compare_u32)))
-		add_lost(v, &e->id, e->place.pack, e->place.type);
+		add_lost(&v->lost, &e->id, e->place.pack, e->place.type);
 }
 
 static int verify_run(struct verifier *v, struct run *r, struct err *err)
@@ -306,7 +413,7 @@ static int verify_run(struct verifier *v, struct run *r, struct err *err)
 		if (!(b & 1023) && stop_check(err))
 			return -1;
 		if (run_block(r, b, entries, &n, &why)) {
-			fault(v, r->name, &why, 0);
+			fault(v, r->name, &why);
 			return 1;
 		}
 		for (size_t i = 0; i < n; i++)
@@ -331,7 +438,7 @@ static int unopened_runs(struct verifier *v, struct err *err)
 		if (!run_open(&r, v->st->backend, v->st->crypto, names[i], &why)) {
 			run_free(r);
 		} else if (why.code == ERR_CORRUPT) {
-			fault(v, names[i], &why, 0);
+			fault(v, names[i], &why);
 			err_clear(&why);
 			(void)backend_remove(v->st->backend, names[i], &why);
 		}
@@ -373,18 +480,19 @@ static int compare_lost(const void *a, const void *b)
 /* All that is lost is remembered first; then only what has no good copy elsewhere is reported. */
 static int report_lost(struct verifier *v, struct err *err)
 {
-	for (size_t i = 0; i < v->n_lost; i++)
-		if (bad_add(v->st, &v->lost[i].id, v->lost[i].pack, err))
+	for (size_t i = 0; i < v->lost.n; i++)
+		if (bad_add(v->st, &v->lost.items[i].id, v->lost.items[i].pack, err))
 			return -1;
 	bad_flush(v->st);
-	if (v->n_lost)
-		qsort(v->lost, v->n_lost, sizeof(*v->lost), compare_lost);
-	for (size_t i = 0; i < v->n_lost; i++)
-		if (v->opts->bad && (!i || compare_lost(&v->lost[i - 1], &v->lost[i])) &&
-		    !store_has(v->st, &v->lost[i].id))
-			v->opts->bad(v->opts->ctx, &v->lost[i].id, v->lost[i].type,
+	if (v->lost.n)
+		qsort(v->lost.items, v->lost.n, sizeof(*v->lost.items), compare_lost);
+	for (size_t i = 0; i < v->lost.n; i++)
+		if (v->opts->bad &&
+		    (!i || compare_lost(&v->lost.items[i - 1], &v->lost.items[i])) &&
+		    !store_has(v->st, &v->lost.items[i].id))
+			v->opts->bad(v->opts->ctx, &v->lost.items[i].id, v->lost.items[i].type,
 				     "it is damaged or missing");
-	return v->no_memory ? err_nomem(err) : 0;
+	return v->lost.no_memory ? err_nomem(err) : 0;
 }
 
 static int scratch_init(struct verifier *v, unsigned threads, struct err *err)
@@ -416,7 +524,7 @@ static void verifier_free(struct verifier *v, unsigned threads)
 	for (size_t i = 0; i < v->n_hurt; i++)
 		free(v->hurt[i].good);
 	free(v->hurt);
-	free(v->lost);
+	free(v->lost.items);
 	pthread_mutex_destroy(&v->lock);
 }
 

@@ -186,8 +186,8 @@ static int finish_pack(struct store_writer *w, struct open_pack *p, struct err *
 {
 	struct entry_list ready = {0};
 	uint64_t size;
-	int rc =
-		pack_finish(w->store->crypto, p->out, p->id, &p->contents, p->next_off, &size, err);
+	int rc = pack_finish(w->store->crypto, p->out, p->id, &p->contents, p->next_off,
+			     w->store->config.parity, &size, err);
 
 	if (!rc) {
 		pthread_mutex_lock(&w->lock);

@@ -78,6 +78,14 @@ static void on_fault(void *ctx, const char *sentence)
 	pthread_mutex_unlock(&v->lock);
 }
 
+static void on_healed(void *ctx, const char *sentence)
+{
+	struct verify *v = ctx;
+
+	if (v->opts->healed)
+		v->opts->healed(v->opts->ctx, sentence);
+}
+
 static void lost(struct walk *w, uint64_t off, uint64_t len, const struct repo_id *id,
 		 const char *why)
 {
@@ -362,6 +370,8 @@ static int verify_store(struct verify *v, struct err *err)
 		.quick = v->opts->quick,
 		.threads = v->threads,
 		.progress = v->opts->progress,
+		.heal = v->opts->heal,
+		.healed = on_healed,
 		.bad = on_bad,
 		.fault = on_fault,
 		.ctx = v,
@@ -407,11 +417,16 @@ int repo_verify(struct repo *repo, const struct verify_opts *opts, struct verify
 		.res = ret,
 		.threads = opts->threads ? opts->threads : threads_default(),
 	};
+	uint64_t healed;
 	int rc;
 
 	*ret = (struct verify_result){0};
 	pthread_mutex_init(&v.lock, NULL);
+	store_set_healing(v.st, opts->heal);
+	healed = store_healed(v.st);
 	rc = run(&v, repo, err);
+	store_set_healing(v.st, true);
+	ret->healed = store_healed(v.st) - healed;
 	if (rc == 0 && v.failed)
 		rc = err_nomem(err);
 	for (unsigned i = 0; v.bufs && i < v.threads; i++)

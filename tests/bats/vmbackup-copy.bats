@@ -8,8 +8,8 @@ setup() {
 	export VMKIT_REPOSITORY=$PWD/repo VMKIT_PASSWORD_FILE=$PWD/key
 	echo first >key
 	echo second >key2
-	vmbackup init --scrypt-log2n=10
-	VMKIT_PASSWORD_FILE=key2 vmbackup -r two init --scrypt-log2n=10
+	vmbackup init --scrypt-log2n=10 --parity 0
+	VMKIT_PASSWORD_FILE=key2 vmbackup -r two init --scrypt-log2n=10 --parity 0
 }
 
 # two VERB... - on the other repository, with its own passphrase

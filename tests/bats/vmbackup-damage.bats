@@ -7,7 +7,7 @@ load vmbackup
 setup() {
 	common_setup
 	export VMKIT_REPOSITORY=$PWD/repo
-	vmbackup init --no-encryption
+	vmbackup init --no-encryption --parity 0
 }
 
 @test "a flipped byte: found with its ranges, healed by the next backup" {
@@ -187,7 +187,7 @@ setup() {
 	mount -t tmpfs -o size=12m tmpfs small
 	export VMKIT_REPOSITORY=$PWD/small/repo
 	local failed=
-	vmbackup init --no-encryption || failed=init
+	vmbackup init --no-encryption --parity 0 || failed=init
 	vmbackup backup --vm old old.raw || failed=old
 	run --separate-stderr vmbackup backup --vm web a.raw
 	[ "$status" = 13 ] || failed="status $status: $stderr"

@@ -6,7 +6,7 @@ load vmbackup
 setup() {
 	common_setup
 	export VMKIT_REPOSITORY=$PWD/repo
-	vmbackup init --no-encryption
+	vmbackup init --no-encryption --parity 0
 }
 
 # oracle A B - "OFFSET LENGTH" of each range of 4 KiB blocks that differs; the shorter file is followed by zeros

@@ -88,7 +88,7 @@ slow_backup() {
 	[ "$(json .collection.rewritten_packs)" = 1 ]
 	run vmbackup prune --json
 	[ "$(json '[.collection.removed_packs, .collection.rewritten_packs] | join(" ")')" = '1 1' ]
-	[ "$(stored)" -le 16300000 ]
+	[ "$(stored)" -le 17000000 ]
 	sound
 	kept a b.raw
 	run vmbackup prune --json --max-unused 0

@@ -1,11 +1,12 @@
 #!/bin/bash
-# make-golden.sh [FOLDER] - make the golden repositories anew: golden-repo/{plain,encrypted} of this format version.
+# make-golden.sh FOLDER - make golden repositories of this format version: FOLDER/{plain,encrypted}.
 #
-# They stay as they are for as long as the program says that it reads their version: run this for a new version of the
-# format, into a folder of another name, and keep the old one. The passphrase is "golden". Each has three snapshots; in
-# "expected" stand, one a line: repository, snapshot, disk, size and SHA-256 of the disk.
+# golden-repo is of version 1, golden-repo-2 of version 2. They stay as they are for as long as the program says that it
+# reads their version: run this for a new version of the format, into a folder of another name, and keep the old ones.
+# The passphrase is "golden". Each has three snapshots; in "expected" stand, one a line: repository, snapshot, disk, size
+# and SHA-256 of the disk.
 set -eu
-out=$(realpath -m "${1:-$(dirname "$0")/golden-repo}")
+out=$(realpath -m "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"

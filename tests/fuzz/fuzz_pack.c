@@ -2,11 +2,14 @@
  * encryption, so that the parsers behind the tags see the fuzzer's bytes. First byte: which parser. */
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
 #include "libcommon/repo/keys.h"
 #include "libcommon/repo/pack.h"
+#include "libcommon/repo/parity_map.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -37,7 +40,7 @@ static void read_pack(struct memory *m)
 
 	if (pack_read_header(crypto, &src, &err))
 		return;
-	if (!pack_read_table(crypto, &src, &pc, &err))
+	if (!pack_read_table(crypto, &src, &pc, NULL, &err))
 		pack_contents_free(&pc);
 	if (!pack_scan(crypto, &src, true, &pc, &end, &err))
 		pack_contents_free(&pc);
@@ -123,6 +126,34 @@ static void fuzz_small(const uint8_t *data, size_t size)
 		free(plain);
 }
 
+/* A map with the fuzzer's shape and hashes, and a right hash of its own, somewhere in a pack of up to 16 blocks. */
+static void fuzz_parity(const uint8_t *data, size_t size)
+{
+	struct parity_report report;
+	struct parity_shape shape;
+	struct err err = ERR_INIT;
+	size_t len = 16 * PARITY_BLOCK, at;
+	uint8_t *buf = calloc(1, len), *map;
+
+	if (size < 16) {
+		free(buf);
+		return;
+	}
+	at = PARITY_BLOCK * (size_t)(data[0] % 15);
+	map = buf + at;
+	memcpy(map, "VMKITPAR\1", 9);
+	memcpy(map + 12, data + 1, 12);
+	memcpy(map + 24, pack_id, PACK_ID);
+	memcpy(map + PARITY_HEAD, data + 13,
+	       size - 13 < len - at - PARITY_HEAD ? size - 13 : len - at - PARITY_HEAD);
+	if (parity_map_shape(map, len - at, pack_id, &shape) &&
+	    range_inside(at, (uint64_t)shape.map * PARITY_BLOCK, len))
+		put_le64(map + 56, XXH3_64bits(map, (size_t)shape.map * PARITY_BLOCK));
+	if (parity_heal(&buf, &len, pack_id, &report, &err) == 0 && report.left > report.bad)
+		abort();
+	free(buf);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct err err = ERR_INIT;
@@ -131,7 +162,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (!size || size > 1 << 20)
 		return 0;
-	switch (data[0] & 3) {
+	switch (data[0] & 7) {
+	case 4:
+		fuzz_parity(data + 1, size - 1);
+		break;
 	case 0:
 		fuzz_small(data + 1, size - 1);
 		break;

@@ -43,9 +43,12 @@ static inline void must(int rc)
 		fail_msg("%s: %s", err.object, err.message);
 }
 
+static unsigned repo_parity; /* percent, of what make_repo() makes */
+
 static inline void make_repo(const char *name, bool encrypt)
 {
-	const struct repo_init_opts o = {.encrypt = encrypt, .scrypt_log2n = 10};
+	const struct repo_init_opts o = {
+		.encrypt = encrypt, .scrypt_log2n = 10, .parity = repo_parity};
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	err_clear(&err);

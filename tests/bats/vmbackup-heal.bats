@@ -1,0 +1,110 @@
+#!/usr/bin/env bats
+# Parity: damaged sectors are healed when they are read and by verify --heal, never silently; what is beyond it is named.
+load common
+load vmbackup
+
+setup() {
+	common_setup
+	export VMKIT_REPOSITORY=$PWD/repo
+	vmbackup init --no-encryption
+	random_bytes 61 12000000 >a.raw
+	vmbackup backup --vm web a.raw
+	pack=$(biggest_pack)
+	sum=$(sha256 "$pack")
+	chmod u+w "$pack"
+}
+
+# burst OFFSET LENGTH - random bytes in the pack
+burst() { random_bytes 99 "$2" | dd of="$pack" bs=64k iflag=fullblock oflag=seek_bytes seek="$1" conv=notrunc status=none; }
+restored() {
+	vmbackup restore --force web out.raw
+	assert_same_bytes a.raw out.raw
+}
+
+@test "a restore heals what it reads, says so, and writes it back" {
+	burst $((1000 * 4096)) 4096
+	burst 40960 100000
+	run --separate-stderr vmbackup restore web out.raw
+	assert_success
+	assert_same_bytes a.raw out.raw
+	[[ $stderr == *"warning: packs/"*": damage was healed by parity: bytes 40960-"*", 4096000-4100095"* ]] || fail "$stderr"
+	[ "$(sha256 "$pack")" = "$sum" ]
+	run --separate-stderr vmbackup verify
+	assert_success
+	[ -z "$output$stderr" ]
+	[ -z "$(find repo/tmp repo/bad -type f)" ]
+}
+
+@test "verify finds, verify --heal heals: header, frames, parity, table, footer, the end cut off" {
+	local size at
+	size=$(stat -c %s "$pack")
+	cp -a repo clean
+	for at in 0 4096 5000000 12100000 $((size / 4096 * 4096 - 4096)) $((size - 20)) cut; do
+		rm -rf repo && cp -a clean repo
+		chmod u+w "$pack"
+		if [ $at = cut ]; then truncate -s $((size - 300000)) "$pack"; else burst $at 20; fi
+		run vmbackup verify
+		assert_status 8
+		run --separate-stderr vmbackup verify --heal --json
+		assert_success
+		assert_schema vmbackup-verify
+		[ "$(json '"\(.ok) \(.healed) \(.faults)"')" = 'true 1 0' ] || fail "$at: $output $stderr"
+		[[ $stderr == *': damage was healed by parity:'* ]] || fail "$at: $stderr"
+		run vmbackup verify
+		assert_success
+		[ -z "$(find repo/bad -type f)" ] || fail "still known as bad"
+		cmp -n $((size - 200000)) "$pack" clean/"${pack#repo/}"
+		restored
+	done
+}
+
+@test "beyond what parity can heal: reported with its ranges, never wrong data, and stored again by the next backup" {
+	burst 2000000 1500000
+	run --separate-stderr vmbackup restore web out.raw
+	assert_status 8
+	assert_not_exists out.raw
+	run vmbackup verify --heal
+	assert_status 8
+	assert_output --regexp 'snapshot web@[0-9a-f]{8} disk vda: bytes [0-9]+-[0-9]+ \([0-9]+ bytes\): '
+	vmbackup backup --vm web --full a.raw
+	restored
+}
+
+@test "a read-only repository is healed in memory" {
+	burst 4096000 4096
+	cp -a repo ro-copy
+	chmod -R a-w,a+rX ro-copy
+	run --separate-stderr as_nobody env PATH="$PATH" vmbackup -r ro-copy restore web - >/dev/null
+	assert_success
+	[[ $stderr == *'healed by parity: bytes 4096000-4100095; not written back: '* ]] || fail "$stderr"
+	chmod -R u+w ro-copy
+}
+
+@test "a healer that was killed leaves nothing that a backup stumbles over" {
+	burst 4096000 4096
+	cp "$pack" "repo/tmp/0-heal+$(basename "$pack")"
+	random_bytes 62 100000 >b.raw
+	vmbackup backup --vm b b.raw
+	[ -z "$(ls repo/tmp)" ]
+	restored
+}
+
+@test "how much parity: none, more, refused" {
+	local with
+	with=$(du -sb repo/packs | cut -f1)
+	vmbackup -r none init --no-encryption --parity 0
+	vmbackup -r none backup --vm web a.raw
+	vmbackup -r much init --no-encryption --parity 50
+	vmbackup -r much backup --vm web a.raw
+	[ "$with" -gt 12400000 ]
+	[ "$with" -lt 12700000 ]
+	[ "$(du -sb none/packs | cut -f1)" -lt 12100000 ]
+	pack=$(find much/packs -type f -size +1M)
+	chmod u+w "$pack"
+	burst 2000000 5500000
+	run vmbackup -r much verify --heal
+	assert_success
+	vmbackup -r much restore web out.raw
+	assert_same_bytes a.raw out.raw
+	refused 2 vmbackup -r x init --no-encryption --parity 101
+}
