@@ -150,7 +150,7 @@ $(foreach p,$(PROGRAMS),$(eval $(call program_rule,$(p))))
 ifneq ($(SAN),)
 # AddressSanitizer looks up the xdr functions that it wraps when a program starts; libvirt brings libtirpc, which has
 # them, only later, and then they are called at address 0.
-$(BUILD)/bin/vmctl $(BUILD)/bin/vmbackup $(BUILD)/tools/guard: LIBS += -Wl,--no-as-needed $(wildcard /usr/lib/*-linux-gnu/libtirpc.so.3)
+$(BUILD)/bin/vmctl $(BUILD)/bin/vmbackup $(BUILD)/bin/vmsnap $(BUILD)/tools/guard: LIBS += -Wl,--no-as-needed $(wildcard /usr/lib/*-linux-gnu/libtirpc.so.3)
 endif
 
 $(BUILD)/libexec/vmkit/nbdkit-%-plugin.so: $(BUILD)/cmd/%/plugin/plugin.o $(LIBRARY)

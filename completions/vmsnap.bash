@@ -4,43 +4,43 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	create)
-		options=" --engine= --json --quiet --verbose --help --version"
+		options=" --engine= --quiesce= --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	list)
-		options=" --tree --json --quiet --verbose --help --version"
+		options=" --tree --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	show)
-		options=" --json --quiet --verbose --help --version"
+		options=" --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	diff)
-		options=" --extents --json --progress --quiet --verbose --help --version"
+		options=" --extents --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	revert)
-		options=" --discard-current --json --quiet --verbose --help --version"
+		options=" --discard-current --no-start --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	delete)
-		options=" --disk= --dry-run --progress --quiet --verbose --help --version"
+		options=" --disk= --dry-run --connect= --progress --quiet --verbose --help --version"
 		kind=file ;;
 	merge)
-		options=" --all --dry-run --json --progress --quiet --verbose --help --version"
+		options=" --all --dry-run --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	export)
-		options=" --target-format= --compress --verify --force --threads= --progress --quiet --verbose --help --version"
+		options=" --target-format= --compress --verify --force --threads= --connect= --progress --quiet --verbose --help --version"
 		kind=file ;;
 	clone)
-		options=" --full --json --progress --quiet --verbose --help --version"
+		options=" --full --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	prune)
-		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --max-chain= --dry-run --json --progress --quiet --verbose --help --version"
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --max-chain= --dry-run --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	check)
-		options=" --json --quiet --verbose --help --version"
+		options=" --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	recover)
-		options=" --json --progress --quiet --verbose --help --version"
+		options=" --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	'')
-		options=" --quiet --verbose --help --version"
+		options=" --connect= --quiet --verbose --help --version"
 		words=" create list show diff revert delete merge export clone prune check recover" ;;
 	esac
 }
@@ -49,6 +49,7 @@ _vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has 
 {
 	case $1 in
 	create:--engine|create:--engine=|create:-e) words=" auto reflink internal external" ;;
+	create:--quiesce|create:--quiesce=) words=" auto require no" ;;
 	create:--json=) words=" lines" ;;
 	list:--json=) words=" lines" ;;
 	show:--json=) words=" lines" ;;
@@ -77,6 +78,7 @@ _vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has 
 	check:--json=) words=" lines" ;;
 	recover:--json=) words=" lines" ;;
 	recover:--progress=) words=" bar json none" ;;
+	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*) return 1 ;;
 	esac
 }
@@ -91,6 +93,7 @@ _vmsnap()
 	COMPREPLY=()
 	for ((i = 1; i < ${#w[@]} - 1; i++)); do
 		case ${w[i]} in
+		--connect|-c) ((i++)) ;;
 		-*) ;;
 		*) [[ -z $verb ]] && verb=${w[i]} ;;
 		esac

@@ -24,7 +24,9 @@ complete -c vmsnap -n __fish_use_subcommand -a clone -d 'make a new disk that be
 complete -c vmsnap -n __fish_use_subcommand -a prune -d 'delete the snapshots that no --keep rule keeps'
 complete -c vmsnap -n __fish_use_subcommand -a check -d 'look whether all is there that the snapshots need'
 complete -c vmsnap -n __fish_use_subcommand -a recover -d 'finish or undo a change that was killed'
+complete -c vmsnap -n 'true' -l connect -s c -x -d 'DISK is the name of a libvirt domain there; one of its disks: DOMAIN:vda'
 complete -c vmsnap -n '__fish_seen_subcommand_from create' -l engine -s e -x -a 'auto reflink internal external ' -d 'how to keep it; default: auto, the first that the disk can'
+complete -c vmsnap -n '__fish_seen_subcommand_from create' -l quiesce -x -a 'auto require no ' -d 'let the guest agent of a running domain write all to its disks first; default: auto, if it can'
 complete -c vmsnap -n '__fish_seen_subcommand_from create' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmsnap -n '__fish_seen_subcommand_from create' -l quiet -s q -d 'no warnings, no progress'
 complete -c vmsnap -n '__fish_seen_subcommand_from create' -l verbose -s v -d 'say what is going on; -vv says more'
@@ -53,6 +55,7 @@ complete -c vmsnap -n '__fish_seen_subcommand_from diff' -l help -s h -d 'show t
 complete -c vmsnap -n '__fish_seen_subcommand_from diff' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmsnap -n '__fish_seen_subcommand_from diff' -F
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l discard-current -d 'do not keep the present state'
+complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l no-start -d 'leave a domain that ran off, instead of starting it from the snapshot'
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l quiet -s q -d 'no warnings, no progress'
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l verbose -s v -d 'say what is going on; -vv says more'

@@ -18,6 +18,8 @@ _vmsnap() {
 	local -a line verbs
 	typeset -A opt_args
 	_arguments -C -S \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -51,6 +53,9 @@ _vmsnap() {
 		_arguments -s -S \
 		'(-e --engine)-e+[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal external )' \
 		'(-e --engine)--engine=[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal external )' \
+		'--quiesce=[let the guest agent of a running domain write all to its disks first; default\: auto, if it can]:HOW:(auto require no )' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -63,6 +68,8 @@ _vmsnap() {
 	(list)
 		_arguments -s -S \
 		'--tree[each below the one that the disk was then made from]' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -74,6 +81,8 @@ _vmsnap() {
 		'*:argument:_files' ;;
 	(show)
 		_arguments -s -S \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -87,6 +96,8 @@ _vmsnap() {
 		_arguments -s -S \
 		'(-x --extents)-x[list the ranges\: offset and length in bytes]' \
 		'(-x --extents)--extents[list the ranges\: offset and length in bytes]' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -101,6 +112,9 @@ _vmsnap() {
 	(revert)
 		_arguments -s -S \
 		'--discard-current[do not keep the present state]' \
+		'--no-start[leave a domain that ran off, instead of starting it from the snapshot]' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -115,6 +129,8 @@ _vmsnap() {
 		'*-d+[of this disk as well; several times]:DISK:_files' \
 		'*--disk=[of this disk as well; several times]:DISK:_files' \
 		'--dry-run[say what would be deleted, delete nothing]' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -130,6 +146,8 @@ _vmsnap() {
 		'(-a --all)-a[all that the disk leans on, instead of FROM]' \
 		'(-a --all)--all[all that the disk leans on, instead of FROM]' \
 		'--dry-run[say what would be merged, change nothing]' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -150,6 +168,8 @@ _vmsnap() {
 		'--verify[read the target back and compare it]' \
 		'--force[replace an existing target]' \
 		'--threads=[threads; default\: the processors this process may use]:N:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -163,6 +183,8 @@ _vmsnap() {
 	(clone)
 		_arguments -s -S \
 		'--full[a disk that needs no other file\: all is copied]' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -185,6 +207,8 @@ _vmsnap() {
 		'--keep-within=[keep all that are not older, as 7d or 36h]:TIME:' \
 		'--max-chain=[let the disk lean on N external snapshots at most\: the lowest beyond go, whatever keeps them]:N:' \
 		'--dry-run[say what would be done and why, delete nothing]' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -198,6 +222,8 @@ _vmsnap() {
 		'*:argument:_files' ;;
 	(check)
 		_arguments -s -S \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -209,6 +235,8 @@ _vmsnap() {
 		'*:argument:_files' ;;
 	(recover)
 		_arguments -s -S \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \

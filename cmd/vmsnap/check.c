@@ -1,7 +1,9 @@
 /* vmsnap check: is all there that the snapshots of a disk need? */
 #include <stdio.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/cleanup.h"
 
 static const struct opt options[] = {OPT_END};
 
@@ -26,11 +28,14 @@ static void report(void *ctx, const char *sentence)
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
+	CLEANUP_FREE char *disk = NULL;
 	unsigned n_faults, n;
 
 	(void)argc;
+	if (one_disk(argv[0], false, &disk, err) < 0)
+		return -1;
 	faults = cli->json ? json_array() : NULL;
-	if (snap_check(argv[0], report, cli, &n_faults, &n, err) < 0) {
+	if (snap_check(disk, report, cli, &n_faults, &n, err) < 0) {
 		json_decref(faults);
 		return -1;
 	}
@@ -46,7 +51,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_check = {
 	.name = "check",
-	.usage = "[OPTIONS] DISK",
+	.usage = "[OPTIONS] DISK|DOMAIN:TARGET",
 	.summary = "look whether all is there that the snapshots need",
 	.details =
 		"Records, files, chains, the tables of each image (not while a machine writes to "

@@ -1,22 +1,31 @@
 /* vmsnap create: keep the present state of a disk. */
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/cleanup.h"
+#include "libcommon/host/guard.h"
 
 static struct {
-	const char *engine;
+	const char *engine, *quiesce;
 } o;
 
 static const struct opt options[] = {
 	{'e', "engine", OPT_CHOICE, &o.engine, .arg = "ENGINE",
 	 .choices = "auto|reflink|internal|external",
 	 .help = "how to keep it; default: auto, the first that the disk can"},
+	{0, "quiesce", OPT_CHOICE, &o.quiesce, .arg = "HOW", .choices = "auto|require|no",
+	 .help = "let the guest agent of a running domain write all to its disks first; default: "
+		 "auto, if it can"},
 	OPT_END};
 
-static const char *const examples[] = {"vmsnap create disk.qcow2 before-upgrade",
-				       "vmsnap create --engine internal disk.qcow2 tuesday",
-				       "vmsnap create system.qcow2 data.qcow2 tuesday", NULL};
+static const char *const examples[] = {
+	"vmsnap create disk.qcow2 before-upgrade",
+	"vmsnap create --engine internal disk.qcow2 tuesday",
+	"vmsnap create system.qcow2 data.qcow2 tuesday",
+	"vmsnap -c qemu:///system create --quiesce=require web tuesday", NULL};
 
 static enum snap_engine engine_named(const char *name)
 {
@@ -40,8 +49,7 @@ static int print_made(struct cli *cli, struct snap_disk **disks, size_t n, const
 			json_decref(out);
 			return -1;
 		}
-		one = entry_json(e);
-		json_object_set_new(one, "disk", cli_json_string(snap_path(disks[i])));
+		one = entry_json(e, snap_path(disks[i]));
 		snap_list_free(e, 1);
 		if (n == 1)
 			out = one;
@@ -51,27 +59,73 @@ static int print_made(struct cli *cli, struct snap_disk **disks, size_t n, const
 	return cli_print_json(cli, out, err);
 }
 
+static int create_live(struct cli *cli, struct disk_set *t, struct snap_disk **disks,
+		       const char *name, enum quiesce how, struct guard *guard, struct err *err)
+{
+	bool frozen;
+
+	if (o.engine && engine_named(o.engine) != SNAP_EXTERNAL && engine_named(o.engine)) {
+		err_set(err, ERR_UNSUPPORTED, "runs, and can only have external snapshots then");
+		return err_object(err, domain_name(t->domain));
+	}
+	if (live_create(t, disks, name, how, guard, &frozen, err) < 0)
+		return -1;
+	if (cli->verbose)
+		(void)fprintf(stderr, "vmsnap: %s: the guest %s\n", domain_name(t->domain),
+			      frozen ? "stood still" : "did not stand still");
+	return 0;
+}
+
+static int create(struct cli *cli, char **argv, size_t n, const char *name, enum quiesce how,
+		  struct guard *guard, struct err *err)
+{
+	struct snap_disk **disks = NULL;
+	struct disk_set t;
+	int rc;
+
+	if (disks_open(&t, argv, n, true, err) < 0)
+		return -1;
+	rc = disks_refuse(&t, false, err);
+	if (rc == 0)
+		rc = snap_set_open(&disks, t.paths, t.n, err);
+	if (rc == 0) {
+		rc = t.running ? create_live(cli, &t, disks, name, how, guard, err)
+			       : snap_set_create(disks, t.n, name, engine_named(o.engine), err);
+		if (rc == 0 && cli->json)
+			rc = print_made(cli, disks, t.n, name, err);
+		snap_set_close(disks, t.n);
+	}
+	disks_close(&t);
+	return rc;
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	size_t n = (size_t)argc - 1;
-	const char *name = argv[n];
-	struct snap_disk **disks;
+	enum quiesce how = QUIESCE_AUTO;
+	CLEANUP_FREE char *uri = NULL;
+	struct guard *guard = NULL;
+	const char *domain;
 	int rc;
 
-	if (snap_name_check(name, err) < 0)
-		return err_object(err, name);
-	if (snap_set_open(&disks, argv, n, err) < 0)
+	if (snap_name_check(argv[n], err) < 0)
+		return err_object(err, argv[n]);
+	if (o.quiesce)
+		how = !strcmp(o.quiesce, "no")	      ? QUIESCE_NO
+		      : !strcmp(o.quiesce, "require") ? QUIESCE_REQUIRE
+						      : QUIESCE_AUTO;
+	/* Before the first connection */
+	if (is_domain(argv[0], &uri, &domain) && how != QUIESCE_NO &&
+	    guard_start(&guard, uri, err) < 0)
 		return -1;
-	rc = snap_set_create(disks, n, name, engine_named(o.engine), err);
-	if (rc == 0 && cli->json)
-		rc = print_made(cli, disks, n, name, err);
-	snap_set_close(disks, n);
+	rc = create(cli, argv, n, argv[n], how, guard, err);
+	guard_end(guard);
 	return rc;
 }
 
 const struct verb verb_create = {
 	.name = "create",
-	.usage = "[OPTIONS] DISK... NAME",
+	.usage = "[OPTIONS] DISK...|DOMAIN NAME",
 	.summary = "keep the present state of a disk, or of several at once, under a name",
 	.details =
 		"DISK is an image file. reflink: a clone that shares blocks, on XFS and btrfs, "
@@ -81,12 +135,18 @@ const struct verb verb_create = {
 		"a qcow2 disk is put aside\n"
 		"as STEM.NAME.SUFFIX, and the disk becomes an overlay of it. Names have letters, "
 		"digits and ._+:-.\n"
+		"A libvirt domain (-c URI, or qemu:///system/web) gets it on all its disks; a "
+		"running "
+		"one goes on in new overlays,\n"
+		"STEM.live-N.qcow2, at one moment for all.\n"
 		"Several disks get the snapshot all or none, whatever interrupts it; nobody may "
 		"write to "
 		"them meanwhile.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 2 usage, 4 not found, 5 the name is taken, 6 the disk is in use, 9 no "
+	.statuses = "0 done, 2 usage, 3 made, but the guest did not stand still as required, 4 not "
+		    "found, 5 the name is taken, 6 the disk is in use, 7 no connection, or no "
+		    "agent, 9 no "
 		    "engine fits, 13 no space",
 	.min_args = 2,
 	.max_args = UINT_MAX,

@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
 #include "libcommon/base/cleanup.h"
 
@@ -54,6 +55,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	size_t n = o.disks.count + 1;
 	CLEANUP_FREE char **paths = calloc(n, sizeof(*paths));
 	struct snap_disk **disks;
+	struct disk_set t;
 	int rc;
 
 	(void)argc; /* argv ends with NULL */
@@ -62,18 +64,22 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	paths[0] = argv[0];
 	for (size_t i = 1; i < n; i++)
 		paths[i] = (char *)(uintptr_t)o.disks.items[i - 1];
-	if (snap_set_open(&disks, paths, n, err) < 0)
+	if (disks_open(&t, paths, n, true, err) < 0)
 		return -1;
-	rc = look(disks, n, argv + 1, err);
-	if (rc == 0)
-		rc = delete_all(cli, disks, n, argv + 1, err);
-	snap_set_close(disks, n);
+	rc = snap_set_open(&disks, t.paths, t.n, err);
+	if (rc == 0) {
+		rc = look(disks, t.n, argv + 1, err);
+		if (rc == 0)
+			rc = delete_all(cli, disks, t.n, argv + 1, err);
+		snap_set_close(disks, t.n);
+	}
+	disks_close(&t);
 	return rc;
 }
 
 const struct verb verb_delete = {
 	.name = "delete",
-	.usage = "[OPTIONS] DISK NAME...",
+	.usage = "[OPTIONS] DISK|DOMAIN NAME...",
 	.summary = "delete snapshots; the disk and the others stay as they are",
 	.details =
 		"What others need of an external snapshot is moved to them first. Interrupted, it "

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/cleanup.h"
 #include "libcommon/base/size.h"
 
 static struct {
@@ -86,13 +88,14 @@ static int print_table(const struct snap_entry *list, size_t n, struct err *err)
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
+	CLEANUP_FREE char *disk = NULL;
 	struct snap_entry *list;
 	struct snap_disk *d;
 	size_t n;
 	int rc;
 
 	(void)argc;
-	if (snap_open(&d, argv[0], false, err) < 0)
+	if (one_disk(argv[0], false, &disk, err) < 0 || snap_open(&d, disk, false, err) < 0)
 		return -1;
 	rc = snap_list(d, &list, &n, err);
 	snap_close(d);
@@ -102,7 +105,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		json_t *out = json_array();
 
 		for (size_t i = 0; out && i < n; i++)
-			json_array_append_new(out, entry_json(&list[i]));
+			json_array_append_new(out, entry_json(&list[i], disk));
 		rc = cli_print_json(cli, out, err);
 	} else {
 		rc = print_table(list, n, err);
@@ -113,7 +116,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_list = {
 	.name = "list",
-	.usage = "[OPTIONS] DISK",
+	.usage = "[OPTIONS] DISK|DOMAIN:TARGET",
 	.summary = "list the snapshots of a disk, oldest first",
 	.details = "FILE is the storage of a snapshot that is a file of its own; blocks that it "
 		   "shares with the disk\n"

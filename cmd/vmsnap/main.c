@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/cleanup.h"
 #include "libcommon/image/format.h"
 
 int split_name(const char *text, char **ret_disk, const char **ret_name, struct err *err)
@@ -17,9 +19,10 @@ int split_name(const char *text, char **ret_disk, const char **ret_name, struct 
 		err_set(err, ERR_USAGE, "DISK@NAME is wanted, a disk and its snapshot");
 		return err_object(err, text);
 	}
-	*ret_disk = strndup(text, (size_t)(at - text));
+	CLEANUP_FREE char *disk = strndup(text, (size_t)(at - text));
+
 	*ret_name = at + 1;
-	return *ret_disk ? 0 : err_nomem(err);
+	return disk ? one_disk(disk, false, ret_disk, err) : err_nomem(err);
 }
 
 const char *utc_time(time_t t, char buf[32])
@@ -47,13 +50,14 @@ uint64_t own_bytes(const struct snap_entry *e)
 	return e->file && stat(e->file, &st) == 0 ? 512 * (uint64_t)st.st_blocks : 0;
 }
 
-json_t *entry_json(const struct snap_entry *e)
+json_t *entry_json(const struct snap_entry *e, const char *disk)
 {
 	char when[32];
 
-	return json_pack("{s:o, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:i, s:b}", "name",
-			 cli_json_string(e->name), "engine", snap_engine_name(e->engine), "created",
-			 utc_time(e->created, when), "automatic", (int)e->automatic, "parent",
+	return json_pack("{s:o, s:o, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:i, s:b}", "disk",
+			 cli_json_string(disk), "name", cli_json_string(e->name), "engine",
+			 snap_engine_name(e->engine), "created", utc_time(e->created, when),
+			 "automatic", (int)e->automatic, "parent",
 			 *e->parent ? cli_json_string(e->parent) : json_null(), "file",
 			 e->file ? cli_json_string(e->file) : json_null(), "virtual_size",
 			 (json_int_t)e->virtual_size, "actual_size", (json_int_t)own_bytes(e),
@@ -82,46 +86,62 @@ static void versions(FILE *out)
 
 static void man(FILE *out)
 {
-	(void)fputs(".SH ENGINES\n"
-		    ".TP\n.B reflink\n"
-		    "A clone of the whole file that shares its blocks, on XFS and btrfs: the same "
-		    "time and "
-		    "no space whatever the size.\n"
-		    "It lies in the folder DISK.snap beside the disk, with a record NAME.json. Any "
-		    "format "
-		    "that is one file.\n"
-		    ".TP\n.B internal\n"
-		    "qcow2's own snapshots, in the file; qemu-img and QEMU know them. The time "
-		    "grows with "
-		    "the tables of the image.\n"
-		    ".TP\n.B external\n"
-		    "The file of a qcow2 disk becomes STEM.NAME.SUFFIX beside it, and the disk an "
-		    "overlay of it: a plain backing\n"
-		    "chain, in no time at any size. Reading passes through the chain, so "
-		    "that it should be kept short (merge, prune --max-chain).\n"
-		    "Deleting moves what must be kept, up or down, whichever is less.\n"
-		    ".PP\n"
-		    "Without --engine a disk gets what its snapshots have; the first is a reflink "
-		    "where the "
-		    "file system can, else internal, else external.\n"
-		    "A disk has snapshots of one engine at a time.\n"
-		    ".SH LIMITS\n"
-		    "Snapshots are of disk files that no machine has open for writing. Libvirt "
-		    "domains and\n"
-		    "machines of vmrun are not supported by this version.\n"
-		    ".SH FILES\n"
-		    ".TP\n.I DISK.snap/\n"
-		    "Reflink snapshots, records of them and of external ones, and .journal.json "
-		    "while a change "
-		    "is under "
-		    "way.\n",
-		    out);
+	(void)fputs(
+		".SH ENGINES\n"
+		".TP\n.B reflink\n"
+		"A clone of the whole file that shares its blocks, on XFS and btrfs: the same "
+		"time and "
+		"no space whatever the size.\n"
+		"It lies in the folder DISK.snap beside the disk, with a record NAME.json. Any "
+		"format "
+		"that is one file.\n"
+		".TP\n.B internal\n"
+		"qcow2's own snapshots, in the file; qemu-img and QEMU know them. The time "
+		"grows with "
+		"the tables of the image.\n"
+		".TP\n.B external\n"
+		"The file of a qcow2 disk becomes STEM.NAME.SUFFIX beside it, and the disk an "
+		"overlay of it: a plain backing\n"
+		"chain, in no time at any size. Reading passes through the chain, so "
+		"that it should be kept short (merge, prune --max-chain).\n"
+		"Deleting moves what must be kept, up or down, whichever is less.\n"
+		".PP\n"
+		"Without --engine a disk gets what its snapshots have; the first is a reflink "
+		"where the "
+		"file system can, else internal, else external.\n"
+		"A disk has snapshots of one engine at a time.\n"
+		".SH DOMAINS\n"
+		"With -c, or as qemu:///system/web, names are those of libvirt domains on this "
+		"host; a domain is the set of the disks that it may write to.\n"
+		"One that is off is treated as its files are. A running one gets external "
+		"snapshots: it goes on in STEM.live-N.qcow2,\n"
+		"which the disk is then; vmsnap finds it by the old name as well. Its guest "
+		"agent makes the file systems stand still (--quiesce); a guard\n"
+		"process lets them go on whatever happens.\n"
+		"To go back it is stopped and started again. Nothing is deleted or merged below "
+		"a running machine. libvirt knows nothing of these snapshots.\n"
+		".SH LIMITS\n"
+		"Memory is not kept. Machines of vmrun are not supported by this version.\n"
+		".SH FILES\n"
+		".TP\n.I DISK.snap/\n"
+		"Reflink snapshots, records of them and of external ones, and .journal.json "
+		"while a change "
+		"is under "
+		"way.\n",
+		out);
 }
+
+static const struct opt options[] = {
+	{'c', "connect", OPT_STRING, &vmsnap_connect, .arg = "URI",
+	 .help = "DISK is the name of a libvirt domain there; one of its disks: DOMAIN:vda"},
+	OPT_END};
 
 static const struct program program = {
 	.name = "vmsnap",
-	.summary = "snapshots of disk files: create, list, diff, revert, merge, prune",
+	.summary =
+		"snapshots of disks and libvirt domains: create, list, diff, revert, merge, prune",
 	.verbs = verbs,
+	.options = options,
 	.complete = complete,
 	.versions = versions,
 	.man = man,

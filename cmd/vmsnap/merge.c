@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/cleanup.h"
 
 static struct {
 	bool all, dry_run;
@@ -54,6 +56,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const char *from = o.all || argc < 2 ? NULL : argv[1];
 	const char *to = argc > (o.all ? 1 : 2) ? argv[o.all ? 1 : 2] : NULL;
+	CLEANUP_FREE char *disk = NULL;
 	struct snap_disk *d;
 	unsigned n;
 	int rc;
@@ -66,7 +69,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	out.print = o.dry_run || cli->verbose;
 	if (cli->json && !out.list)
 		return err_nomem(err);
-	rc = snap_open(&d, argv[0], true, err);
+	rc = one_disk(argv[0], true, &disk, err);
+	if (rc == 0)
+		rc = snap_open(&d, disk, true, err);
 	if (rc == 0) {
 		rc = refuse_engine(d, argv[0], err);
 		if (rc == 0)
@@ -86,7 +91,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_merge = {
 	.name = "merge",
-	.usage = "[OPTIONS] DISK FROM [TO]",
+	.usage = "[OPTIONS] DISK|DOMAIN:TARGET FROM [TO]",
 	.summary = "merge snapshots of a chain into the one above them, or into the disk",
 	.details = "FROM and all between it and TO (the present state) are deleted; what they hold "
 		   "goes into what leans on\n"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/retain.h"
@@ -134,6 +135,7 @@ static int prune(struct cli *cli, struct snap_disk *d, const struct snap_entry *
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
+	CLEANUP_FREE char *disk = NULL;
 	struct snap_entry *list = NULL;
 	struct snap_disk *d;
 	size_t n = 0;
@@ -142,7 +144,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	(void)argc;
 	if (retain_is_empty(&o.keep) && !o.max_chain)
 		return err_set(err, ERR_USAGE, "no --keep rule is given: that would delete all");
-	if (snap_open(&d, argv[0], true, err) < 0)
+	if (one_disk(argv[0], true, &disk, err) < 0 || snap_open(&d, disk, true, err) < 0)
 		return -1;
 	rc = snap_list(d, &list, &n, err);
 	if (rc == 0)
@@ -154,7 +156,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_prune = {
 	.name = "prune",
-	.usage = "[OPTIONS] DISK",
+	.usage = "[OPTIONS] DISK|DOMAIN:TARGET",
 	.summary = "delete the snapshots that no --keep rule keeps",
 	.details =
 		"A snapshot stays when any rule keeps it. Hours, days and so on are those of the "

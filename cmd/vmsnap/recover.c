@@ -1,6 +1,7 @@
 /* vmsnap recover: finish or undo what a killed vmsnap began. */
 #include <stdio.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
 
 static const struct opt options[] = {OPT_END};
@@ -8,13 +9,35 @@ static const struct opt options[] = {OPT_END};
 static const char *const examples[] = {"vmsnap recover disk.qcow2",
 				       "vmsnap recover --json disk.raw", NULL};
 
+/* The machine first: the disks of what it was told alone cannot say how far that came */
+static int recover(struct cli *cli, char *name, enum snap_recovered *ret, struct err *err)
+{
+	enum snap_recovered live = SNAP_NOTHING;
+	struct disk_set t;
+	int rc;
+
+	if (disks_open(&t, &name, 1, true, err) < 0)
+		return -1;
+	rc = t.domain ? live_recover(&t, &live, err) : 0;
+	*ret = live;
+	for (size_t i = 0; rc == 0 && i < t.n; i++) {
+		enum snap_recovered one;
+
+		rc = snap_recover(t.paths[i], &cli->progress, &one, err);
+		if (one != SNAP_NOTHING)
+			*ret = one;
+	}
+	disks_close(&t);
+	return rc;
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	static const char *const names[] = {"nothing", "finished", "undone"};
 	enum snap_recovered what;
 
 	(void)argc;
-	if (snap_recover(argv[0], &cli->progress, &what, err) < 0)
+	if (recover(cli, argv[0], &what, err) < 0)
 		return -1;
 	if (cli->json)
 		return cli_print_json(cli,
@@ -29,7 +52,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_recover = {
 	.name = "recover",
-	.usage = "[OPTIONS] DISK",
+	.usage = "[OPTIONS] DISK|DOMAIN",
 	.summary = "finish or undo a change that was killed",
 	.details =
 		"Every change is announced in DISK.snap/.journal.json before it begins; while "
@@ -39,7 +62,8 @@ const struct verb verb_recover = {
 		"of them.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, or nothing to do, 4 not found, 6 in use, 8 corrupt",
+	.statuses = "0 done, or nothing to do, 4 not found, 6 in use, 7 no "
+		    "connection, 8 corrupt",
 	.min_args = 1,
 	.max_args = 1,
 	.json = true,

@@ -2,21 +2,27 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
 
+enum { STOP_MS = 30000 };
+
 static struct {
-	bool discard;
+	bool discard, no_start;
 } o;
 
 static const struct opt options[] = {
 	{0, "discard-current", OPT_FLAG, &o.discard, .help = "do not keep the present state"},
+	{0, "no-start", OPT_FLAG, &o.no_start,
+	 .help = "leave a domain that ran off, instead of starting it from the snapshot"},
 	OPT_END};
 
 static const char *const examples[] = {"vmsnap revert disk.qcow2 before-upgrade",
 				       "vmsnap revert --discard-current disk.raw clean",
-				       "vmsnap revert system.qcow2 data.qcow2 tuesday", NULL};
+				       "vmsnap revert system.qcow2 data.qcow2 tuesday",
+				       "vmsnap -c qemu:///system revert web tuesday", NULL};
 
-/* The disk, or an array of several */
+/* The disk or domain, or an array of several disks */
 static json_t *disks_json(char **argv, size_t n)
 {
 	json_t *list = n > 1 ? json_array() : cli_json_string(argv[0]);
@@ -26,17 +32,56 @@ static json_t *disks_json(char **argv, size_t n)
 	return list;
 }
 
+/* All of @disks have it? Then a machine may be stopped for it */
+static int look(struct snap_disk **disks, size_t n, const char *name, struct err *err)
+{
+	struct snap_entry *e;
+
+	for (size_t i = 0; i < n; i++) {
+		if (snap_find(disks[i], name, &e, err) < 0)
+			return -1;
+		snap_list_free(e, 1);
+	}
+	return 0;
+}
+
+/* A machine that ran runs again, whatever becomes of its disks */
+static int revert(struct disk_set *t, struct snap_disk **disks, const char *name,
+		  char kept[SNAP_NAME_MAX + 1], struct err *err)
+{
+	struct err why = ERR_INIT;
+	int rc;
+
+	if (look(disks, t->n, name, err) < 0 || disks_refuse(t, true, err) < 0)
+		return -1;
+	if (t->running && (domain_act(t->domain, DOMAIN_DESTROY, err) < 0 ||
+			   domain_wait(t->domain, DOMAIN_OFF, STOP_MS, err) < 0))
+		return -1;
+	rc = snap_set_revert(disks, t->n, name, o.discard, kept, err);
+	if (t->running && !o.no_start && domain_act(t->domain, DOMAIN_START_FRESH, &why) < 0 &&
+	    rc == 0) {
+		*err = why;
+		rc = err_prefix(err, "the disks went back, but it does not start");
+	}
+	return rc;
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	size_t n = (size_t)argc - 1;
 	char kept[SNAP_NAME_MAX + 1];
 	struct snap_disk **disks;
+	struct disk_set t;
 	int rc;
 
-	if (snap_set_open(&disks, argv, n, err) < 0)
+	if (disks_open(&t, argv, n, true, err) < 0)
 		return -1;
-	rc = snap_set_revert(disks, n, argv[n], o.discard, kept, err);
-	snap_set_close(disks, n);
+	rc = snap_set_open(&disks, t.paths, t.n, err);
+	if (rc == 0) {
+		rc = revert(&t, disks, argv[n], kept, err);
+		snap_set_close(disks, t.n);
+	}
+	disks_close(&t);
 	if (rc < 0)
 		return -1;
 	if (cli->json)
@@ -52,7 +97,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_revert = {
 	.name = "revert",
-	.usage = "[OPTIONS] DISK... NAME",
+	.usage = "[OPTIONS] DISK...|DOMAIN NAME",
 	.summary = "go back to a snapshot, which stays",
 	.details = "The present state is kept as a snapshot auto-TIME, so that a revert can be "
 		   "undone, unless\n"

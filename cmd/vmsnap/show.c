@@ -28,7 +28,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc < 0)
 		return -1;
 	if (cli->json) {
-		rc = cli_print_json(cli, entry_json(e), err);
+		rc = cli_print_json(cli, entry_json(e, disk), err);
 	} else {
 		printf("name: %s\nengine: %s\ncreated: %s\nsize: %s\n", e->name,
 		       snap_engine_name(e->engine), local_time(e->created, when),

@@ -110,17 +110,16 @@ int lock_disk(struct snap_disk **ret, const char *path, bool change, struct err 
 		return err_nomem(err);
 	d->lock = -1;
 	d->change = change;
-	d->path = realpath(path, NULL);
 
 	struct stat st;
-	int rc = 0;
+	int rc = live_find(d, path, err);
 
-	if (!d->path || stat(d->path, &st) < 0)
+	if (rc < 0)
+		;
+	else if (stat(d->path, &st) < 0)
 		rc = err_sys(err, "cannot open");
 	else if (!S_ISREG(st.st_mode))
 		rc = err_set(err, ERR_UNSUPPORTED, "is not a regular file");
-	else if (asprintf(&d->dir, "%s.snap", d->path) < 0)
-		rc = err_nomem(err);
 	else
 		rc = take_lock(d, err);
 	if (rc < 0) {
@@ -156,6 +155,7 @@ int snap_open(struct snap_disk **ret, const char *path, bool change, struct err 
 static void tidy(const struct snap_disk *d)
 {
 	CLEANUP_FREE char *head = in_dir(d, ".head");
+	CLEANUP_FREE char *present = in_dir(d, PRESENT_FILE);
 	struct dirent *e;
 	bool used = false;
 	DIR *dir = opendir(d->dir);
@@ -165,8 +165,9 @@ static void tidy(const struct snap_disk *d)
 		if (e->d_name[0] == '.' && strstr(e->d_name, ".vmkit-"))
 			(void)unlinkat(dirfd(dir), e->d_name, 0);
 		else
-			used = used || (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
-					strcmp(e->d_name, ".head"));
+			used = used ||
+			       (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
+				strcmp(e->d_name, ".head") && strcmp(e->d_name, PRESENT_FILE));
 	}
 	if (!dir || used) {
 		if (dir)
@@ -176,6 +177,8 @@ static void tidy(const struct snap_disk *d)
 	(void)closedir(dir);
 	if (head)
 		(void)unlink(head);
+	if (present)
+		(void)unlink(present);
 	(void)rmdir(d->dir);
 }
 
@@ -189,6 +192,7 @@ void snap_close(struct snap_disk *d)
 		(void)close(d->lock);
 	}
 	free(d->path);
+	free(d->home);
 	free(d->dir);
 	free(d);
 }

@@ -36,7 +36,7 @@
 static int file_of(const struct snap_disk *d, const char *name, char ret[NAME_MAX + 1],
 		   struct err *err)
 {
-	const char *base = last_part(d->path), *dot = strrchr(base, '.');
+	const char *base = last_part(d->home), *dot = strrchr(base, '.');
 	size_t stem = strlen(base);
 	int n;
 

@@ -5,6 +5,7 @@
  *	change.c	create, revert, delete
  *	recover.c	what a killed change left
  *	set.c		several disks at once
+ *	live.c		disks of running machines
  *	external.c	the same with overlays
  *	tree.c		which file leans on which
  *	clone.c		files that share blocks; clone_disk.c: new disks of snapshots
@@ -20,8 +21,9 @@
 #include "libcommon/snap/snap.h"
 
 struct snap_disk {
-	char *path; /* resolved */
-	char *dir;  /* path.snap; may not exist when only read */
+	char *path; /* of the present state, resolved */
+	char *home; /* what it was called when it had no snapshots: the same, but for live.c */
+	char *dir;  /* home.snap; may not exist when only read */
 	int lock;   /* the folder, locked; -1: there is none */
 	bool change;
 };
@@ -34,6 +36,7 @@ enum op {
 	OP_SWAP,   /* external: the disk becomes an overlay; @name keeps the present */
 	OP_MERGE,  /* external: what leans on @name takes in what it holds */
 	OP_COMMIT, /* external: @name takes in what @child holds, and becomes it */
+	OP_LIVE,   /* external: a machine is told to go on in @fresh */
 };
 
 /* A change that was begun. OP_CREATE, OP_DELETE: of the snapshot @name; OP_REVERT: @name keeps the old present. @file
@@ -44,6 +47,7 @@ struct journal {
 	char file[NAME_MAX + 1];       /* of that snapshot, in the folder; may be empty */
 	uint64_t inode;		       /* of the disk's file before; OP_COMMIT: of @name's file */
 	char child[SNAP_NAME_MAX + 1]; /* OP_COMMIT: a snapshot, or "": the disk */
+	char fresh[NAME_MAX + 1];      /* OP_LIVE: in the disk's folder */
 };
 
 time_t snap_now(void); /* SOURCE_DATE_EPOCH counts */
@@ -117,6 +121,14 @@ int delete_files(struct snap_disk *d, const struct journal *j, struct err *err);
 /** recover_disk() - by the journal of @d, which is locked; @ret is set when there is one */
 int recover_disk(struct snap_disk *d, struct progress *progress, enum snap_recovered *ret,
 		 struct err *err);
+
+/* ---- live.c */
+
+#define PRESENT_FILE                                                                               \
+	".present" /* name of the file that has the present state, in the disk's folder */
+
+/** live_find() - @d->path, home and dir of the disk that the caller calls @path */
+int live_find(struct snap_disk *d, const char *path, struct err *err);
 
 /* ---- set.c */
 

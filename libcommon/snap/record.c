@@ -16,7 +16,7 @@
 enum { FILE_MAX = 1 << 20 };
 
 static const char *const op_names[] = {"create", "revert", "delete", "internal",
-				       "swap",	 "merge",  "commit"};
+				       "swap",	 "merge",  "commit", "live"};
 
 int json_write(struct snap_disk *d, const char *name, json_t *value, struct err *err)
 {
@@ -69,9 +69,10 @@ int unlink_file(const char *path, struct err *err)
 int journal_write(struct snap_disk *d, const struct journal *j, struct err *err)
 {
 	return json_write(d, ".journal.json",
-			  json_pack("{s:i, s:s, s:s, s:s, s:I, s:s}", "version", 1, "operation",
-				    op_names[j->op], "name", j->name, "file", j->file, "inode",
-				    (json_int_t)j->inode, "child", j->child),
+			  json_pack("{s:i, s:s, s:s, s:s, s:I, s:s, s:s}", "version", 1,
+				    "operation", op_names[j->op], "name", j->name, "file", j->file,
+				    "inode", (json_int_t)j->inode, "child", j->child, "fresh",
+				    j->fresh),
 			  err);
 }
 
@@ -89,15 +90,17 @@ static bool plain_beside(const char *name)
 
 static bool journal_fits(const struct journal *j)
 {
-	bool external = j->op == OP_SWAP || j->op == OP_MERGE || j->op == OP_COMMIT;
+	bool external =
+		j->op == OP_SWAP || j->op == OP_MERGE || j->op == OP_COMMIT || j->op == OP_LIVE;
 
-	return plain(j->name) && plain(j->child) &&
+	return plain(j->name) && plain(j->child) && plain_beside(j->fresh) &&
+	       (j->op == OP_LIVE) == (*j->fresh != '\0') &&
 	       (external ? plain_beside(j->file) && !*j->name == !*j->file : plain(j->file));
 }
 
 int journal_read(struct snap_disk *d, struct journal *ret, struct err *err)
 {
-	const char *op, *name, *file, *child = "";
+	const char *op, *name, *file, *child = "", *fresh = "";
 	CLEANUP_FREE char *path = in_dir(d, ".journal.json");
 	json_t *o;
 	json_int_t inode;
@@ -110,13 +113,15 @@ int journal_read(struct snap_disk *d, struct journal *ret, struct err *err)
 	if (json_read(d, ".journal.json", &o, err) < 0)
 		return -1;
 	*ret = (struct journal){0};
-	if (json_unpack(o, "{s:i, s:s, s:s, s:s, s:I, s?s}", "version", &version, "operation", &op,
-			"name", &name, "file", &file, "inode", &inode, "child", &child) == 0 &&
+	if (json_unpack(o, "{s:i, s:s, s:s, s:s, s:I, s?s, s?s}", "version", &version, "operation",
+			&op, "name", &name, "file", &file, "inode", &inode, "child", &child,
+			"fresh", &fresh) == 0 &&
 	    version == 1 && strlen(name) < sizeof(ret->name) && strlen(file) < sizeof(ret->file) &&
-	    strlen(child) < sizeof(ret->child)) {
+	    strlen(child) < sizeof(ret->child) && strlen(fresh) < sizeof(ret->fresh)) {
 		(void)snprintf(ret->name, sizeof(ret->name), "%s", name);
 		(void)snprintf(ret->file, sizeof(ret->file), "%s", file);
 		(void)snprintf(ret->child, sizeof(ret->child), "%s", child);
+		(void)snprintf(ret->fresh, sizeof(ret->fresh), "%s", fresh);
 		ret->inode = (uint64_t)inode;
 		for (size_t i = 0; i < sizeof(op_names) / sizeof(op_names[0]); i++)
 			if (strcmp(op, op_names[i]) == 0) {

@@ -120,6 +120,20 @@ int snap_set_create(struct snap_disk **disks, size_t n, const char *name, enum s
 int snap_set_revert(struct snap_disk **disks, size_t n, const char *name, bool discard,
 		    char ret_kept[SNAP_NAME_MAX + 1], struct err *err);
 
+/* ---- disks of running machines (live.c): the machine is told to go on in a new overlay, whatever tells it so. The disk's
+ * path is another one then: it has changed in the machine's definition, and snap_open() finds it by either */
+
+/** snap_live_begin() - before: @name is free, the disk a qcow2 file without snapshots of other engines, the rest announced
+ *  *@ret_fresh: path for the overlay, where nothing is yet; owned (free) */
+int snap_live_begin(struct snap_disk *d, const char *name, char **ret_fresh, struct err *err);
+
+/** snap_live_end() - after: @done: the machine writes to the overlay; else it is removed */
+int snap_live_end(struct snap_disk *d, bool done, struct err *err);
+
+/** snap_live_pending() - the overlay that a killed process announced for the disk @path; owned; NULL: there is none.
+ *  *@ret is locked then, for snap_live_end() */
+int snap_live_pending(const char *path, struct snap_disk **ret, char **ret_fresh, struct err *err);
+
 enum snap_recovered { SNAP_NOTHING, SNAP_FINISHED, SNAP_UNDONE };
 
 /** snap_recover() - finish or undo what a killed process began; needs no snap_open() */

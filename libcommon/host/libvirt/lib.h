@@ -57,6 +57,8 @@
 	F(DomainSetVcpusFlags)                                                                     \
 	F(DomainShutdownFlags)                                                                     \
 	F(DomainStatsRecordListFree)                                                               \
+	F(DomainSnapshotCreateXML)                                                                 \
+	F(DomainSnapshotFree)                                                                      \
 	F(DomainSuspend)                                                                           \
 	F(DomainUndefineFlags)                                                                     \
 	F(EventRegisterDefaultImpl)                                                                \
