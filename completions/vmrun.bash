@@ -24,7 +24,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--format|run:--format=|run:-f) kind=format ;;
 	run:--allow-backing|run:--allow-backing=) kind=dir ;;
 	run:--timeout|run:--timeout=|run:-t) kind=none ;;
-	run:--root|run:--root=|run:-r) kind=dir ;;
+	run:--root|run:--root=|run:-r) kind=file ;;
 	run:--env|run:--env=) kind=none ;;
 	run:--workdir|run:--workdir=) kind=none ;;
 	run:--modules|run:--modules=) kind=dir ;;

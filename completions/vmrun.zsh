@@ -62,8 +62,8 @@ _vmrun() {
 		'*--allow-backing=[backing files may lie below DIR too]:DIR:_files -/' \
 		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never)]:TIME:' \
 		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never)]:TIME:' \
-		'(-r --root)-r+[a command'\''s files\: all below DIR is copied into the guest'\''s memory]:DIR:_files -/' \
-		'(-r --root)--root=[a command'\''s files\: all below DIR is copied into the guest'\''s memory]:DIR:_files -/' \
+		'(-r --root)-r+[a command'\''s files\: all below DIR, copied into the guest'\''s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
+		'(-r --root)--root=[a command'\''s files\: all below DIR, copied into the guest'\''s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
 		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \
 		'--workdir=[where the command starts, in the guest (default\: /)]:DIR:' \
 		'--modules=[the kernel'\''s modules, for a command (default\: those in /lib/modules)]:DIR:_files -/' \

@@ -61,13 +61,15 @@ static int pack_modules(struct cpio *out, const struct command *c, struct err *e
 {
 	static const char *const names[] = {"virtio_pci", "virtio_console", "virtio_rng",
 					    "virtio_blk"};
+	size_t wanted = c->disks ? 4 : 3;
 	struct modules m = {.n = 0};
 	char folder[PATH_MAX];
 	int rc = modules_folder(c, folder, err);
 
-	for (size_t i = 0; rc == 0 && i < sizeof(names) / sizeof(names[0]); i++)
-		if (c->disks || strcmp(names[i], "virtio_blk") != 0)
-			rc = modules_add(&m, folder, names[i], err);
+	for (size_t i = 0; rc == 0 && i < wanted; i++)
+		rc = modules_add(&m, folder, names[i], err);
+	for (size_t i = 0; rc == 0 && i < ROOT_DRIVERS_MAX && c->drivers.name[i]; i++)
+		rc = modules_add(&m, folder, c->drivers.name[i], err);
 	for (size_t i = 0; rc == 0 && i < m.n; i++) {
 		const char *base = strrchr(m.path[i], '/');
 		char path[2 * PATH_MAX], name[NAME_MAX + 64];
@@ -95,6 +97,8 @@ static int pack_command(struct cpio *out, const struct command *c, struct err *e
 
 	if (!f)
 		return err_nomem(err);
+	if (c->root_disk)
+		add_string(f, 'r', c->root_disk);
 	if (c->folder)
 		add_string(f, 'd', c->folder);
 	for (size_t i = 0; i < c->env->count; i++)

@@ -6,18 +6,33 @@
 
 #include "libcommon/cli/cli.h"
 
+struct image;
+
+enum { ROOT_DRIVERS_MAX = 3 };
+
+/** struct root_drivers - modules for the file systems of a disk: static strings, NULL behind the last */
+struct root_drivers {
+	const char *name[ROOT_DRIVERS_MAX];
+};
+
 struct command {
 	char *const *args; /* NULL-terminated; borrowed, as all below */
 	const char *kernel;
 	const char *root; /* folder whose files are packed; NULL: none */
-	const char *
-		modules; /* folder with modules.dep; NULL: that of the kernel's release in /lib/modules */
+	/* Folder with modules.dep; NULL: that of the kernel's release in /lib/modules */
+	const char *modules;
 	const char *folder; /* to start in; NULL: / */
 	const struct opt_list *env;
-	bool disks; /* the guest has some: their driver is loaded too */
+	/* "ro", "rw": the root is a file system on the first disk; NULL: it is not */
+	const char *root_disk;
+	struct root_drivers drivers; /* with root_disk */
+	bool disks;		     /* the guest has some: their driver is loaded too */
 };
 
 /** command_pack() - the archive, in a nameless file: *@ret_fd is owned; Return: 0 or -1 */
 int command_pack(const struct command *c, int *ret_fd, struct err *err);
+
+/** command_root_drivers() - what is on the disk; ERR_UNSUPPORTED when nothing is known; Return: 0 or -1 */
+int command_root_drivers(struct image *img, struct root_drivers *ret, struct err *err);
 
 #endif

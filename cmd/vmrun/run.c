@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cmd/vmrun/command.h"
@@ -101,9 +102,11 @@ static const struct opt options[] = {
 	 .name = "root",
 	 .type = OPT_STRING,
 	 .value = &o.root,
-	 .arg = "DIR",
-	 .complete = COMPLETE_DIR,
-	 .help = "a command's files: all below DIR is copied into the guest's memory"},
+	 .arg = "DIR|IMAGE",
+	 .complete = COMPLETE_FILE,
+	 .help = "a command's files: all below DIR, copied into the guest's memory, or a disk with "
+		 "an ext4, XFS or "
+		 "btrfs file system, which becomes vda"},
 	{.name = "env",
 	 .type = OPT_LIST,
 	 .value = &o.env,
@@ -196,11 +199,23 @@ static int open_disk(struct disks *d, const char *name, struct err *err)
 	return 0;
 }
 
+/* What is no folder is an image; whether it is there, opening it tells */
+static bool root_is_disk(void)
+{
+	struct stat st;
+
+	return o.root && (stat(o.root, &st) < 0 || !S_ISDIR(st.st_mode));
+}
+
 static int open_disks(struct disks *d, struct err *err)
 {
-	if (o.disks.count > MACHINE_DISKS_MAX)
-		return err_set(err, ERR_USAGE, "%zu disks are too many: %d at most", o.disks.count,
+	size_t n = o.disks.count + root_is_disk();
+
+	if (n > MACHINE_DISKS_MAX)
+		return err_set(err, ERR_USAGE, "%zu disks are too many: %d at most", n,
 			       MACHINE_DISKS_MAX);
+	if (root_is_disk() && open_disk(d, o.root, err) < 0)
+		return -1;
 	for (size_t i = 0; i < o.disks.count; i++)
 		if (open_disk(d, o.disks.items[i], err) < 0)
 			return -1;
@@ -277,10 +292,13 @@ static int run_system(const struct disks *d, struct err *err)
 /* One command in it: the streams are the command's, the serial line is only for -v */
 static int run_command(struct cli *cli, const struct disks *d, char **argv, struct err *err)
 {
-	const struct command c = {
+	struct command c = {
 		.args = argv,
 		.kernel = o.kernel,
-		.root = o.root,
+		.root = root_is_disk() ? NULL : o.root,
+		.root_disk = !root_is_disk() ? NULL
+			     : o.read_only   ? "ro"
+					     : "rw",
 		.modules = o.modules,
 		.folder = o.workdir,
 		.env = &o.env,
@@ -297,6 +315,8 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 		line = NULL;
 		return err_nomem(err);
 	}
+	if (c.root_disk && command_root_drivers(d->image[0], &c.drivers, err) < 0)
+		return -1;
 	if (command_pack(&c, &initrd, err) < 0)
 		return -1;
 	opts = machine(d, line);

@@ -14,6 +14,10 @@ setup_file() {
 	random_image disk.raw $((1 << 20)) 7
 	mkdir rootfs/deep
 	ln -s ../bin/busybox rootfs/deep/link
+	mkdir rootfs/{proc,sys,dev}
+	ext4_image fs 24M rootfs
+	vmimg convert -q fs root.qcow2
+	rm fs
 	cat >../script <<-'END'
 		export LD_LIBRARY_PATH=/t/lib TMPDIR=/tmp
 		mkdir -p /lib64
@@ -36,6 +40,8 @@ setup_file() {
 		(bin/vmrun -k kernel -r rootfs --modules modules -a "$fast" -t 1000 -- yes 2>/out/pipe/err </dev/null
 			echo $? >/out/pipe/status) | head -n 1000 >/out/pipe/out
 		sleep 1
+		run disk --root root.qcow2 -- sh -c 'cat /proc/mounts | head -n 20; echo kept >/kept; ls /vmrun' </dev/null
+		cp root.qcow2 /out/
 		run missing -- no-such-command </dev/null
 		run panic -- sh -c 'echo before; sleep 1; echo c >/proc/sysrq-trigger' </dev/null
 		mkdir /out/signal
@@ -70,6 +76,16 @@ of() {
 	[ "$(head -n 2 "$R/err")" = "$(sha256 "$WORK/payload/disk.raw")  /dev/vda
 hello /deep 0 name 2" ]
 	[[ $stderr == *"link -> ../bin/busybox"* ]]
+}
+
+@test "the root on a disk image: what the command writes there stays, and the file system is clean" {
+	[ "$(cat "$WORK/out/disk/status")" = 1 ] # of ls: there is no /vmrun in that root
+	[[ $(cat "$WORK/out/disk/out") == *"/dev/vda / ext4 rw"* ]]
+	vmimg convert -q "$WORK/out/root.qcow2" fs -O raw
+	run e2fsck -fn fs
+	[ "$status" = 0 ]
+	[[ $output != *"recovering journal"* ]]
+	[ "$(debugfs -R 'cat /kept' fs 2>/dev/null)" = kept ]
 }
 
 @test "a reader that goes away: the command gets SIGPIPE" {

@@ -363,6 +363,9 @@ on_terminal() {
 	[[ $stderr == *hello* ]]
 	refused 125 vmrun -k nothing-here -- true
 	refused 125 vmrun -k "$GUEST" --root nothing-here -- true
+	truncate -s 1M empty.raw
+	refused 125 vmrun -k "$GUEST" --root empty.raw -- true
+	[[ $stderr == *"no ext4"* ]]
 	refused 125 vmrun -k "$GUEST" --modules nothing-here -- true
 	refused 125 vmrun -k "$GUEST" --env =x -- true
 	refused 125 vmrun -k "$GUEST" -m 100T -- true

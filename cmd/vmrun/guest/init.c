@@ -1,7 +1,8 @@
 /* The first process of a guest that `vmrun -- CMD` starts: loads modules, runs the command with its three streams through
  * virtio ports, tells its status, powers off. Static, for any root; it speaks with libcommon/runner/virtio_console.c.
  *
- * /vmrun/modules holds the modules, in the order of their names; /vmrun/command holds strings that end with a NUL: "dFOLDER",
+ * /vmrun/modules holds the modules, in the order of their names; /vmrun/command holds strings that end with a NUL: "rro" or "rrw"
+ * (the root is on vda), "dFOLDER",
  * "eNAME=VALUE", "aARGUMENT". The pipes between us and the command are those that it would have in a shell: a closed one is
  * end of file, or SIGPIPE.
  */
@@ -45,6 +46,8 @@ struct pump {
 static void power_off(void)
 {
 	sync();
+	(void)mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY,
+		    NULL); /* a file system on a disk is left clean */
 	(void)reboot(RB_POWER_OFF);
 	for (;;)
 		(void)pause();
@@ -175,6 +178,8 @@ static void open_ports(int ports[PORTS])
 struct command {
 	char *args[WORDS_MAX + 1];
 	const char *folder;
+	const char *
+		disk; /* how to mount the root on vda: "ro", "rw"; NULL: the root is what we were started from */
 	size_t n;
 };
 
@@ -194,11 +199,64 @@ static void read_command(struct command *c)
 	for (char *s = text; s < end; s += strlen(s) + 1) {
 		if (*s == 'd')
 			c->folder = s + 1;
+		else if (*s == 'r')
+			c->disk = s + 1;
 		else if (*s == 'e')
 			(void)putenv(s + 1);
 		else if (*s == 'a' && c->n < WORDS_MAX)
 			c->args[c->n++] = s + 1;
 	}
+}
+
+/* A file system with a /bin or a /usr is a root */
+static bool try_root(const char *device, bool read_only)
+{
+	static const char *const types[] = {"ext4", "xfs", "btrfs"};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (mount(device, "/vmrun/root", types[i], read_only ? MS_RDONLY : 0, NULL) < 0)
+			continue;
+		if (access("/vmrun/root/bin", F_OK) == 0 || access("/vmrun/root/usr", F_OK) == 0)
+			return true;
+		(void)umount("/vmrun/root");
+	}
+	return false;
+}
+
+static void find_root(bool read_only)
+{
+	time_t end = now() + WAIT_S;
+	char device[32] = "/dev/vda";
+
+	while (access(device, F_OK) < 0 && now() < end)
+		nap();
+	(void)mkdir("/vmrun/root", 0755);
+	for (int i = 0; i <= 15; i++) { /* the whole disk, or a partition */
+		if (i)
+			(void)snprintf(device, sizeof(device), "/dev/vda%d", i);
+		if (access(device, F_OK) == 0 && try_root(device, read_only))
+			return;
+	}
+	errno = ENODEV;
+	die("no ext4, XFS or btrfs file system with /bin or /usr on the disk");
+}
+
+/* What was mounted moves along; the folders for it are there in any system */
+static void use_disk(const char *how)
+{
+	static const char *const moved[] = {"/proc", "/sys", "/dev"};
+
+	find_root(strcmp(how, "ro") == 0);
+	for (size_t i = 0; i < sizeof(moved) / sizeof(moved[0]); i++) {
+		char to[64];
+
+		(void)snprintf(to, sizeof(to), "/vmrun/root%s", moved[i]);
+		(void)mkdir(to, 0755);
+		if (mount(moved[i], to, NULL, MS_MOVE, NULL) < 0)
+			die(to);
+	}
+	if (chdir("/vmrun/root") < 0 || chroot(".") < 0)
+		die("/vmrun/root");
 }
 
 static void run_command(const struct command *c, int pipes[3][2])
@@ -366,6 +424,8 @@ int main(void)
 	(void)setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	(void)setenv("HOME", "/", 1);
 	read_command(&command);
+	if (command.disk)
+		use_disk(command.disk);
 	open_ports(ports);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&child);
