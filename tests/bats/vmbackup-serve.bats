@@ -1,0 +1,73 @@
+#!/usr/bin/env bats
+# vmbackup serve: disks of snapshots over NBD. nbdcopy, nbdinfo and qemu-io are the clients.
+load common
+
+setup() {
+	common_setup
+	require nbdkit nbdinfo nbdcopy qemu-io qemu-img
+	export VMKIT_REPOSITORY=$PWD/repo
+	runtime=
+	if sanitized; then
+		runtime=$(ldd "$VMKIT_BIN/vmbackup" | awk '/lib[at]san/ { print $3 }')
+	fi
+	server=
+}
+
+teardown() { [ -z "$server" ] || { kill -9 "$server" && wait "$server"; } 2>/dev/null || true; }
+
+serve() { ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS LD_PRELOAD=$runtime vmbackup serve "$@"; }
+
+@test "to a command: reading, and writing that is dropped" {
+	vmbackup init --no-encryption
+	random_image a.raw 20000256 1 40
+	random_image b.raw 3000320 2 20
+	vmbackup backup --vm web a.raw data=b.raw
+	serve web:vda -- nbdcopy '$uri' out.raw
+	assert_same_bytes a.raw out.raw
+	serve web@latest:data --name d -- sh -c 'nbdcopy "$uri" out2.raw'
+	assert_same_bytes b.raw out2.raw
+	[ "$(serve web:vda -- nbdinfo --size '$uri')" = 20000256 ]
+	run serve web:vda -- sh -c 'exit 7'
+	assert_status 7
+	run serve web:vda -- env -u LD_PRELOAD qemu-io -f raw -c 'write 0 4k' '$uri'
+	[ "$status" != 0 ]
+	serve --copy-on-write web:data -- sh -c 'env -u LD_PRELOAD qemu-io -f raw -c "write -P 7 1000000 100000" "$uri" >/dev/null &&
+		nbdcopy "$uri" out3.raw'
+	! cmp -s b.raw out3.raw || fail 'nothing was written'
+	cmp -n 1000000 b.raw out3.raw
+	serve web:data -- nbdcopy '$uri' out4.raw
+	assert_same_bytes b.raw out4.raw
+	refused 2 vmbackup serve web -- true
+	refused 4 vmbackup serve web:vdz -- true
+	refused 4 vmbackup serve nobody -- true
+	refused 2 vmbackup serve web:vda
+	refused 4 vmbackup -r nothing serve web:vda -- true
+	assert_clean
+}
+
+# nbdkit itself is at fault when it ends so with sanitizers
+# bats test_tags=release
+@test "on a socket, by its id, from an encrypted repository; ends with its last client" {
+	printf 'secret' >pw
+	export VMKIT_PASSWORD_FILE=$PWD/pw
+	vmbackup init
+	random_image a.raw 6000128 3 30
+	vmbackup backup --vm web a.raw
+	(serve web --socket "$PWD/s" --once 3>&-) &
+	server=$!
+	local i
+	for ((i = 0; i < 200; i++)); do
+		[ ! -S s ] || break
+		sleep 0.1
+	done
+	printf x | dd of=a.raw bs=1 seek=5 conv=notrunc status=none
+	vmbackup backup --vm web a.raw
+	refused 6 vmbackup serve web --socket "$PWD/s"
+	nbdcopy "nbd+unix:///?socket=$PWD/s" out.raw
+	wait $server
+	server=
+	[ "$(cmp -l a.raw out.raw | wc -l)" = 1 ]
+	assert_not_exists s
+	echo other >pw
+	refused 12 vmbackup serve web -- true
+}
