@@ -220,6 +220,7 @@ bindir := $(PREFIX)/bin
 libexecdir := $(PREFIX)/libexec/vmkit
 man1dir := $(PREFIX)/share/man/man1
 docdir := $(PREFIX)/share/doc/vmkit
+unitdir := $(PREFIX)/lib/systemd/system
 bashdir := $(PREFIX)/share/bash-completion/completions
 fishdir := $(PREFIX)/share/fish/vendor_completions.d
 # Debian's zsh reads vendor-completions below /usr and site-functions below /usr/local.
@@ -237,7 +238,13 @@ ifneq ($(PLUGINS),)
 endif
 	$(INSTALL) -m 644 $(MAN_PAGES) $(DESTDIR)$(man1dir)
 	$(INSTALL) -m 644 LICENSE README.md $(DESTDIR)$(docdir)
-	$(INSTALL) -m 644 $(wildcard docs/*.md) $(DESTDIR)$(docdir)/docs
+	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.conf) $(DESTDIR)$(docdir)/docs
+	$(INSTALL) -d $(DESTDIR)$(unitdir)
+	$(INSTALL) -m 644 $(wildcard systemd/*.timer) $(DESTDIR)$(unitdir)
+	set -e; for f in $(wildcard systemd/*.service); do \
+		sed 's|@bindir@|$(bindir)|' $$f >$(DESTDIR)$(unitdir)/$${f##*/}; \
+		chmod 644 $(DESTDIR)$(unitdir)/$${f##*/}; \
+	done
 	set -e; for p in $(PROGRAMS); do \
 		$(INSTALL) -m 644 completions/$$p.bash $(DESTDIR)$(bashdir)/$$p; \
 		$(INSTALL) -m 644 completions/$$p.zsh $(DESTDIR)$(zshdir)/_$$p; \
@@ -254,6 +261,7 @@ uninstall:			## what install put there; give the same DESTDIR and PREFIX
 	done
 	rm -f $(addprefix $(DESTDIR)$(libexecdir)/,$(notdir $(PLUGINS) $(GUEST_PROGRAMS)))
 	rm -rf $(DESTDIR)$(docdir)
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(wildcard systemd/*)))
 
 clean:				## every build folder
 	rm -rf build build-san build-tsan build-cov build-fuzz

@@ -19,7 +19,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --target-format= --option= --compress --force --differential --verify --digest= --threads= --rate-limit= --define --name= --connect= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	verify)
-		options=" --quick --heal --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --quick --heal --share= --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	diff)
 		options=" --extents --format= --force-share --allow-backing= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --progress --quiet --verbose --help --version"
@@ -48,9 +48,15 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	unlock)
 		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=none ;;
+	serve)
+		options=" --socket= --port= --name= --copy-on-write --once --timeout= --exit-with-parent --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --quiet --verbose --help --version"
+		kind=snapshot ;;
+	run)
+		options=" --config-dir= --wait --jitter= --metrics= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --quiet --verbose --help --version"
+		kind=none ;;
 	'')
 		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-cache-size= --quiet --verbose --help --version"
-		words=" init backup list show restore verify diff copy forget ls get prune key stats unlock" ;;
+		words=" init backup list show restore verify diff copy forget ls get prune key stats unlock serve run" ;;
 	esac
 }
 
@@ -90,6 +96,7 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	restore:--connect|restore:--connect=) kind=none ;;
 	restore:--json=) words=" lines" ;;
 	restore:--progress=) words=" bar json none" ;;
+	verify:--share|verify:--share=) kind=none ;;
 	verify:--threads|verify:--threads=) kind=none ;;
 	verify:--json=) words=" lines" ;;
 	verify:--progress=) words=" bar json none" ;;
@@ -138,6 +145,14 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	key:--json=) words=" lines" ;;
 	stats:--json=) words=" lines" ;;
 	unlock:--json=) words=" lines" ;;
+	serve:--socket|serve:--socket=) kind=file ;;
+	serve:--port|serve:--port=) kind=none ;;
+	serve:--name|serve:--name=) kind=none ;;
+	serve:--timeout|serve:--timeout=) kind=none ;;
+	run:--config-dir|run:--config-dir=) kind=dir ;;
+	run:--wait=) kind=none ;;
+	run:--jitter|run:--jitter=) kind=none ;;
+	run:--metrics|run:--metrics=) kind=file ;;
 	*:--repository|*:--repository=|*:-r) kind=dir ;;
 	*:--s3-endpoint|*:--s3-endpoint=) kind=none ;;
 	*:--s3-region|*:--s3-region=) kind=none ;;

@@ -60,6 +60,8 @@ _vmbackup() {
 			'key:the passphrases that open an encrypted repository'
 			'stats:how much the repository holds, and what it takes'
 			'unlock:say who uses the repository; nothing ever needs to be unlocked'
+			'serve:serve a disk of a snapshot as a network block device (NBD), with nothing restored'
+			'run:do what a profile says\: backups, retention, a partial verification'
 		)
 		_describe verb verbs
 		return ;;
@@ -208,6 +210,7 @@ _vmbackup() {
 		_arguments -s -S \
 		'--quick[structure and checksums of packs only\: nothing is decompressed]' \
 		'--heal[packs whose parity can heal them are healed, and said to be]' \
+		'--share=[only a part of the packs\: the Nth of M, or about so many percent, another part each day until all were looked at]:N/M|PERCENT:' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
@@ -438,6 +441,50 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(serve)
+		_arguments -s -S \
+		'--socket=[listen on this unix socket, which is removed at the end]:PATH:_files' \
+		'--port=[listen on this TCP port of 127.0.0.1\: any user of this host can connect]:N:' \
+		'--name=[name of the export; without it the empty one]:EXPORT:' \
+		'--copy-on-write[let clients write, into a nameless file in TMPDIR that is dropped at the end]' \
+		'--once[end when the last client has gone]' \
+		'--timeout=[end when no client has been connected for so long]:TIME:' \
+		'--exit-with-parent[end when the process that started it does]' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(run)
+		_arguments -s -S \
+		'--config-dir=[where PROFILE.conf is (default\: /etc/vmkit/backup.d)]:DIR:_files -/' \
+		'--wait=-[wait for another run of the profile to end; without TIME for as long as it takes]::TIME:' \
+		'--jitter=[begin at a random moment within so long, so that many hosts do not begin at once]:TIME:' \
+		'--metrics=[write what happened for Prometheus (node_exporter'\''s textfile collector); default\: the profile'\''s]:FILE:_files' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

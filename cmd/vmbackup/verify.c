@@ -2,16 +2,19 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/size.h"
 
-enum { SENTENCES_MAX = 1000 };
+enum { SENTENCES_MAX = 1000, SHARES_MAX = 10000 };
 
 static struct {
 	bool quick, heal;
+	const char *share;
 	unsigned threads;
 } o;
 
@@ -24,6 +27,12 @@ static const struct opt options[] = {
 	 .type = OPT_FLAG,
 	 .value = &o.heal,
 	 .help = "packs whose parity can heal them are healed, and said to be"},
+	{.name = "share",
+	 .type = OPT_STRING,
+	 .value = &o.share,
+	 .arg = "N/M|PERCENT",
+	 .help = "only a part of the packs: the Nth of M, or about so many percent, another part "
+		 "each day until all were looked at"},
 	{.name = "threads",
 	 .type = OPT_UINT,
 	 .value = &o.threads,
@@ -37,6 +46,7 @@ static const struct opt options[] = {
 static const char *const examples[] = {
 	"vmbackup -r /backup/vms verify",
 	"vmbackup -r /backup/vms verify --quick",
+	"vmbackup -r /backup/vms verify --share 10%",
 	"vmbackup -r /backup/vms verify web@latest",
 	NULL,
 };
@@ -106,6 +116,28 @@ static int say(struct cli *cli, const struct verify_result *r, struct faults *f,
 			"the rest again");
 }
 
+/* "2/7"; "15%" is one of 7 parts, which of them the day (UTC) says. */
+static int parse_share(struct verify_opts *opts, struct err *err)
+{
+	char *end, *end2;
+	unsigned long n = strtoul(o.share, &end, 10);
+
+	if (end != o.share && n >= 1 && *end == '/') {
+		unsigned long m = strtoul(end + 1, &end2, 10);
+
+		if (end2 != end + 1 && !*end2 && n <= m && m <= SHARES_MAX) {
+			opts->share = (unsigned)n;
+			opts->shares = (unsigned)m;
+			return 0;
+		}
+	} else if (end != o.share && n >= 1 && n <= 100 && strcmp(end, "%") == 0) {
+		opts->shares = (unsigned)((100 + n - 1) / n);
+		opts->share = 1 + (unsigned)(time(NULL) / 86400 % opts->shares);
+		return 0;
+	}
+	return err_set(err, ERR_USAGE, "\"%s\" is no share: N/M, as 2/7, or 1%% to 100%%", o.share);
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct faults faults = {.json = cli->json, .list = cli->json ? json_array() : NULL};
@@ -123,7 +155,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	struct repo *repo;
 	int rc;
 
-	if (vmbackup_open(&repo, err) < 0) {
+	if ((o.share && (argc ? err_set(err, ERR_USAGE, "--share is of the whole repository")
+			      : parse_share(&opts, err)) < 0) ||
+	    vmbackup_open(&repo, err) < 0) {
 		json_decref(faults.list);
 		return -1;
 	}

@@ -311,7 +311,8 @@ int repo_prune(struct repo *repo, const struct prune_opts *opts, struct prune_re
 	       struct err *err);
 
 struct verify_opts {
-	const char *spec; /* NULL: everything */
+	const char *spec;	/* NULL: everything */
+	unsigned share, shares; /* only the packs of share 1 to @shares, by their names; 0: all */
 	bool quick; /* objects, structure and pack checksums; else every frame is decompressed, every chunk hashed */
 	bool heal; /* packs by their parity */
 	unsigned threads;

@@ -105,6 +105,7 @@ int store_object_remove(struct store *st, const char *name, struct err *err);
 int store_object_sync(struct store *st, const char *folder, struct err *err);
 
 struct store_verify {
+	unsigned share, shares; /* as struct verify_opts */
 	bool quick;
 	unsigned threads;
 	struct progress *progress;

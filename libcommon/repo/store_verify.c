@@ -320,6 +320,14 @@ static void tell(struct pack_job *j)
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* Names of packs are random, so each share is about as large as the others, and a pack stays in its own. */
+static bool in_share(const struct store_verify *opts, const uint8_t id[PACK_ID])
+{
+	unsigned n = (unsigned)id[0] << 16 | (unsigned)id[1] << 8 | id[2];
+
+	return !opts->shares || n % opts->shares == opts->share - 1;
+}
+
 static int verify_pack(void *ctx, size_t i, unsigned worker, struct err *err)
 {
 	struct verifier *v = ctx;
@@ -336,6 +344,8 @@ static int verify_pack(void *ctx, size_t i, unsigned worker, struct err *err)
 		fault(v, j.name, &why);
 		return 0;
 	}
+	if (!in_share(v->opts, id))
+		return 0;
 	rc = check_pack(&j, id, err);
 	if (!rc && j.n_faults && v->opts->heal) {
 		rc = heal_pack(&j, id, err);

@@ -367,6 +367,8 @@ static int walk_all(struct verify *v, struct err *err)
 static int verify_store(struct verify *v, struct err *err)
 {
 	const struct store_verify sv = {
+		.share = v->opts->share,
+		.shares = v->opts->shares,
 		.quick = v->opts->quick,
 		.threads = v->threads,
 		.progress = v->opts->progress,

@@ -27,6 +27,9 @@ setup() {
 		assert_file_not_empty "root/opt/vmkit/share/fish/vendor_completions.d/$p.fish"
 	done
 	assert_file_exist root/opt/vmkit/share/doc/vmkit/LICENSE
+	assert_file_not_empty root/opt/vmkit/share/doc/vmkit/docs/backup-profile.conf
+	assert_file_not_empty root/opt/vmkit/lib/systemd/system/vmbackup@.timer
+	grep -qx 'ExecStart=/opt/vmkit/bin/vmbackup run %i --wait=4h' root/opt/vmkit/lib/systemd/system/vmbackup@.service
 	run root/opt/vmkit/bin/vmimg --version
 	assert_success
 	run find root -not -path 'root/opt*' -not -path root

@@ -1,0 +1,183 @@
+#!/usr/bin/env bats
+# vmbackup run: what a profile says, in one go; and verify --share, which it uses.
+load common
+
+setup() {
+	common_setup
+	mkdir conf
+	vmbackup -r repo init --no-encryption
+	random_image a.raw 6000128 1 30
+	random_image b.raw 4000256 2 30
+}
+
+# profile TEXT - conf/p.conf: the repository, then TEXT
+profile() { printf 'repository = %s\n%s\n' "$PWD/repo" "$1" >conf/p.conf; }
+
+run_p() { run_split vmbackup run --config-dir conf p "$@"; }
+# shellcheck disable=SC2120
+refused_p() { refused "$1" vmbackup run --config-dir conf p "${@:2}"; }
+
+metric() { sed -n "s/^vmkit_backup_$1{$2} //p" out.prom; }
+
+@test "backups, retention, verification, hooks, metrics; silent when all is well" {
+	profile "# nightly
+keep_last = 2
+verify = 50%
+tag = nightly
+metrics = $PWD/out.prom
+before = echo before \$VMKIT_PROFILE >>$PWD/hooks
+after = echo after \$VMKIT_STATUS >>$PWD/hooks
+[web]
+disk = $PWD/a.raw
+description = the web server
+keep_clone = yes
+[db]
+disk = root=$PWD/b.raw
+disk = $PWD/a.raw
+force_share = no"
+	local i
+	for i in 1 2 3; do
+		run_p
+		assert_status 0
+		[ -z "$output$stderr" ] || fail "said: $output $stderr"
+	done
+	[ "$(vmbackup -r repo list --json | jq -r 'map(.vm) | join(",")')" = web,db,web,db ]
+	run vmbackup -r repo show --json db
+	[ "$(json '.disks | map(.name) | join(",")')" = root,vdb ]
+	[ "$(json '.tags | join(",")')" = nightly ]
+	[ "$(vmbackup -r repo show --json web | jq -r .description)" = 'the web server' ]
+	[ "$(cat hooks)" = "$(printf 'before p\nafter 0\n%.0s' 1 2 3)" ]
+	[ "$(metric status 'profile="p"')" = 0 ]
+	[ "$(metric machine_status 'profile="p",machine="db"')" = 0 ]
+	[ "$(metric new_bytes 'profile="p",machine="db"')" = 0 ]
+	[ "$(($(date +%s) - $(metric last_success_timestamp_seconds 'profile="p",machine="web"')))" -lt 100 ]
+	assert_clean
+}
+
+@test "a machine that fails: the others are backed up, nothing is removed, the status says it" {
+	profile "keep_last = 1
+metrics = $PWD/out.prom
+after = echo \$VMKIT_STATUS >$PWD/hook
+[web]
+disk = $PWD/a.raw
+[gone]
+disk = $PWD/gone.raw
+[db]
+disk = $PWD/b.raw"
+	cp b.raw gone.raw
+	run_p
+	assert_status 0
+	local success
+	success=$(metric last_success_timestamp_seconds 'profile="p",machine="gone"')
+	[ -n "$success" ]
+	rm gone.raw
+	run_p
+	assert_status 4
+	[[ $stderr == *gone.raw* ]]
+	[ "$(cat hook)" = 4 ]
+	[ "$(vmbackup -r repo list --json web | jq length)" = 2 ]
+	[ "$(vmbackup -r repo list --json db | jq length)" = 2 ]
+	[ "$(metric status 'profile="p"')" = 4 ]
+	[ "$(metric machine_status 'profile="p",machine="gone"')" = 4 ]
+	[ "$(metric machine_status 'profile="p",machine="db"')" = 0 ]
+	[ "$(metric last_success_timestamp_seconds 'profile="p",machine="gone"')" = "$success" ]
+}
+
+@test "hooks that fail" {
+	profile "before = exit 3
+after = echo \$VMKIT_STATUS >$PWD/hook
+[web]
+disk = $PWD/a.raw"
+	refused_p 1
+	[[ $stderr == *before*3* ]]
+	[ "$(cat hook)" = 1 ]
+	[ "$(vmbackup -r repo list --json)" = '[]' ]
+	profile "after = exit 9
+[web]
+disk = $PWD/a.raw"
+	refused_p 1
+	[ "$(vmbackup -r repo list --json | jq length)" = 1 ]
+}
+
+@test "one run of a profile at a time; a signal ends it, and after it the hook runs" {
+	profile "before = touch $PWD/began; exec sleep 20
+after = echo \$VMKIT_STATUS >$PWD/hook
+[web]
+disk = $PWD/a.raw"
+	vmbackup run --config-dir conf p 2>err 3>&- &
+	local pid=$! i
+	for ((i = 0; i < 200; i++)); do
+		[ ! -e began ] || break
+		sleep 0.05
+	done
+	refused_p 6
+	refused_p 6 --wait=100ms
+	kill -TERM $pid
+	wait $pid && fail 'status 0' || [ $? = 143 ] || fail "status $?"
+	[ "$(cat hook)" != 0 ]
+	profile "[web]
+disk = $PWD/a.raw"
+	run_p --wait --jitter 100ms
+	assert_status 0
+}
+
+@test "a profile that is wrong is named with its line" {
+	refused_p 4
+	refused 2 vmbackup run --config-dir conf ../p
+	local text
+	while IFS='|' read -r line text; do
+		printf "%b" "$text" >conf/p.conf
+		refused_p 2
+		[[ $stderr == *"conf/p.conf: $line"* ]] || fail "$text: $stderr"
+	done <<-'END'
+		line 1: there is no key "repositry"|repositry = x\n
+		line 2: neither|# ok\nnonsense\n
+		line 1: keep_last has no value|keep_last =\n
+		line 2: disk|[web]\ndisk =\n
+		line 1: a disk belongs|disk = x\n
+		line 3: repository belongs|[web]\ndisk = x\nrepository = y\n
+		line 1: "we b" is not|[we b]\n
+		line 3: [web] is there twice|[web]\ndisk = x\n[web]\n
+		line 2: force_share is yes|[web]\nforce_share = maybe\n
+		line 2: verify is given twice|verify = 1/2\nverify = quick\n
+		no [MACHINE]|repository = x\n
+		[web] has no disk|[web]\n
+	END
+	profile "keep_lst = 1"
+	refused_p 2
+	[[ $stderr == *'hint: did you mean keep_last?'* ]]
+	profile "keep_last = many
+[web]
+disk = $PWD/a.raw"
+	run_p
+	assert_status 2
+}
+
+@test "verify --share: the shares together are all packs, and find what is damaged in one of them" {
+	local i sum=0 all bad=0
+	for i in 1 2 3 4 5 6; do
+		random_bytes "$i" 300000 >"r$i.raw"
+		vmbackup -r repo backup --vm "m$i" "r$i.raw"
+	done
+	all=$(vmbackup -r repo verify --json | jq .packs)
+	for i in 1 2 3; do
+		sum=$((sum + $(vmbackup -r repo verify --share $i/3 --json | jq .packs)))
+	done
+	[ $sum = "$all" ]
+	[ "$(vmbackup -r repo verify --share 100% --json | jq .packs)" = "$all" ]
+	run vmbackup -r repo verify --share 20% --json
+	assert_success
+	assert_schema vmbackup-verify
+	local pack
+	pack=$(find repo/packs -type f -size +200k | head -1)
+	chmod u+w "$pack"
+	printf '\0\0\0\0' | dd of="$pack" bs=1 seek=100000 conv=notrunc status=none
+	for i in 1 2 3; do
+		vmbackup -r repo verify --share $i/3 >/dev/null 2>&1 || bad=$((bad + 1))
+	done
+	[ $bad -ge 1 ] || fail 'no share found it'
+	for i in 0/3 4/3 1/0 0% 101% x 1/ /2 50; do
+		refused 2 vmbackup -r repo verify --share $i
+	done
+	refused 2 vmbackup -r repo verify --share 50% m1
+}
