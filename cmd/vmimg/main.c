@@ -9,6 +9,7 @@
 #include "libcommon/image/format.h"
 #include "libcommon/image/preset.h"
 #include "libcommon/image/protocol/nbd.h"
+#include "libcommon/image/secret.h"
 #include "libcommon/package/package.h"
 
 static const struct verb *const verbs[] = {
@@ -55,6 +56,12 @@ static void man(FILE *out)
 				      o->choices ? o->choices : "VALUE", o->help);
 		(void)fputc('\n', out);
 	}
+	(void)fputs(".SH ENCRYPTED IMAGES\n"
+		    "qcow2 images with LUKS inside are read, and written in place, with the "
+		    "passphrase that\n"
+		    "\\fBVMKIT_PASSWORD_FILE\\fR or \\fBVMKIT_PASSWORD_COMMAND\\fR gives, or the "
+		    "terminal. New ones are not made.\n",
+		    out);
 	(void)fputs(".SH PACKAGES\n"
 		    "\\fIFILE\\fB.ova\\fR and \\fIFILE\\fB.ovf\\fR are packages of machines "
 		    "with their disks: \\fBinfo\\fR and\n"
@@ -72,6 +79,17 @@ static void man(FILE *out)
 		(void)fprintf(out, ".TP\n.B %s\n%s.\n", p->name, p->summary);
 }
 
+/* Encrypted images: the same passphrase for all of a chain */
+static int get_secret(const char *name, char **ret, struct err *err)
+{
+	char prompt[512];
+
+	(void)snprintf(prompt, sizeof(prompt), "passphrase of %s", name);
+	return cli_password(NULL, prompt, false, ret, err);
+}
+
+static const struct image_secret_source secrets = {.get = get_secret, .release = cli_password_free};
+
 static const struct program program = {
 	.name = "vmimg",
 	.summary = "virtual disk images: convert, inspect, check, compare",
@@ -86,5 +104,6 @@ int main(int argc, char **argv)
 	package_register();
 	nbd_register();
 	repo_register(&vmimg_key);
+	image_register_secret(&secrets);
 	return cli_main(&program, argc, argv);
 }

@@ -120,7 +120,7 @@ exercise() {
 	run vmimg info --json l.qcow2
 	assert_success
 	[ "$(json .format_specific.encryption)" = luks ]
-	refused 9 vmimg digest l.qcow2
+	refused 12 vmimg digest l.qcow2
 	[[ $stderr == *encrypted* ]]
 }
 

@@ -22,6 +22,7 @@
 #include "libcommon/base/size.h"
 #include "libcommon/image/image.h"
 #include "libcommon/image/protocol/nbd.h"
+#include "libcommon/image/secret.h"
 
 enum { CHUNK = 1 << 20, MAX_WORDS = 8 };
 
@@ -287,8 +288,25 @@ static int run_all(struct image *img, char **commands, struct err *err)
 	return 0;
 }
 
+/* IMGIO_PASSWORD: of encrypted images */
+static int get_secret(const char *name, char **ret, struct err *err)
+{
+	const char *text = getenv("IMGIO_PASSWORD");
+
+	(void)name;
+	*ret = text ? strdup(text) : NULL;
+	return *ret ? 0 : err_set(err, ERR_DENIED, "IMGIO_PASSWORD is not set");
+}
+
+static void release_secret(char *text)
+{
+	free(text);
+}
+
 int main(int argc, char **argv)
 {
+	static const struct image_secret_source secrets = {get_secret, release_secret};
+
 	const char *allow[16];
 	struct image_open_opts opts = {.flags = IMAGE_RDWR, .allow_dirs = allow};
 	struct err err = ERR_INIT;
@@ -298,6 +316,7 @@ int main(int argc, char **argv)
 	/* Who drives us through pipes waits for each answer */
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	nbd_register();
+	image_register_secret(&secrets);
 	while ((c = getopt(argc, argv, "+f:rUa:")) != -1) {
 		if (c == 'f')
 			opts.format = optarg;

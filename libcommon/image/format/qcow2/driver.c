@@ -8,6 +8,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/log.h"
 #include "libcommon/image/cache.h"
+#include "libcommon/image/luks.h"
 
 /* A sequential reader profits from long slices, a random one from many: 16 KiB map 128 MiB of 64 KiB clusters,
  * and all slots together 4 MiB map 32 GiB of them. */
@@ -83,10 +84,8 @@ static int open_contents(struct image *img, struct qcow2 *q, const struct image_
 	}
 	if (info)
 		return 0;
-	if (q->h.crypt_method != QCOW2_CRYPT_NONE && !check)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "the image is encrypted (%s): its content cannot be read",
-			       q->h.crypt_method == QCOW2_CRYPT_LUKS ? "LUKS" : "AES");
+	if (q->h.crypt_method != QCOW2_CRYPT_NONE && !check && qcow2_unlock(img, err))
+		return -1;
 	/* The check of refcounts never looks into the data file */
 	if ((q->h.incompatible & QCOW2_INCOMPAT_DATA_FILE) && !check &&
 	    open_data_file(img, q, opts, err))
@@ -111,6 +110,7 @@ static void qcow2_close(struct image *img)
 	table_cache_free(q->l1_cache);
 	table_cache_free(q->l2_cache);
 	bfile_close(q->data_file);
+	luks_close(q->luks);
 	qcow2_header_release(&q->h);
 	free(q);
 	img->priv = NULL;
@@ -166,6 +166,7 @@ const struct image_format image_format_qcow2 = {
 	.open = qcow2_open,
 	.close = qcow2_close,
 	.map = qcow2_map,
+	.read_encoded = qcow2_read_encoded,
 	.write = qcow2_write,
 	.write_zeroes = qcow2_write_zeroes,
 	.discard = qcow2_discard,

@@ -316,6 +316,8 @@ int qcow2_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret,
 	ret->file = q->data_file ? q->data_file : img->file;
 	ret->host_off = run.host_off;
 	ret->host_len = ret->len;
+	if (run.kind == PIECE_DATA && q->h.crypt_method != QCOW2_CRYPT_NONE)
+		ret->codec = CODEC_OPAQUE;
 	if (run.kind == PIECE_COMPRESSED) {
 		ret->host_len = run.host_len;
 		ret->codec = q->h.compression_type == QCOW2_COMPRESSION_ZSTD ? CODEC_ZSTD

@@ -7,6 +7,7 @@
  *	refcount.c	refcounts of every width: read, change, allocate (for random writes)
  *	write.c		random writes, write_zeroes, discard, flush; lazy refcounts, dirty bit
  *	resize.c	growing and shrinking
+ *	crypt.c		LUKS: sectors decrypted and encrypted
  *	bulk.c		new images in one pass; compress.c: clusters to deflate/zstd streams
  *	snapshot.c	internal snapshots: read the table, open one by name
  *	snapshot_write.c	make, remove, go back to internal snapshots; snapshot_counts.c: their refcounts
@@ -128,6 +129,7 @@ struct qcow2 {
 	uint32_t l1_entries;
 	struct table_cache *l1_cache,
 		*l2_cache; /* slices of tables, shared, bounded: libcommon/image/cache.h */
+	struct luks *luks; /* owned; NULL: not encrypted, or not unlocked (info, check) */
 	struct qcow2_writer *
 		writer; /* random writing state, NULL on read-only opens; guarded by its own lock */
 };
@@ -180,6 +182,15 @@ int qcow2_set_backing(struct image *img, const char *name, const char *format, s
 int qcow2_info(struct image *img, json_t *obj, struct err *err);
 int qcow2_check(struct image *img, unsigned flags, void (*report)(void *, const char *), void *ctx,
 		struct image_check_result *ret, struct err *err);
+
+/** qcow2_unlock() - an encrypted image: ask for the passphrase, set q->luks */
+int qcow2_unlock(struct image *img, struct err *err);
+/** qcow2_read_encoded() - of extents with CODEC_OPAQUE, which are the clusters of encrypted images */
+int qcow2_read_encoded(struct image *img, const struct extent *e, void *buf, uint64_t off,
+		       size_t len, struct err *err);
+/** qcow2_write_encrypted() - plain bytes to place @host of the file that holds guest data, which need not be whole sectors */
+int qcow2_write_encrypted(struct image *img, const void *buf, size_t len, uint64_t host,
+			  struct err *err);
 
 /** qcow2_snapshot_select() - point q->l1_* and img->size at the internal snapshot @name (name or id) */
 int qcow2_snapshot_select(struct image *img, const char *name, struct err *err);

@@ -105,6 +105,8 @@ static int write_data(struct qcow2_writer *w, const void *buf, size_t len, uint6
 	if (w->q->data_file && host + len > size)
 		len = host < size ? (size_t)(size - host) : 0;
 	__atomic_store_n(&w->data_written, true, __ATOMIC_RELEASE);
+	if (w->q->luks)
+		return len ? qcow2_write_encrypted(w->img, buf, len, host, err) : 0;
 	return len ? bfile_pwrite(data_of(w), buf, len, host, err) : 0;
 }
 

@@ -1,0 +1,213 @@
+/* LUKS version 1: see luks.h. The header is hostile until its digest fits. */
+#include "libcommon/image/luks.h"
+
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/base/bytes.h"
+#include "libcommon/base/checked.h"
+#include "libcommon/base/stop.h"
+
+enum {
+	HEADER = 592,
+	SLOTS = 8,
+	SLOT = 48,
+	SLOT_ACTIVE = 0x00AC71F3,
+	KEY_MOST = 64,
+	STRIPES_MOST = 4000,
+	DIGEST = 20,
+	SALT = 32,
+	ITERATIONS_MOST = 1 << 26, /* some 20 s; QEMU and cryptsetup take what lasts 2 s */
+	AT_CIPHER = 8,
+	AT_MODE = 40,
+	AT_HASH = 72,
+	AT_KEY_BYTES = 108,
+	AT_DIGEST = 112,
+	AT_DIGEST_SALT = 132,
+	AT_DIGEST_ITERATIONS = 164,
+	AT_SLOTS = 208,
+};
+
+struct luks {
+	const EVP_CIPHER *cipher; /* static */
+	uint8_t key[KEY_MOST];
+};
+
+struct header {
+	uint8_t raw[HEADER];
+	const EVP_MD *hash;
+	uint32_t key_len;
+};
+
+static int parse(struct header *h, struct luks *l, struct err *err)
+{
+	const uint8_t *p = h->raw;
+	char hash[33] = "";
+
+	if (memcmp(p, "LUKS\xba\xbe", 6) != 0)
+		return err_set(err, ERR_CORRUPT, "there is no LUKS header where it should be");
+	if (get_be16(p + 6) != 1)
+		return err_set(err, ERR_UNSUPPORTED, "LUKS version %u is not read here",
+			       get_be16(p + 6));
+	h->key_len = get_be32(p + AT_KEY_BYTES);
+	if (strncmp((const char *)p + AT_CIPHER, "aes", 32) != 0 ||
+	    strncmp((const char *)p + AT_MODE, "xts-plain64", 32) != 0 ||
+	    (h->key_len != 32 && h->key_len != 64))
+		return err_set(err, ERR_UNSUPPORTED,
+			       "LUKS with the cipher %.31s-%.31s and keys of %" PRIu32
+			       " bytes is not read here, only AES-XTS with plain64",
+			       (const char *)p + AT_CIPHER, (const char *)p + AT_MODE, h->key_len);
+	memcpy(hash, p + AT_HASH, 32);
+	h->hash = EVP_get_digestbyname(hash);
+	if (!h->hash)
+		return err_set(err, ERR_UNSUPPORTED, "LUKS with an unknown hash");
+	l->cipher = h->key_len == 64 ? EVP_aes_256_xts() : EVP_aes_128_xts();
+	return 0;
+}
+
+static int derive(const struct header *h, const void *from, size_t from_len, const uint8_t *salt,
+		  uint32_t iterations, uint8_t *ret, size_t len, struct err *err)
+{
+	if (!iterations || iterations > ITERATIONS_MOST)
+		return err_set(err, ERR_CORRUPT, "the LUKS header wants %" PRIu32 " iterations",
+			       iterations);
+	if (from_len > INT32_MAX || PKCS5_PBKDF2_HMAC(from, (int)from_len, salt, SALT,
+						      (int)iterations, h->hash, (int)len, ret) != 1)
+		return err_set(err, ERR_FAILED, "cannot derive a key");
+	return 0;
+}
+
+/* Each piece of the block becomes the hash of its number and itself */
+static int diffuse(const struct header *h, uint8_t *block, struct err *err)
+{
+	uint8_t digest[EVP_MAX_MD_SIZE], in[4 + EVP_MAX_MD_SIZE];
+	size_t size = (size_t)EVP_MD_get_size(h->hash);
+
+	for (uint32_t i = 0, at = 0; at < h->key_len; i++, at += (uint32_t)size) {
+		size_t n = (size_t)min_u64(size, h->key_len - at);
+
+		put_be32(in, i);
+		memcpy(in + 4, block + at, n);
+		if (EVP_Digest(in, 4 + n, digest, NULL, h->hash, NULL) != 1)
+			return err_set(err, ERR_FAILED, "cannot hash");
+		memcpy(block + at, digest, n);
+	}
+	return 0;
+}
+
+/* The key was split so that every stripe is needed */
+static int merge(const struct header *h, const uint8_t *material, uint32_t stripes, uint8_t *ret,
+		 struct err *err)
+{
+	memset(ret, 0, h->key_len);
+	for (uint32_t s = 0; s < stripes; s++) {
+		for (uint32_t i = 0; i < h->key_len; i++)
+			ret[i] ^= material[(size_t)s * h->key_len + i];
+		if (s + 1 < stripes && diffuse(h, ret, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* *@ret_found: @l->key is the disk's */
+static int try_slot(const struct header *h, const uint8_t *slot, struct bfile *file, uint64_t off,
+		    uint64_t len, const char *passphrase, struct luks *l, bool *ret_found,
+		    struct err *err)
+{
+	uint32_t stripes = get_be32(slot + 44);
+	uint64_t place = (uint64_t)get_be32(slot + 40) * LUKS_SECTOR,
+		 size = round_up((uint64_t)h->key_len * stripes, LUKS_SECTOR);
+	uint8_t candidate[KEY_MOST], digest[DIGEST], *material;
+	int rc;
+
+	if (!stripes || stripes > STRIPES_MOST || !range_inside(place, size, len))
+		return err_set(err, ERR_CORRUPT,
+			       "the key material of a LUKS slot lies at offset %" PRIu64
+			       ", outside of its header",
+			       place);
+	material = OPENSSL_malloc(size);
+	if (!material)
+		return err_nomem(err);
+	rc = bfile_pread(file, material, (size_t)size, off + place, err);
+	if (rc == 0)
+		rc = derive(h, passphrase, strlen(passphrase), slot + 8, get_be32(slot + 4), l->key,
+			    h->key_len, err);
+	if (rc == 0)
+		rc = luks_crypt(l, false, material, (size_t)size, 0, err);
+	if (rc == 0)
+		rc = merge(h, material, stripes, candidate, err);
+	if (rc == 0)
+		rc = derive(h, candidate, h->key_len, h->raw + AT_DIGEST_SALT,
+			    get_be32(h->raw + AT_DIGEST_ITERATIONS), digest, DIGEST, err);
+	*ret_found = rc == 0 && CRYPTO_memcmp(digest, h->raw + AT_DIGEST, DIGEST) == 0;
+	if (*ret_found)
+		memcpy(l->key, candidate, h->key_len);
+	OPENSSL_cleanse(candidate, sizeof(candidate));
+	OPENSSL_clear_free(material, size);
+	return rc;
+}
+
+int luks_open(struct luks **ret, struct bfile *file, uint64_t off, uint64_t len,
+	      const char *passphrase, struct err *err)
+{
+	struct luks *l = calloc(1, sizeof(*l));
+	bool found = false;
+	struct header h;
+	int rc;
+
+	if (!l)
+		return err_nomem(err);
+	if (len < HEADER)
+		rc = err_set(err, ERR_CORRUPT, "a LUKS header of %" PRIu64 " bytes", len);
+	else
+		rc = bfile_pread(file, h.raw, HEADER, off, err);
+	if (rc == 0)
+		rc = parse(&h, l, err);
+	for (unsigned i = 0; i < SLOTS && rc == 0 && !found; i++) {
+		const uint8_t *slot = h.raw + AT_SLOTS + (size_t)i * SLOT;
+
+		if (get_be32(slot) != SLOT_ACTIVE)
+			continue;
+		rc = stop_check(err);
+		if (rc == 0)
+			rc = try_slot(&h, slot, file, off, len, passphrase, l, &found, err);
+	}
+	if (rc == 0 && !found)
+		rc = err_set(err, ERR_DENIED, "the passphrase opens none of its LUKS key slots");
+	if (rc < 0) {
+		luks_close(l);
+		return -1;
+	}
+	*ret = l;
+	return 0;
+}
+
+void luks_close(struct luks *l)
+{
+	if (!l)
+		return;
+	OPENSSL_cleanse(l, sizeof(*l));
+	free(l);
+}
+
+int luks_crypt(const struct luks *l, bool encrypt, uint8_t *buf, size_t len, uint64_t sector,
+	       struct err *err)
+{
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	bool good = ctx && EVP_CipherInit_ex(ctx, l->cipher, NULL, l->key, NULL, encrypt) == 1;
+	uint8_t iv[16] = {0};
+	int n;
+
+	for (size_t at = 0; at < len && good; at += LUKS_SECTOR, sector++) {
+		put_le64(iv, sector);
+		good = EVP_CipherInit_ex(ctx, NULL, NULL, NULL, iv, -1) == 1 &&
+		       EVP_CipherUpdate(ctx, buf + at, &n, buf + at, LUKS_SECTOR) == 1;
+	}
+	EVP_CIPHER_CTX_free(ctx);
+	return good ? 0
+		    : err_set(err, ERR_FAILED, "cannot %s a sector",
+			      encrypt ? "encrypt" : "decrypt");
+}
