@@ -100,8 +100,7 @@ static const char *const examples[] = {
 	"vmbackup -r /backup/vms restore web@2026-11-23:vda /dev/vg/web --force --verify",
 	"vmbackup -r /backup/vms restore --differential web:vda /dev/vg/web",
 	"vmbackup -r /backup/vms restore -O qcow2 web@latest /var/lib/libvirt/images/",
-	"vmbackup -r /backup/vms restore --define web@latest /var/lib/libvirt/images --name "
-	"web-test",
+	"vmbackup -r /backup/vms restore --define --name test web@latest /var/lib/vms",
 	"vmbackup -r /backup/vms restore web - | ssh host 'cat > web.raw'",
 	NULL,
 };
