@@ -59,8 +59,7 @@ static const struct opt options[] = {
 
 static const char *const examples[] = {
 	"vmbackup -r /backup/vms serve web@latest --socket /run/web.sock --timeout 1h",
-	"vmbackup -r /backup/vms serve --copy-on-write web:vda -- qemu-system-x86_64 -snapshot "
-	"'$uri'",
+	"vmbackup -r /backup/vms serve --copy-on-write web -- guestfish --add '$uri'",
 	NULL,
 };
 
