@@ -32,6 +32,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -79,6 +81,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -121,6 +125,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -143,6 +149,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -161,6 +169,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -194,6 +204,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -218,6 +230,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -245,6 +259,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -273,6 +289,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -305,6 +323,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -331,6 +351,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -350,6 +372,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -383,6 +407,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -405,6 +431,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -422,6 +450,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -439,6 +469,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -463,6 +495,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -484,6 +518,8 @@ _vmbackup() {
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
 		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \

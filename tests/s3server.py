@@ -13,6 +13,7 @@ minute), truncate (half of a body), flip (one bit of a body), garbage (a body th
 noloop (a listing whose token stays the same), or a status with a code: "503 SlowDown", "409
 ConditionalRequestConflict".
 """
+import base64
 import hashlib
 import hmac
 import http.server
@@ -149,11 +150,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "GET" and not name:
             return self.list(query, kind)
         if self.command == "PUT":
+            if self.headers.get("x-amz-object-lock-mode") and \
+                    base64.b64decode(self.headers.get("content-md5", "")) != hashlib.md5(body).digest():
+                raise Refused(400, "InvalidRequest")
             with lock:
                 exists = name in objects
                 if exists and self.headers.get("If-None-Match") == "*" and not state["ignore_precondition"]:
                     raise Refused(412, "PreconditionFailed")
-                objects[name] = (body, [(k, v) for k, v in self.headers.items() if k.lower().startswith("x-amz-meta-")])
+                objects[name] = (body, [(k, v) for k, v in self.headers.items() if k.lower().startswith(("x-amz-meta-", "x-amz-object-lock-"))])
             if kind == "lost":
                 with lock:
                     log.append({"method": "PUT", "path": self.path, "status": kind})

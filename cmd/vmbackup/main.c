@@ -48,6 +48,17 @@ static const struct opt options[] = {
 	 .arg = "N",
 	 .help = "tries again of one request that the server or the network failed (default 10)",
 	 .max = 1000},
+	{.name = "s3-rate-limit",
+	 .type = OPT_SIZE,
+	 .value = &s3.rate_limit,
+	 .arg = "SIZE",
+	 .help = "bytes a second at most, of all transfers together, both ways"},
+	{.name = "s3-object-lock",
+	 .type = OPT_STRING,
+	 .value = &s3.object_lock,
+	 .arg = "MODE:DAYS",
+	 .help = "what is stored cannot be removed for so many days: governance:DAYS or "
+		 "compliance:DAYS; the bucket must allow it"},
 	{.name = "s3-cache-size",
 	 .type = OPT_SIZE,
 	 .value = &s3.cache_size,
@@ -140,6 +151,43 @@ static const struct verb *const verbs[] = {
 	&verb_key,  &verb_stats,  &verb_unlock, &verb_serve, &verb_run,	    NULL,
 };
 
+static void man(FILE *out)
+{
+	(void)fputs(
+		".SH OBJECT STORES\n"
+		"A repository \\fBs3://\\fIBUCKET\\fB/\\fIPREFIX\\fR is kept on an S3 API: the "
+		"same "
+		"objects as in a folder. The bucket must\n"
+		"be there. The keys come from \\fBAWS_ACCESS_KEY_ID\\fR, "
+		"\\fBAWS_SECRET_ACCESS_KEY\\fR and "
+		"\\fBAWS_SESSION_TOKEN\\fR, or from the\n"
+		"profile \\fBAWS_PROFILE\\fR (default: default) of the file "
+		"\\fBAWS_SHARED_CREDENTIALS_FILE\\fR (default ~/.aws/credentials),\n"
+		"never from the command line. Plain http is spoken only where the endpoint says "
+		"http://.\n"
+		".PP\n"
+		"The server must refuse to replace an object that is there (If\\-None\\-Match: *); "
+		"\\fBinit\\fR tries it out, and so does the\n"
+		"first upload to a bucket that keeps versions, where Ceph 16 does not. Packs are "
+		"written to the folder of the cache first\n"
+		"(\\fBVMKIT_CACHE_DIR\\fR, else \\fBXDG_CACHE_HOME\\fR/vmkit, else "
+		"~/.cache/vmkit), at "
+		"most five at a time of 64 MiB, and three\n"
+		"are uploaded at once; what a killed run left there the next run on this machine "
+		"uses. Index and manifests that were read\n"
+		"stay there too, up to \\fB\\-\\-s3\\-cache\\-size\\fR; the cache may be removed "
+		"whenever "
+		"nothing runs.\n"
+		".PP\n"
+		"A failed request is tried again after a random time of up to 0.1 s, then 0.2 s, "
+		"and so on to 20 s. \\fBprune\\fR is refused\n"
+		"(status 9): an object store has no locks that end with their holder. "
+		"\\fB\\-\\-s3\\-object\\-lock\\fR locks packs, manifests, keys and\n"
+		"the config from the time they are stored; what newer snapshots share with older "
+		"ones is not locked anew.\n",
+		out);
+}
+
 static const struct program program = {
 	.name = "vmbackup",
 	.summary = "compressed, deduplicated, encrypted, incremental backups of virtual disks",
@@ -147,6 +195,7 @@ static const struct program program = {
 	.options = options,
 	.complete = complete,
 	.versions = versions,
+	.man = man,
 };
 
 int main(int argc, char **argv)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcommon/base/checked.h"
@@ -12,7 +13,7 @@
 #include "libcommon/base/io.h"
 #include "libcommon/repo/backend_s3_private.h"
 
-enum { QUERY_MAX = 9000, PIECE = 1 << 20 };
+enum { QUERY_MAX = 9000, PIECE = 1 << 20, MD5_TEXT = 25 };
 
 struct s3_object {
 	struct backend_object base;
@@ -125,19 +126,74 @@ int s3_digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err)
 	return rc;
 }
 
+/* What a lock is for. Index runs are caches of the packs and are merged; records come and go. */
+static bool is_locked(const char *name)
+{
+	return !strncmp(name, "packs/", 6) || !strncmp(name, "snapshots/", 10) ||
+	       !strncmp(name, "keys/", 5) || !strcmp(name, "config");
+}
+
+/* S3 asks for a Content-MD5 beside a lock, the SHA-256 notwithstanding. */
+static int make_md5(const void *data, int fd, uint64_t len, char ret[MD5_TEXT], struct err *err)
+{
+	CLEANUP_FREE char *buf = data ? NULL : malloc(PIECE);
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	unsigned char value[EVP_MAX_MD_SIZE];
+	int ok = md && (data || buf) && EVP_DigestInit_ex(md, EVP_md5(), NULL) == 1, rc = 0;
+
+	for (uint64_t off = 0; ok && !rc && off < len;) {
+		size_t n = data ? (size_t)len : (size_t)min_u64(PIECE, len - off);
+
+		if (!data)
+			rc = io_pread(fd, buf, n, off, err);
+		ok = rc || EVP_DigestUpdate(md, data ? data : buf, n) == 1;
+		off += n;
+	}
+	ok = ok && !rc && EVP_DigestFinal_ex(md, value, NULL) == 1;
+	EVP_MD_CTX_free(md);
+	if (ok)
+		(void)EVP_EncodeBlock((unsigned char *)ret, value, 16);
+	return ok ? 0 : rc ? -1 : err_set(err, ERR_FAILED, "OpenSSL cannot make an MD5");
+}
+
+/* The headers of a lock into @h. Return: how many, -1 */
+static int lock_headers(const struct s3_config *c, const char *name, const void *data, int fd,
+			uint64_t len, struct s3_header h[3], char md5[MD5_TEXT], char until[32],
+			struct err *err)
+{
+	time_t t = time(NULL) + (time_t)c->lock_days * 86400;
+	struct tm tm;
+
+	if (!c->lock_mode || !is_locked(name))
+		return 0;
+	if (make_md5(data, fd, len, md5, err))
+		return -1;
+	if (!gmtime_r(&t, &tm) || !strftime(until, 32, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		return err_set(err, ERR_USAGE, "%u days are too many", c->lock_days);
+	h[0] = (struct s3_header){"content-md5", md5};
+	h[1] = (struct s3_header){"x-amz-object-lock-mode", c->lock_mode};
+	h[2] = (struct s3_header){"x-amz-object-lock-retain-until-date", until};
+	return 3;
+}
+
+static int probe(struct s3_backend *b, struct err *err);
+
 int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uint64_t len,
 	   struct s3_facts *ret, struct err *err)
 {
 	char sha256[S3_HEX], nonce[33];
 	unsigned char random[16];
-	const struct s3_request q = {.method = "PUT",
-				     .name = name,
-				     .data = data,
-				     .fd = fd,
-				     .len = len,
-				     .sha256 = sha256,
-				     .nonce = nonce};
+	char md5[MD5_TEXT], until[32];
+	struct s3_header lock[3];
+	struct s3_request q = {.method = "PUT",
+			       .name = name,
+			       .data = data,
+			       .fd = fd,
+			       .len = len,
+			       .sha256 = sha256,
+			       .nonce = nonce};
 	struct s3_response r;
+	bool versioned;
 	int rc;
 
 	if (RAND_bytes(random, sizeof(random)) != 1)
@@ -145,13 +201,20 @@ int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uin
 	hex_encode(random, sizeof(random), nonce);
 	if (data ? s3_sha256(data, (size_t)len, sha256, err) : s3_digest_file(fd, len, sha256, err))
 		return -1;
+	rc = lock_headers(s3_http_config(b->http), name, data, fd, len, lock, md5, until, err);
+	if (rc < 0)
+		return -1;
+	q.extra = lock;
+	q.n_extra = (size_t)rc;
 	rc = s3_http_do(b->http, &q, &r, err);
 	if (!rc && ret)
 		*ret = (struct s3_facts){.size = len, .etag = hash_etag(r.etag)};
+	versioned = !rc && r.versioned;
 	s3_response_free(&r);
 	if (rc && err && err->code == ERR_EXISTS)
 		return err_set(err, ERR_EXISTS, "exists already");
-	return rc;
+	/* Versions may have been switched on since init, and with them the precondition off. */
+	return versioned && !atomic_load(&b->probed) ? probe(b, err) : rc;
 }
 
 static int head(struct s3_backend *b, const char *name, struct s3_facts *ret, struct err *err)
@@ -435,16 +498,13 @@ static int s3_list(struct backend *base, const char *folder,
 	return list_all(&l, folder, err);
 }
 
-static int s3_remove(struct backend *base, const char *name, struct err *err)
+static int remove_now(struct s3_backend *b, const char *name, struct err *err)
 {
-	struct s3_backend *b = (struct s3_backend *)base;
 	const struct s3_request q = {.method = "DELETE", .name = name};
 	struct err why = ERR_INIT;
 	struct s3_response r;
 	int rc;
 
-	if (check_name(name, err) || s3_flush(b, err))
-		return -1;
 	rc = s3_http_do(b->http, &q, &r, &why);
 	s3_response_free(&r);
 	forget_folder(b, name);
@@ -454,6 +514,43 @@ static int s3_remove(struct backend *base, const char *name, struct err *err)
 	if (err)
 		*err = why;
 	return err_object(err, name);
+}
+
+static int s3_remove(struct backend *base, const char *name, struct err *err)
+{
+	struct s3_backend *b = (struct s3_backend *)base;
+
+	return check_name(name, err) || s3_flush(b, err) ? -1 : remove_now(b, name, err);
+}
+
+/* Everything rests on create-if-absent: a server that ignores the precondition would let two writers replace each
+ * other's objects, and nobody would ever know. */
+static int probe(struct s3_backend *b, struct err *err)
+{
+	unsigned char random[16];
+	char name[64] = "tmp/probe-";
+	struct err why = ERR_INIT;
+	int rc;
+
+	atomic_store(&b->probed, true);
+	if (RAND_bytes(random, sizeof(random)) != 1)
+		return err_set(err, ERR_FAILED, "OpenSSL has no random bytes");
+	hex_encode(random, sizeof(random), name + strlen(name));
+	if (s3_put(b, name, "probe", -1, 5, NULL, err))
+		return -1;
+	rc = s3_put(b, name, "probe", -1, 5, NULL, &why);
+	/* Without waiting for uploads: one of them may be what asks. */
+	if (remove_now(b, name, err))
+		return -1;
+	if (!rc)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the server replaces objects although 'If-None-Match: *' forbids "
+			       "it (Ceph 16 does so in buckets that keep versions)");
+	if (why.code == ERR_EXISTS)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
 }
 
 static void s3_close(struct backend *base)
@@ -523,34 +620,6 @@ static int check_empty(void *ctx, const char *name, struct err *err)
 	if (!strncmp(name, "keys/", 5) || !strncmp(name, "tmp/", 4))
 		return 0;
 	return err_set(err, ERR_EXISTS, "there are other objects below the prefix");
-}
-
-/* Everything rests on create-if-absent: a server that ignores the precondition would let two writers replace each
- * other's objects, and nobody would ever know. */
-static int probe(struct s3_backend *b, struct err *err)
-{
-	unsigned char random[16];
-	char name[64] = "tmp/probe-";
-	struct err why = ERR_INIT;
-	int rc;
-
-	if (RAND_bytes(random, sizeof(random)) != 1)
-		return err_set(err, ERR_FAILED, "OpenSSL has no random bytes");
-	hex_encode(random, sizeof(random), name + strlen(name));
-	if (s3_put(b, name, "probe", -1, 5, NULL, err))
-		return -1;
-	rc = s3_put(b, name, "probe", -1, 5, NULL, &why);
-	if (s3_remove(&b->base, name, err))
-		return -1;
-	if (!rc)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "the server replaces an object although 'If-None-Match: *' "
-			       "forbids it");
-	if (why.code == ERR_EXISTS)
-		return 0;
-	if (err)
-		*err = why;
-	return -1;
 }
 
 int backend_s3_init(const char *name, struct err *err)

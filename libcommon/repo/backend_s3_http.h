@@ -46,6 +46,7 @@ struct s3_response {
 	char etag[128], nonce[64] /* x-amz-meta-vmkit-nonce */;
 	char sha256
 		[S3_HEX]; /* x-amz-meta-vmkit-sha256: of the whole object, from the one who made it; may be "" */
+	bool versioned; /* the bucket keeps versions */
 	struct s3_error error;
 };
 

@@ -16,6 +16,7 @@
 #define VMKIT_REPO_BACKEND_S3_PRIVATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "libcommon/repo/backend.h"
@@ -54,6 +55,8 @@ struct s3_known {
 struct s3_backend {
 	struct backend base;
 	struct s3_http *http;
+
+	atomic_bool probed; /* create-if-absent was tried out */
 
 	pthread_mutex_t local_lock; /* this group */
 	int spool;		    /* folder, or -1: not open yet */

@@ -10,15 +10,54 @@
 
 #include "libcommon/base/stop.h"
 
-enum { ERROR_BODY = 64 << 10, CONNECT_TIMEOUT_S = 15 };
+enum { ERROR_BODY = 64 << 10, CONNECT_TIMEOUT_S = 15, PIECE_MAX = 256 << 10 };
+
+/* All transfers share one rate: each piece takes its time from the next free moment on. Return: 0, or -1 to give up */
+static int take_time(struct s3_http *h, size_t len)
+{
+	struct timespec ts;
+	int64_t at, until;
+
+	if (!h->config.rate_limit)
+		return 0;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	at = (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+	pthread_mutex_lock(&h->lock);
+	until = h->free_ns > at ? h->free_ns : at;
+	h->free_ns = until + (int64_t)((double)len * 1e9 / (double)h->config.rate_limit);
+	pthread_mutex_unlock(&h->lock);
+	while (at < until) {
+		int64_t piece = until - at < 50000000 ? until - at : 50000000;
+
+		if (stop_requested() || atomic_load(&h->aborted))
+			return -1;
+		ts = (struct timespec){.tv_nsec = (long)piece};
+		(void)nanosleep(&ts, NULL);
+		at += piece;
+	}
+	return 0;
+}
+
+/* What moves at once: a quarter of a second, so that a stall is told from a limit. */
+static size_t piece_max(const struct s3_http *h)
+{
+	uint64_t quarter = h->config.rate_limit / 4;
+
+	return quarter && quarter < PIECE_MAX ? (size_t)quarter : PIECE_MAX;
+}
 
 static size_t on_read(char *buf, size_t size, size_t n, void *ctx)
 {
 	struct s3_try *t = ctx;
 	uint64_t left = t->q->len - t->sent;
 	size_t want = size * n < left ? size * n : (size_t)left;
-	ssize_t got = (ssize_t)want;
+	ssize_t got;
 
+	if (want > piece_max(t->http))
+		want = piece_max(t->http);
+	got = (ssize_t)want;
+	if (take_time(t->http, want))
+		return CURL_READFUNC_ABORT;
 	if (t->q->data)
 		memcpy(buf, (const char *)t->q->data + t->sent, want);
 	else
@@ -75,6 +114,8 @@ static size_t on_body(char *buf, size_t size, size_t n, void *ctx)
 	struct s3_try *t = ctx;
 	size_t len = size * n;
 
+	if (take_time(t->http, len))
+		return 0;
 	if (t->r->status >= 300)
 		return grow_body(t, buf, len, ERROR_BODY, true);
 	if (!t->q->into)
@@ -139,6 +180,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 		r->status = blank && len - (size_t)(blank - line) > 3 ? strtol(blank, NULL, 10) : 0;
 		r->length = r->total = UINT64_MAX;
 		r->etag[0] = r->nonce[0] = r->sha256[0] = 0;
+		r->versioned = false;
 	} else if (header_is(line, len, "content-length", &v, &v_len)) {
 		r->length = number(v, v_len);
 	} else if (header_is(line, len, "content-range", &v, &v_len)) {
@@ -151,6 +193,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 		text_of(v, v_len, r->nonce, sizeof(r->nonce));
 	} else if (header_is(line, len, "x-amz-meta-vmkit-sha256", &v, &v_len)) {
 		text_of(v, v_len, r->sha256, sizeof(r->sha256));
+	} else if (header_is(line, len, "x-amz-version-id", &v, &v_len)) {
+		r->versioned = v_len != 4 || memcmp(v, "null", 4) != 0;
 	} else if (header_is(line, len, "date", &v, &v_len)) {
 		text_of(v, v_len, date, sizeof(date));
 		t->date = t->http->lib->curl_getdate(date, NULL);
@@ -186,8 +230,8 @@ CURLcode s3_try_perform(struct s3_try *t, CURL *e, const char *url, struct curl_
 	lib->curl_easy_setopt(e, CURLOPT_USERAGENT, "vmkit/" VMKIT_VERSION);
 	lib->curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	lib->curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
-	lib->curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 256L << 10);
-	lib->curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
+	lib->curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)piece_max(t->http));
+	lib->curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)PIECE_MAX);
 	lib->curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
 	lib->curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	lib->curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)c->stall_s);

@@ -19,8 +19,9 @@ struct s3_http {
 	struct s3_config config;
 	atomic_bool aborted, answered;
 	atomic_llong skew_s;  /* the server's clock less ours, once it complained */
-	pthread_mutex_t lock; /* idle */
+	pthread_mutex_t lock; /* idle, free_ns */
 	struct idle *idle;
+	int64_t free_ns; /* when the next byte may move, with a limit */
 };
 
 /* One try. */

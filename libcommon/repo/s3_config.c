@@ -5,11 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
 
-enum { CREDENTIALS_MAX = 1 << 20 };
+enum { CREDENTIALS_MAX = 1 << 20, LOCK_DAYS_MAX = 36500, RATE_MIN = 4096 };
 
 static const struct repo_s3_opts defaults = {.retries = S3_RETRIES, .cache_size = S3_CACHE_SIZE};
 /* Set once at start, before there are threads. */
@@ -123,6 +124,29 @@ int s3_config_endpoint(struct s3_config *ret, const char *endpoint, struct err *
 		len = host;
 	snprintf(ret->host, sizeof(ret->host), "%.*s", (int)len, p);
 	return 0;
+}
+
+int s3_config_lock(struct s3_config *ret, const char *text, struct err *err)
+{
+	static const char *const modes[][2] = {{"governance:", "GOVERNANCE"},
+					       {"compliance:", "COMPLIANCE"}};
+
+	for (size_t i = 0; i < 2; i++) {
+		size_t n = strlen(modes[i][0]), digits;
+
+		if (strncasecmp(text, modes[i][0], n) != 0)
+			continue;
+		digits = strspn(text + n, "0123456789");
+		if (!digits || digits > 5 || text[n + digits])
+			break;
+		ret->lock_mode = modes[i][1];
+		ret->lock_days = (unsigned)strtoul(text + n, NULL, 10);
+		if (ret->lock_days && ret->lock_days <= LOCK_DAYS_MAX)
+			return 0;
+	}
+	return err_set(err, ERR_USAGE,
+		       "'%s' is no lock: governance:DAYS or compliance:DAYS, 1 to %d days", text,
+		       LOCK_DAYS_MAX);
 }
 
 static const char *environment(const char *name)
@@ -267,6 +291,11 @@ int s3_config_load(struct s3_config *ret, const char *url, const struct repo_s3_
 		return -1;
 	ret->retries = opts->retries;
 	ret->cache_size = opts->cache_size;
+	ret->rate_limit = opts->rate_limit;
+	if (opts->rate_limit && opts->rate_limit < RATE_MIN)
+		return err_set(err, ERR_USAGE, "a limit below %d bytes a second", RATE_MIN);
+	if (opts->object_lock && s3_config_lock(ret, opts->object_lock, err))
+		return -1;
 	ret->stall_s = opts->stall_ms ? (unsigned)((opts->stall_ms + 999) / 1000) : 30;
 	if (!credentials(ret, err))
 		return 0;

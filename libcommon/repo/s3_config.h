@@ -22,6 +22,9 @@ struct s3_config {
 	char ca_file[512];	       /* or "" */
 	unsigned retries;
 	uint64_t cache_size;
+	uint64_t rate_limit;
+	const char *lock_mode; /* "GOVERNANCE", "COMPLIANCE" or NULL; static */
+	unsigned lock_days;
 	unsigned stall_s;
 };
 
@@ -30,6 +33,9 @@ int s3_config_url(struct s3_config *ret, const char *url, struct err *err);
 
 /** s3_config_endpoint() - scheme, host and port; no path, user or query; ERR_USAGE */
 int s3_config_endpoint(struct s3_config *ret, const char *endpoint, struct err *err);
+
+/** s3_config_lock() - "governance:30", "compliance:1": what is made may not be removed for so many days; ERR_USAGE */
+int s3_config_lock(struct s3_config *ret, const char *text, struct err *err);
 
 /**
  * s3_config_load() - all of it, from @opts and the environment: AWS_ENDPOINT_URL, AWS_REGION, AWS_DEFAULT_REGION,

@@ -13,9 +13,11 @@ struct repo_s3_opts {
 	const char *region;   /* NULL: AWS_REGION, AWS_DEFAULT_REGION, then us-east-1 */
 	const char *
 		ca_file; /* certificates that are trusted instead of the system's; NULL: AWS_CA_BUNDLE */
-	unsigned retries;    /* of one request */
-	uint64_t cache_size; /* bytes of the local cache of one repository; 0: none */
-	uint64_t stall_ms;   /* a transfer that moves nothing for so long is tried again; 0: 30 s */
+	unsigned retries;	 /* of one request */
+	const char *object_lock; /* "governance:DAYS" or "compliance:DAYS"; NULL: none */
+	uint64_t rate_limit;	 /* bytes a second, of all transfers together; 0: none */
+	uint64_t cache_size;	 /* bytes of the local cache of one repository; 0: none */
+	uint64_t stall_ms; /* a transfer that moves nothing for so long is tried again; 0: 30 s */
 };
 
 /** repo_set_s3_opts() - once at start, before there are threads; @opts must stay */

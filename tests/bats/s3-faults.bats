@@ -286,6 +286,53 @@ spooled() { find cache -path '*/spool/*packs*' -type f | wc -l; }
 	[ "$(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep -c "^t$BATS_TEST_NUMBER/tmp/")" = 0 ] || fail "probe left behind"
 }
 
+@test "a rate limit holds, both ways; one that is too low, and locks that are none, are refused" {
+	vmbackup init --no-encryption
+	random_bytes 1 3000000 >a.raw
+	local start=${EPOCHREALTIME/./} took
+	vmbackup backup --vm web --s3-rate-limit 2M a.raw
+	took=$(((${EPOCHREALTIME/./} - start) / 1000))
+	((took >= 1200)) || fail "3 MB went up in $took ms"
+	start=${EPOCHREALTIME/./}
+	vmbackup restore --s3-rate-limit 2M web - | cmp - a.raw
+	took=$(((${EPOCHREALTIME/./} - start) / 1000))
+	((took >= 1200)) || fail "3 MB came down in $took ms"
+	refused 2 vmbackup list --s3-rate-limit 100
+	refused 2 vmbackup list --s3-object-lock compliance
+	refused 2 vmbackup list --s3-object-lock forever:1
+}
+
+@test "object lock: packs, manifests, keys and config carry it, with the digest that S3 wants; index runs do not" {
+	export VMKIT_PASSWORD_FILE=$PWD/pw
+	echo secret >pw
+	vmbackup init --scrypt-log2n 10 --s3-object-lock governance:2
+	random_image a.raw 1000000
+	vmbackup backup --vm web --s3-object-lock Compliance:30 a.raw
+	local name until
+	for name in $(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep "^t$BATS_TEST_NUMBER/"); do
+		python3 "$ROOT/tests/s3client.py" -i HEAD "/bucket/$name" >head
+		case $name in
+		*/index/*)
+			run ! grep lock head
+			continue
+			;;
+		*/packs/* | */snapshots/*) grep -qx 'x-amz-object-lock-mode: COMPLIANCE' head ;;
+		*) grep -qx 'x-amz-object-lock-mode: GOVERNANCE' head ;;
+		esac || fail "$name: $(cat head)"
+		until=$(sed -n 's/^x-amz-object-lock-retain-until-date: //p' head)
+		[[ $(date -d "$until - 2 days - 10 hours" +%s) -gt $(date -d '-1 day' +%s) ]] || fail "$name: $until"
+	done
+	[ "$(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep -c "^t$BATS_TEST_NUMBER/")" = 5 ]
+}
+
+@test "prune: nobody knows who uses the objects, so nothing is removed" {
+	vmbackup init --no-encryption
+	random_image a.raw 1000000
+	vmbackup backup --vm web a.raw
+	refused 9 vmbackup prune
+	vmbackup restore web - | cmp - a.raw
+}
+
 @test "a clock that is an hour wrong: signed by the server's" {
 	control '{"clock": 3600}'
 	run_split vmbackup init --no-encryption

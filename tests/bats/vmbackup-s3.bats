@@ -142,6 +142,21 @@ init() { vmbackup init --scrypt-log2n 10; }
 	vmbackup list
 }
 
+@test "a bucket that keeps versions: this server then replaces objects, and is refused" {
+	request PUT /locked x-amz-bucket-object-lock-enabled:true </dev/null
+	refused 9 vmbackup -r s3://locked/x init --scrypt-log2n 10
+	# switched on later
+	request PUT /versions </dev/null
+	export VMKIT_REPOSITORY=s3://versions/x
+	init
+	random_image a.raw 1000000
+	vmbackup backup --vm web a.raw
+	request PUT "/versions?versioning" <<<'<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>'
+	random_image b.raw 1000000 9
+	refused 9 vmbackup backup --vm web b.raw
+	vmbackup restore web - | cmp - a.raw
+}
+
 @test "wrong keys, no bucket, no repository, no room" {
 	init
 	AWS_SECRET_ACCESS_KEY=wrong refused 12 vmbackup list

@@ -383,6 +383,31 @@ static void endpoints(void **state)
 	free(c);
 }
 
+static void locks(void **state)
+{
+	static const char *const bad[] = {"",
+					  "compliance",
+					  "compliance:",
+					  "compliance:0",
+					  "legal:1",
+					  "compliance:x",
+					  "governance:-1",
+					  "governance:1d",
+					  "governance:36501"};
+	struct s3_config *c = calloc(1, sizeof(*c));
+
+	(void)state;
+	assert_int_equal(s3_config_lock(c, "Compliance:30", &err), 0);
+	assert_string_equal(c->lock_mode, "COMPLIANCE");
+	assert_int_equal(c->lock_days, 30);
+	assert_int_equal(s3_config_lock(c, "governance:36500", &err), 0);
+	assert_string_equal(c->lock_mode, "GOVERNANCE");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		if (!s3_config_lock(c, bad[i], &err) || err.code != ERR_USAGE)
+			fail_msg("taken: %s", bad[i]);
+	free(c);
+}
+
 static void profiles(void **state)
 {
 	static const char text[] =
@@ -469,6 +494,7 @@ int main(void)
 		cmocka_unit_test(delays),
 		cmocka_unit_test(urls),
 		cmocka_unit_test(endpoints),
+		cmocka_unit_test(locks),
 		cmocka_unit_test(profiles),
 		cmocka_unit_test(environment),
 	};
