@@ -310,16 +310,16 @@ spooled() { find cache -path '*/spool/*packs*' -type f | wc -l; }
 	vmbackup backup --vm web --s3-object-lock Compliance:30 a.raw
 	local name until
 	for name in $(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep "^t$BATS_TEST_NUMBER/"); do
-		python3 "$ROOT/tests/s3client.py" -i HEAD "/bucket/$name" >head
+		python3 "$ROOT/tests/s3client.py" -i HEAD "/bucket/$name" >headers
 		case $name in
 		*/index/*)
-			run ! grep lock head
+			run ! grep lock headers
 			continue
 			;;
-		*/packs/* | */snapshots/*) grep -qx 'x-amz-object-lock-mode: COMPLIANCE' head ;;
-		*) grep -qx 'x-amz-object-lock-mode: GOVERNANCE' head ;;
-		esac || fail "$name: $(cat head)"
-		until=$(sed -n 's/^x-amz-object-lock-retain-until-date: //p' head)
+		*/packs/* | */snapshots/*) grep -qx 'x-amz-object-lock-mode: COMPLIANCE' headers ;;
+		*) grep -qx 'x-amz-object-lock-mode: GOVERNANCE' headers ;;
+		esac || fail "$name: $(cat headers)"
+		until=$(sed -n 's/^x-amz-object-lock-retain-until-date: //p' headers)
 		[[ $(date -d "$until - 2 days - 10 hours" +%s) -gt $(date -d '-1 day' +%s) ]] || fail "$name: $until"
 	done
 	[ "$(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep -c "^t$BATS_TEST_NUMBER/")" = 5 ]
