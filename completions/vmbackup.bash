@@ -4,58 +4,58 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	init)
-		options=" --no-encryption --new-key= --level= --parity= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
+		options=" --no-encryption --new-key= --level= --parity= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
-		options=" --vm= --domain= --connect= --quiesce= --exclude-disk= --no-checkpoint --scratch= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --vm= --domain= --connect= --quiesce= --exclude-disk= --no-checkpoint --scratch= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --threads= --rate-limit= --dry-run --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	list)
-		options=" --tag= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
+		options=" --tag= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=none ;;
 	show)
-		options=" --machine --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
+		options=" --machine --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	restore)
-		options=" --target-format= --option= --compress --force --differential --verify --digest= --threads= --rate-limit= --define --name= --connect= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --target-format= --option= --compress --force --differential --verify --digest= --threads= --rate-limit= --define --name= --connect= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	verify)
-		options=" --quick --heal --share= --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --quick --heal --share= --threads= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	diff)
-		options=" --extents --format= --force-share --allow-backing= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --extents --format= --force-share --allow-backing= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	copy)
-		options=" --to= --to-password-file= --vm= --level= --threads= --rate-limit= --dry-run --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --to= --to-password-file= --vm= --level= --threads= --rate-limit= --dry-run --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	forget)
-		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --unreadable --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --unreadable --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	ls)
-		options=" --long --recursive --directory --null --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
+		options=" --long --recursive --directory --null --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
 	get)
-		options=" --force --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --progress --quiet --verbose --help --version"
+		options=" --force --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	prune)
-		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --max-unused= --wait --threads= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --max-unused= --wait --threads= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
 	key)
-		options=" --new-password-file= --new-key= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
+		options=" --new-password-file= --new-key= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=none ;;
 	stats)
-		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
+		options=" --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=none ;;
 	unlock)
-		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
+		options=" --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=none ;;
 	serve)
-		options=" --socket= --port= --name= --copy-on-write --once --timeout= --exit-with-parent --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
+		options=" --socket= --port= --name= --copy-on-write --once --timeout= --exit-with-parent --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
 		kind=snapshot ;;
 	run)
-		options=" --config-dir= --wait --jitter= --metrics= --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
+		options=" --config-dir= --wait --jitter= --metrics= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
 		kind=none ;;
 	'')
-		options=" --repository= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
+		options=" --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
 		words=" init backup list show restore verify diff copy forget ls get prune key stats unlock serve run" ;;
 	esac
 }
@@ -154,6 +154,7 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	run:--jitter|run:--jitter=) kind=none ;;
 	run:--metrics|run:--metrics=) kind=file ;;
 	*:--repository|*:--repository=|*:-r) kind=dir ;;
+	*:--expect-at-least|*:--expect-at-least=) kind=none ;;
 	*:--s3-endpoint|*:--s3-endpoint=) kind=none ;;
 	*:--s3-region|*:--s3-region=) kind=none ;;
 	*:--s3-ca|*:--s3-ca=) kind=file ;;
@@ -177,6 +178,7 @@ _vmbackup()
 		case ${w[i]} in
 		--repository|-r) environment+=("VMKIT_REPOSITORY=${w[i+1]}"); ((i++)) ;;
 		--repository=*) environment+=("VMKIT_REPOSITORY=${w[i]#*=}") ;;
+		--expect-at-least) ((i++)) ;;
 		--s3-endpoint) environment+=("AWS_ENDPOINT_URL=${w[i+1]}"); ((i++)) ;;
 		--s3-endpoint=*) environment+=("AWS_ENDPOINT_URL=${w[i]#*=}") ;;
 		--s3-region) environment+=("AWS_REGION=${w[i+1]}"); ((i++)) ;;

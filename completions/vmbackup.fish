@@ -50,6 +50,7 @@ complete -c vmbackup -n __fish_use_subcommand -a unlock -d 'say who uses the rep
 complete -c vmbackup -n __fish_use_subcommand -a serve -d 'serve a disk of a snapshot as a network block device (NBD), with nothing restored'
 complete -c vmbackup -n __fish_use_subcommand -a run -d 'do what a profile says: backups, retention, a partial verification'
 complete -c vmbackup -n 'true' -l repository -s r -x -a '(__fish_complete_directories)' -d 'the repository: a folder, or s3://BUCKET/PREFIX'
+complete -c vmbackup -n 'true' -l expect-at-least -x -d 'refuse a repository without a snapshot of number N ("seq" of list --json) or higher: it was rolled back'
 complete -c vmbackup -n 'true' -l s3-endpoint -x -d 'the server of s3: repositories, https://HOST[:PORT] (default: AWS)'
 complete -c vmbackup -n 'true' -l s3-region -x -d 'the region of its buckets (default us-east-1)'
 complete -c vmbackup -n 'true' -l s3-ca -r -F -d 'certificates to trust instead of the system\'s'

@@ -28,6 +28,7 @@ _vmbackup() {
 	_arguments -C -S \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -77,6 +78,7 @@ _vmbackup() {
 		'--parity=[so much of what is stored is parity\: that much of a pack may be damaged and is healed (default 4; 0\: none)]:PERCENT:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -121,6 +123,7 @@ _vmbackup() {
 		'(-n --dry-run)--dry-run[read and compare, but store nothing; with --json says what would be new]' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -145,6 +148,7 @@ _vmbackup() {
 		'*--tag=[only snapshots with this tag; more than once\: with all of them]:TAG:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -165,6 +169,7 @@ _vmbackup() {
 		'--machine[print the machine'\''s description alone, as it was given to backup]' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -200,6 +205,7 @@ _vmbackup() {
 		'--connect=[with --define\: libvirt'\''s URI (default\: libvirt'\''s own)]:URI:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -226,6 +232,7 @@ _vmbackup() {
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -255,6 +262,7 @@ _vmbackup() {
 		'*--allow-backing=[backing files of the image may lie below this folder too]:DIR:_files -/' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -285,6 +293,7 @@ _vmbackup() {
 		'(-n --dry-run)--dry-run[say which snapshots would be copied]' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -319,6 +328,7 @@ _vmbackup() {
 		'--unreadable[give up the snapshots whose description is damaged]' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -347,6 +357,7 @@ _vmbackup() {
 		'(-0 --null)--null[names as they are, each ended by a NUL byte]' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -368,6 +379,7 @@ _vmbackup() {
 		'--force[replace files that exist in the folder]' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -403,6 +415,7 @@ _vmbackup() {
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -427,6 +440,7 @@ _vmbackup() {
 		'--new-key=[make a random key and write it to FILE, which is readable by you alone]:FILE:_files' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -446,6 +460,7 @@ _vmbackup() {
 		_arguments -s -S \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -465,6 +480,7 @@ _vmbackup() {
 		_arguments -s -S \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -491,6 +507,7 @@ _vmbackup() {
 		'--exit-with-parent[end when the process that started it does]' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
@@ -514,6 +531,7 @@ _vmbackup() {
 		'--metrics=[write what happened for Prometheus (node_exporter'\''s textfile collector); default\: the profile'\''s]:FILE:_files' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
 		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
 		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
 		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \

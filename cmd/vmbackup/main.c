@@ -12,6 +12,7 @@
 #include "libcommon/repo/s3_opts.h"
 
 static const char *repository;
+static unsigned expected; /* number of a snapshot; 0: none */
 static struct repo_s3_opts s3 = {.retries = S3_RETRIES, .cache_size = S3_CACHE_SIZE};
 
 static const struct opt options[] = {
@@ -23,6 +24,13 @@ static const struct opt options[] = {
 	 .help = "the repository: a folder, or s3://BUCKET/PREFIX",
 	 .complete = COMPLETE_DIR,
 	 .env = "VMKIT_REPOSITORY"},
+	{.name = "expect-at-least",
+	 .type = OPT_UINT,
+	 .value = &expected,
+	 .arg = "N",
+	 .help = "refuse a repository without a snapshot of number N (\"seq\" of list --json) or "
+		 "higher: it was rolled back",
+	 .min = 1},
 	{.name = "s3-endpoint",
 	 .type = OPT_STRING,
 	 .value = &s3.endpoint,
@@ -103,7 +111,12 @@ int vmbackup_open(struct repo **ret, struct err *err)
 
 	if (vmbackup_url(&url, err) < 0)
 		return -1;
-	return repo_open(ret, url, &vmbackup_key, err) < 0 ? err_object(err, url) : 0;
+	if (repo_open(ret, url, &vmbackup_key, err) < 0)
+		return err_object(err, url);
+	if (!expected || repo_expect(*ret, expected, err) == 0)
+		return 0;
+	repo_close(*ret);
+	return err_object(err, url);
 }
 
 /* Snapshots and machines for the shell's completion; only where no passphrase has to be typed. */

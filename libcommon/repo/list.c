@@ -274,6 +274,39 @@ int repo_list(struct repo *repo, const char *vm, struct snapshot **ret, size_t *
 	return 0;
 }
 
+/* Names alone prove nothing: who can write to the repository can make them. */
+int repo_expect(struct repo *repo, uint64_t seq, struct err *err)
+{
+	struct store *st = repo_store(repo);
+	char **names;
+	uint64_t newest = 0;
+	size_t n;
+
+	if (store_object_list(st, PREFIX, &names, &n, err) < 0)
+		return -1;
+	for (size_t i = n; i-- > 0 && !newest;) {
+		struct err why = ERR_INIT;
+		struct snapshot s;
+
+		if (manifest_read(st, names[i], &s, &why) < 0)
+			continue;
+		newest = s.seq;
+		manifest_clear(&s);
+	}
+	names_free(names, n);
+	if (newest >= seq)
+		return 0;
+	if (!newest)
+		return err_set(err, ERR_CORRUPT,
+			       "rolled back: there is no snapshot, and one of number %" PRIu64
+			       " or higher is expected",
+			       seq);
+	return err_set(err, ERR_CORRUPT,
+		       "rolled back: the newest snapshot has the number %" PRIu64 ", and %" PRIu64
+		       " or higher is expected",
+		       newest, seq);
+}
+
 int repo_forget(struct repo *repo, const struct snapshot *list, const bool *remove, size_t n,
 		size_t *ret_removed, struct err *err)
 {

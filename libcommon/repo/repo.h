@@ -269,6 +269,10 @@ int repo_restore_differential(struct repo *repo, const struct snapshot *snap, co
 /** repo_register() - make image_open() understand "repo:URL@..." names: "repo:PATH#VM@WHEN:DISK" */
 void repo_register(const struct repo_key_source *key);
 
+/** repo_expect() - is there an authentic snapshot of the number @seq or a higher one? ERR_CORRUPT when not: an older state
+ *  of the repository was put back, or its newest snapshots were taken away */
+int repo_expect(struct repo *repo, uint64_t seq, struct err *err);
+
 /** repo_forget() - remove the snapshots of @list for which @remove is true: their manifests alone, durable on 0. What
  *  they hold stays until repo_prune(). *@ret_removed is set on failure too */
 int repo_forget(struct repo *repo, const struct snapshot *list, const bool *remove, size_t n,

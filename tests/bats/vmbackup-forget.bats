@@ -141,3 +141,24 @@ seqs() { vmbackup list --json | jq -r 'map(.seq) | join(",")'; }
 	assert_file_exist repo/snapshots/0000000000000001
 	assert_file_not_exist repo/snapshots/0000000000000002
 }
+
+@test "--expect-at-least: an older state of the repository is not taken for the present one" {
+	backups 2 web
+	cp -a repo older
+	backups 1 db
+	run vmbackup --expect-at-least 3 list
+	assert_success
+	vmbackup backup --expect-at-least 3 --vm web a.raw
+	# What was put back knows of two.
+	rm -r repo
+	mv older repo
+	refused 8 vmbackup --expect-at-least 4 list
+	[[ $stderr == *"rolled back"*" 2,"* ]]
+	refused 8 vmbackup --expect-at-least 3 restore web out.raw
+	assert_not_exists out.raw
+	# A name is no snapshot, and another's name does not fit.
+	cp repo/snapshots/0000000000000002 repo/snapshots/0000000000000009
+	refused 8 vmbackup --expect-at-least 4 list
+	rm repo/snapshots/*
+	refused 8 vmbackup --expect-at-least 1 list
+}

@@ -246,3 +246,12 @@ slow_backup() {
 	[ "$(json .collection.pending_packs)" = 0 ]
 	[ "$(stored)" = 0 ]
 }
+
+# bats test_tags=slow,release
+@test "clients at random, killed and with wrong clocks: every snapshot is as it was" {
+	[ -e "$VMKIT_TOOLS/clock.so" ] || fail "clock.so is missing: make tools"
+	require python3
+	mkdir clients
+	run python3 "$ROOT/tests/vmbackup_thrash.py" "$VMKIT_BIN" "$VMKIT_TOOLS/clock.so" clients 10
+	assert_success
+}
