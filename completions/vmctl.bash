@@ -66,9 +66,12 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 	hosts)
 		options=" --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=none ;;
+	migrate)
+		options=" --storage= --disk-dir= --peer-to-peer --uri= --timeout= --on-timeout= --auto-converge --bandwidth= --unsafe --check --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
+		kind=machine ;;
 	'')
 		options=" --connect= --host-timeout= --quiet --verbose --help --version"
-		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts" ;;
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate" ;;
 	esac
 }
 
@@ -124,6 +127,14 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	stats:--metrics|stats:--metrics=) kind=file ;;
 	stats:--json=) words=" lines" ;;
 	hosts:--json=) words=" lines" ;;
+	migrate:--storage|migrate:--storage=) words=" shared copy" ;;
+	migrate:--disk-dir|migrate:--disk-dir=) kind=none ;;
+	migrate:--uri|migrate:--uri=) kind=none ;;
+	migrate:--timeout|migrate:--timeout=|migrate:-t) kind=none ;;
+	migrate:--on-timeout|migrate:--on-timeout=) words=" cancel suspend" ;;
+	migrate:--bandwidth|migrate:--bandwidth=) kind=none ;;
+	migrate:--json=) words=" lines" ;;
+	migrate:--progress=) words=" bar json none" ;;
 	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*:--host-timeout|*:--host-timeout=) kind=none ;;
 	*) return 1 ;;

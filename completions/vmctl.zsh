@@ -56,6 +56,7 @@ _vmctl() {
 			'detach:take a disk or a network interface from a machine'
 			'stats:show what the machines of one host or of several use'
 			'hosts:show the hosts that -c names\: up or down, what they have, how many machines run'
+			'migrate:move a running machine to another host while it runs'
 		)
 		_describe verb verbs
 		return ;;
@@ -431,6 +432,33 @@ _vmctl() {
 		'(-h --help)-h[show this help]' \
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' ;;
+	(migrate)
+		_arguments -s -S \
+		'--storage=[shared\: the target sees the same disks (default); copy\: they go along]:HOW:(shared copy )' \
+		'--disk-dir=[with --storage copy\: the target'\''s folder for them (default\: the same as here)]:DIR:' \
+		'--peer-to-peer[the source'\''s daemon reaches the target by itself; else both are told from here]' \
+		'--uri=[where the target takes the memory\: tcp\://ADDRESS\[\:PORT\] (default\: its name)]:URI:' \
+		'(-t --timeout)-t+[after this what --on-timeout says is done]:TIME:' \
+		'(-t --timeout)--timeout=[after this what --on-timeout says is done]:TIME:' \
+		'--on-timeout=[cancel\: the machine stays (default); suspend\: it waits until it is there, so that it gets there]:WHAT:(cancel suspend )' \
+		'--auto-converge[slow the machine down when it writes faster than the network carries]' \
+		'--bandwidth=[send at most this much a second]:SIZE:' \
+		'--unsafe[with --storage shared\: the disks are shared although libvirt doubts it]' \
+		'--check[only look whether anything is in the way]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
 	esac
 }
 

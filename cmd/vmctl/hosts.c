@@ -111,6 +111,24 @@ int vmctl_connect(struct host **ret, bool read_only, struct err *err)
 	return rc;
 }
 
+int vmctl_target(const char *name, struct host **ret, char **ret_uri, struct err *err)
+{
+	struct hosts h = {0};
+	int rc = add_host(&h, name, strlen(name), err);
+
+	*ret_uri = NULL;
+	if (rc == 0 && !(*ret_uri = strdup(h.uri[0])))
+		rc = err_nomem(err);
+	if (rc == 0)
+		rc = host_open(ret, h.uri[0], 0, vmctl_host_timeout, err);
+	hosts_free(&h);
+	if (rc < 0) {
+		free(*ret_uri);
+		*ret_uri = NULL;
+	}
+	return rc;
+}
+
 int vmctl_find(const char *name, bool read_only, struct host **ret_host, struct domain **ret,
 	       struct err *err)
 {

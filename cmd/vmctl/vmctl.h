@@ -8,10 +8,13 @@
 extern const struct verb verb_list, verb_info, verb_start, verb_stop, verb_reboot, verb_suspend,
 	verb_resume, verb_save, verb_restore, verb_delete, verb_console, verb_exec, verb_edit,
 	verb_set, verb_autostart, verb_create, verb_clone, verb_attach, verb_detach, verb_stats,
-	verb_hosts;
+	verb_hosts, verb_migrate;
 
 /** vmctl_connect() - to the one host that -c, VMKIT_CONNECT or the configuration names; ERR_USAGE when it is several */
 int vmctl_connect(struct host **ret, bool read_only, struct err *err);
+
+/** vmctl_target() - another host, by URI or name; *@ret_uri is owned */
+int vmctl_target(const char *name, struct host **ret, char **ret_uri, struct err *err);
 
 /** vmctl_find() - that host and a machine of it; both are owned */
 int vmctl_find(const char *name, bool read_only, struct host **ret_host, struct domain **ret,

@@ -23,7 +23,7 @@ two_disks() {
 	truncate -s 64M "$LV_BASE/vda.raw"
 	mke2fs -q -t ext4 -F -d "$LV_BASE/fill" "$LV_BASE/vda.raw" && qemu-img convert -O qcow2 "$LV_BASE/vda.raw" "$LV_BASE/vda.qcow2" &&
 		qemu-img create -q -f qcow2 "$LV_BASE/vdb.qcow2" 32M || return 1
-	[ "$(id -u)" != 0 ] || chown $LV_UID:$LV_UID "$LV_BASE"/vd?.qcow2
+	[ "$(id -u)" != 0 ] || chown "$LV_UID:$LV_UID" "$LV_BASE"/vd?.qcow2
 	cat >"$LV_BASE/web.xml" <<X
 <domain type='qemu'><name>web</name><memory unit='MiB'>192</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>$LV_BASE/vmlinuz</kernel><initrd>$LV_BASE/initrd.gz</initrd>

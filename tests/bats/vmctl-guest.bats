@@ -81,7 +81,7 @@ state() { lv_on A virsh domstate web | head -n 1; }
 
 @test "attach and detach: a disk and an interface come and go in the guest" {
 	qemu-img create -q -f qcow2 "$LV_BASE/data.qcow2" 8M
-	[ "$(id -u)" != 0 ] || chown $LV_UID:$LV_UID "$LV_BASE/data.qcow2"
+	[ "$(id -u)" != 0 ] || chown "$LV_UID:$LV_UID" "$LV_BASE/data.qcow2"
 	lv_agent A web
 	run_split ctl attach --json web --disk "$LV_BASE/data.qcow2"
 	assert_status 0

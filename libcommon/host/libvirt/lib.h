@@ -15,6 +15,7 @@
 	F(ConnectGetHostname)                                                                      \
 	F(ConnectGetLibVersion)                                                                    \
 	F(ConnectGetURI)                                                                           \
+	F(ConnectIsAlive)                                                                          \
 	F(ConnectListAllDomains)                                                                   \
 	F(ConnectOpenAuth)                                                                         \
 	F(ConnectSetKeepAlive)                                                                     \
@@ -47,6 +48,8 @@
 	F(DomainLookupByUUIDString)                                                                \
 	F(DomainManagedSave)                                                                       \
 	F(DomainOpenConsole)                                                                       \
+	F(DomainMigrate3)                                                                          \
+	F(DomainMigrateToURI3)                                                                     \
 	F(DomainReboot)                                                                            \
 	F(DomainReset)                                                                             \
 	F(DomainRestoreFlags)                                                                      \
@@ -75,8 +78,11 @@
 	F(StreamNew)                                                                               \
 	F(StreamRecv)                                                                              \
 	F(StreamSend)                                                                              \
+	F(TypedParamsAddString)                                                                    \
+	F(TypedParamsAddULLong)                                                                    \
 	F(TypedParamsFree)                                                                         \
-	F(TypedParamsGetInt)
+	F(TypedParamsGetInt)                                                                       \
+	F(TypedParamsGetULLong)
 
 struct libvirt {
 #define LIBVIRT_MEMBER(name) __typeof__(vir##name) *name;
