@@ -27,6 +27,9 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	copy)
 		options=" --to= --to-password-file= --vm= --level= --threads= --rate-limit= --dry-run --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=snapshot ;;
+	repair)
+		options=" --from= --from-password-file= --threads= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		kind=none ;;
 	forget)
 		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --keep-tag= --vm= --max-delete= --dry-run --unreadable --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"
 		kind=snapshot ;;
@@ -56,7 +59,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		kind=none ;;
 	'')
 		options=" --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
-		words=" init backup list show restore verify diff copy forget ls get prune key stats unlock serve run" ;;
+		words=" init backup list show restore verify diff copy repair forget ls get prune key stats unlock serve run" ;;
 	esac
 }
 
@@ -112,6 +115,11 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	copy:--rate-limit|copy:--rate-limit=) kind=none ;;
 	copy:--json=) words=" lines" ;;
 	copy:--progress=) words=" bar json none" ;;
+	repair:--from|repair:--from=) kind=dir ;;
+	repair:--from-password-file|repair:--from-password-file=) kind=file ;;
+	repair:--threads|repair:--threads=) kind=none ;;
+	repair:--json=) words=" lines" ;;
+	repair:--progress=) words=" bar json none" ;;
 	forget:--keep-last|forget:--keep-last=) kind=none ;;
 	forget:--keep-hourly|forget:--keep-hourly=) kind=none ;;
 	forget:--keep-daily|forget:--keep-daily=) kind=none ;;

@@ -56,6 +56,7 @@ _vmbackup() {
 			'verify:check that everything in the repository, or one snapshot, can be restored'
 			'diff:say what changed between two snapshots, or between one and an image'
 			'copy:copy snapshots to another repository'
+			'repair:heal what is damaged\: by parity, or from another repository'
 			'forget:remove snapshots, by name or by what no --keep rule keeps'
 			'ls:list files inside of a disk of a snapshot, without restoring it'
 			'get:copy files and folders out of a disk of a snapshot, without restoring it'
@@ -312,6 +313,31 @@ _vmbackup() {
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' \
 		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(repair)
+		_arguments -s -S \
+		'--from=[another repository with the same snapshots, as vmbackup copy makes it]:REPO:_files -/' \
+		'--from-password-file=[its passphrase (default\: the same as the first one'\''s)]:FILE:_files' \
+		'--threads=[work with so many threads (default\: all processors)]:N:' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
 	(forget)
 		_arguments -s -S \
 		'--keep-last=[keep the newest N of each machine]:N:' \

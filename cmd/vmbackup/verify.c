@@ -111,9 +111,9 @@ static int say(struct cli *cli, const struct verify_result *r, struct faults *f,
 	err_set(err, ERR_CORRUPT, "%" PRIu64 " fault%s, %" PRIu64 " snapshot%s damaged", r->faults,
 		r->faults == 1 ? "" : "s", r->damaged_snapshots,
 		r->damaged_snapshots == 1 ? "" : "s");
-	return err_hint(err,
-			"--heal heals what parity can; the next backup of the same data stores "
-			"the rest again");
+	return err_hint(
+		err, "vmbackup repair heals what it can; the next backup of the same data stores "
+		     "the rest again");
 }
 
 /* "2/7"; "15%" is one of 7 parts, which of them the day (UTC) says. */

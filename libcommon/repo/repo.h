@@ -217,6 +217,25 @@ int repo_diff(struct repo *repo, const struct snapshot *a, const struct snapshot
 	      int (*fn)(void *ctx, uint64_t off, uint64_t len, struct err *err), void *ctx,
 	      struct err *err);
 
+struct repair_opts {
+	struct repo *from; /* has the same snapshots; NULL: only parity heals */
+	unsigned threads;
+	struct progress *progress;
+	void (*healed)(void *ctx, const char *sentence); /* a pack, by its parity */
+	void (*report)(void *ctx, const char *sentence); /* a fault that is left */
+	void *ctx;
+};
+
+struct repair_result {
+	uint64_t healed;		    /* packs */
+	uint64_t fetched_bytes;		    /* in chunks that were stored again */
+	uint64_t faults, damaged_snapshots; /* that are left */
+};
+
+/** repo_repair() - Return: 0, whatever is left; -1 when it could not go on */
+int repo_repair(struct repo *repo, const struct repair_opts *opts, struct repair_result *ret,
+		struct err *err);
+
 enum copy_status { COPY_DONE, COPY_PRESENT, COPY_FAILED };
 
 /** struct copied - what became of one snapshot */

@@ -128,7 +128,7 @@ struct healed_pack {
 	struct seal_key key;
 	bool written;	    /* back into the repository */
 	bool whole;	    /* every frame of it is right now */
-	char sentence[640]; /* what was damaged, and what became of it; empty: nothing was */
+	char sentence[900]; /* what was damaged, and what became of it; empty: nothing was */
 };
 
 /**

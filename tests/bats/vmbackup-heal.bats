@@ -108,3 +108,65 @@ restored() {
 	assert_same_bytes a.raw out.raw
 	refused 2 vmbackup -r x init --no-encryption --parity 101
 }
+
+# the biggest pack is damaged beyond parity, and the other repository has another key
+second() {
+	echo two >key2
+	VMKIT_PASSWORD_FILE=key2 vmbackup -r two init --scrypt-log2n=10
+	vmbackup copy --to two --to-password-file key2
+}
+
+@test "repair: parity heals, and says so" {
+	burst 4096000 4096
+	run --separate-stderr vmbackup repair --json
+	assert_success
+	assert_schema vmbackup-repair
+	[ "$(json '"\(.ok) \(.healed) \(.faults)"')" = 'true 1 0' ]
+	[[ $stderr == *'healed by parity: bytes 4096000-4100095'* ]] || fail "$stderr"
+	[ "$(sha256 "$pack")" = "$sum" ]
+	run vmbackup repair
+	assert_success
+	assert_output ''
+}
+
+@test "repair: what is beyond parity comes from another repository" {
+	second
+	burst 2000000 1500000
+	run vmbackup repair
+	assert_status 8
+	assert_output --partial 'disk vda: bytes '
+	refused 4 vmbackup repair --from three
+	run --separate-stderr vmbackup repair --json --from two --from-password-file key2
+	assert_success
+	assert_schema vmbackup-repair
+	[ "$(json .damaged_snapshots)" = 0 ]
+	[ "$(json .fetched_bytes)" -ge 1400000 ]
+	[ "$(json .fetched_bytes)" -le 5000000 ]
+	restored
+	run vmbackup verify web
+	assert_success
+}
+
+@test "repair: lost packs, pages with them, and a snapshot that the other one does not have" {
+	second
+	random_bytes 63 2000000 >b.raw
+	vmbackup backup --vm other b.raw
+	rm -rf repo/packs/*
+	run --separate-stderr vmbackup repair --from two --from-password-file key2
+	assert_status 8
+	[[ $stderr == *'other@'*'disk vda: the other repository does not have it'* ]] || fail "$stderr"
+	restored
+	run vmbackup restore other x.raw
+	assert_failure
+	assert_not_exists x.raw
+	# and a damaged other one is no source
+	pack=$(find two/packs -type f -size +1M)
+	chmod u+w "$pack"
+	rm -rf repo/packs/*
+	burst 2000000 1500000
+	run vmbackup repair --from two --from-password-file key2
+	assert_status 8
+	run vmbackup restore web y.raw
+	assert_failure
+	assert_not_exists y.raw
+}
