@@ -455,8 +455,11 @@ static int second_phase(struct collection *c, struct err *err)
 
 static int collect(struct collection *c, struct err *err)
 {
-	if (store_can_collect(c->st, err) ||
-	    (!c->o->dry_run && backend_collector(c->st->backend, err)))
+	if (store_can_collect(c->st, err))
+		return -1;
+	/* Another collector may have worked since the repository was opened: what it condemned then may be let off by now,
+	 * and be counted on by sessions that this one would not wait for. */
+	if (!c->o->dry_run && (backend_collector(c->st->backend, err) || epoch_begin(c->st, err)))
 		return -1;
 	if (store_refresh(c->st, err) || (!c->o->dry_run && store_adopt(c->st, err)) ||
 	    list_packs(c, err))

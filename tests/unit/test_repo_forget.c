@@ -98,11 +98,36 @@ static void removal(void **state)
 	repo_close(repo);
 }
 
+/* A collector that opened the repository before another one worked begins with what that one left. */
+static void collectors_in_turn(void **state)
+{
+	const struct prune_opts o = {.threads = 1};
+	struct prune_result res;
+	struct repo *first, *late;
+
+	(void)state;
+	make_repo("turn", false);
+	late = open_repo();
+	first = open_repo();
+	put_range(repo_store(first), 0, 20);
+	must(repo_prune(first, &o, &res, &err));
+	assert_int_equal(res.pending, 1); /* @late may need it */
+	assert_int_equal(res.removed, 0);
+	repo_close(first);
+
+	must(repo_prune(late, &o, &res, &err));
+	assert_int_equal(res.packs, 1);
+	assert_int_equal(res.removed, 1);
+	assert_int_equal(res.pending, 0);
+	repo_close(late);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(removal),
 		cmocka_unit_test(numbers_are_used_once),
+		cmocka_unit_test(collectors_in_turn),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
