@@ -149,8 +149,8 @@ static int unindexed(void *ctx, const char *name, struct err *err)
 	uint64_t end;
 	int rc;
 
-	/* What is condemned is on its way out. */
-	if (!pack_name_decode(name, id) || epoch_condemned(a->store, id) ||
+	/* What is condemned is on its way out, but until then there are snapshots that need it. */
+	if (!pack_name_decode(name, id) || (a->write && epoch_condemned(a->store, id)) ||
 	    store_knows_pack(a->store, id))
 		return 0;
 	for (size_t i = a->list.n_packs; i-- > 0;)

@@ -251,26 +251,37 @@ static int empty_frame(struct collection *c, const struct pack_contents *pc,
 	return 0;
 }
 
-/* The pack's own table has the last word, not the index. */
+/* The pack's own table has the last word, not the index. Return: 0, 1 when it cannot be read, -1 */
+static int read_table(struct collection *c, const uint8_t id[PACK_ID], struct pack_contents *ret,
+		      struct err *err)
+{
+	struct err why = ERR_INIT;
+	struct pack_reader r;
+	int rc = pack_reader_open(&r, c->st->backend, c->st->crypto, id, &why);
+
+	if (!rc) {
+		rc = pack_read_table(c->st->crypto, &r.src, ret, NULL, &why);
+		pack_reader_close(&r);
+	}
+	if (!rc)
+		return 0;
+	if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND)
+		return 1;
+	*err = why;
+	return -1;
+}
+
 static int empty_pack(void *ctx, size_t i, unsigned worker, struct err *err)
 {
 	struct collection *c = ctx;
 	struct pack_use *u = c->chosen[i];
 	struct pack_contents pc = {0};
-	struct err why = ERR_INIT;
-	struct pack_reader r;
 	int rc;
 
 	progress_add(c->o->progress, u->size);
-	rc = pack_reader_open(&r, c->st->backend, c->st->crypto, u->id, &why);
-	if (!rc) {
-		rc = pack_read_table(c->st->crypto, &r.src, &pc, NULL, &why);
-		pack_reader_close(&r);
-	}
-	if (rc && why.code != ERR_CORRUPT && why.code != ERR_NOT_FOUND) {
-		*err = why;
+	rc = read_table(c, u->id, &pc, err);
+	if (rc < 0)
 		return -1;
-	}
 	if (rc) {
 		u->go = !u->live; /* damaged, and the index knows of nothing in it that is needed */
 		return 0;
@@ -384,14 +395,40 @@ static int let_off(struct collection *c, const struct index_entry *e, struct err
 	return 0;
 }
 
+/* Who knows that a pack is condemned leaves it out of the runs that it merges, so the index does not tell all that
+ * these packs hold: their tables do. */
+static int each_condemned(struct collection *c, entry_fn *fn, struct err *err)
+{
+	if (each_entry(c, NULL, fn, err))
+		return -1;
+	for (size_t i = 0; i < c->n; i++) {
+		struct index_entry e = {0};
+		struct pack_contents pc = {0};
+		int rc;
+
+		if (!epoch_condemned(c->st, c->packs[i].id))
+			continue;
+		memcpy(e.place.pack, c->packs[i].id, PACK_ID);
+		rc = stop_check(err) ? -1 : read_table(c, c->packs[i].id, &pc, err);
+		for (size_t k = 0; k < pc.n_blobs && !rc; k++) {
+			e.id = pc.blobs[k].id;
+			rc = fn(c, &e, err);
+		}
+		pack_contents_free(&pc);
+		if (rc < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* Snapshots that came since the packs were chosen may need some of them. */
 static int let_off_needed(struct collection *c, struct err *err)
 {
 	for (size_t i = 0; i < c->n; i++)
 		c->packs[i].go = epoch_condemned(c->st, c->packs[i].id);
-	if (each_entry(c, NULL, suspect_last, err))
+	if (each_condemned(c, suspect_last, err))
 		return -1;
-	return c->suspects.n && (confirm(c, err) || each_entry(c, NULL, let_off, err)) ? -1 : 0;
+	return c->suspects.n && (confirm(c, err) || each_condemned(c, let_off, err)) ? -1 : 0;
 }
 
 static int remove_packs(struct collection *c, struct err *err)

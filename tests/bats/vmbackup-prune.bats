@@ -247,6 +247,35 @@ slow_backup() {
 	[ "$(stored)" = 0 ]
 }
 
+@test "what merged runs leave out of condemned packs can be read, and stays while a snapshot needs it" {
+	init
+	random_bytes 1 1500000 >a.raw
+	vmbackup backup --vm a a.raw
+	vmbackup forget a@latest
+	slow_backup s a.raw 500000
+	run vmbackup prune --json
+	[ "$(json .collection.pending_packs)" = 1 ]
+	# Runs of one size are merged, by who knows what is condemned
+	local i
+	for i in {1..9}; do
+		random_bytes $((i + 10)) 1500000 >x.raw
+		vmbackup backup --vm x x.raw 8>&-
+	done
+	[ "$(find repo/index -type f | wc -l)" -lt 9 ]
+	tail -c +500001 a.raw >&8
+	exec 8>&-
+	wait "$slow"
+	[ "$(vmbackup show --json s | jq '.disks[0].new_bytes')" = 0 ]
+	kept s@latest a.raw
+	sound
+	run vmbackup prune --json
+	assert_success
+	[ "$(json .collection.pending_packs)" = 0 ]
+	kept s@latest a.raw
+	kept x@latest x.raw
+	sound
+}
+
 # bats test_tags=slow,release
 @test "clients at random, killed and with wrong clocks: every snapshot is as it was" {
 	[ -e "$VMKIT_TOOLS/clock.so" ] || fail "clock.so is missing: make tools"
