@@ -54,12 +54,15 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 	serve)
 		options=" --socket= --port= --name= --copy-on-write --once --timeout= --exit-with-parent --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
 		kind=snapshot ;;
+	mount)
+		options=" --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
+		kind=snapshot ;;
 	run)
 		options=" --config-dir= --wait --jitter= --metrics= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
 		kind=none ;;
 	'')
 		options=" --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
-		words=" init backup list show restore verify diff copy repair forget ls get prune key stats unlock serve run" ;;
+		words=" init backup list show restore verify diff copy repair forget ls get prune key stats unlock serve mount run" ;;
 	esac
 }
 

@@ -65,6 +65,7 @@ _vmbackup() {
 			'stats:how much the repository holds, and what it takes'
 			'unlock:say who uses the repository; nothing ever needs to be unlocked'
 			'serve:serve a disk of a snapshot as a network block device (NBD), with nothing restored'
+			'mount:disks of snapshots as raw files in a folder, with nothing restored (FUSE)'
 			'run:do what a profile says\: backups, retention, a partial verification'
 		)
 		_describe verb verbs
@@ -531,6 +532,26 @@ _vmbackup() {
 		'--once[end when the last client has gone]' \
 		'--timeout=[end when no client has been connected for so long]:TIME:' \
 		'--exit-with-parent[end when the process that started it does]' \
+		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
+		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \
+		'--s3-endpoint=[the server of s3\: repositories, https\://HOST\[\:PORT\] (default\: AWS)]:URL:' \
+		'--s3-region=[the region of its buckets (default us-east-1)]:NAME:' \
+		'--s3-ca=[certificates to trust instead of the system'\''s]:FILE:_files' \
+		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
+		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
+		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
+		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmbackup_dynamic snapshot' ;;
+	(mount)
+		_arguments -s -S \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \

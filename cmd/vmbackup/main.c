@@ -162,7 +162,7 @@ static const struct verb *const verbs[] = {
 	&verb_init,   &verb_backup, &verb_list,	 &verb_show,   &verb_restore,
 	&verb_verify, &verb_diff,   &verb_copy,	 &verb_repair, &verb_forget,
 	&verb_ls,     &verb_get,    &verb_prune, &verb_key,    &verb_stats,
-	&verb_unlock, &verb_serve,  &verb_run,	 NULL,
+	&verb_unlock, &verb_serve,  &verb_mount, &verb_run,    NULL,
 };
 
 static void man(FILE *out)

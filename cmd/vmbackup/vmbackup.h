@@ -7,7 +7,7 @@
 
 extern const struct verb verb_init, verb_backup, verb_list, verb_show, verb_restore, verb_verify,
 	verb_diff, verb_copy, verb_repair, verb_forget, verb_ls, verb_get, verb_prune, verb_key,
-	verb_stats, verb_unlock, verb_serve, verb_run;
+	verb_stats, verb_unlock, verb_serve, verb_mount, verb_run;
 
 /** vmbackup_key - asks the user; for repo_init(), repo_open() and repo_register() */
 extern const struct repo_key_source vmbackup_key;

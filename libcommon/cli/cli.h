@@ -74,7 +74,8 @@ struct cli {
 	unsigned verbose;
 	int status; /* set by a verb that passes another program's status on; counts when it returns 0 */
 	int failure_status; /* set by such a verb: the status of its own failures, whatever they are; 0: the usual ones */
-	bool dashes; /* "--" stood before the first argument */
+	bool dashes;	   /* "--" stood before the first argument */
+	int before_dashes; /* arguments before "--"; -1: there is none */
 	struct progress
 		progress; /* verbs hand &cli->progress down; drawn while cli_progress is on */
 };

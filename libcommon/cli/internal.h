@@ -49,8 +49,8 @@ const struct opt *opt_find(const struct opt_set *set, char letter, const char *n
 int opt_parse(const struct opt_set *set, int argc, char **argv, bool until_argument,
 	      char **ret_args, int *ret_n, int *ret_used, struct err *err);
 
-/** opt_dashes() - did "--" stand before the first argument, when opt_parse() was called last? */
-bool opt_dashes(void);
+/** opt_before_dashes() - arguments that stood before "--", when opt_parse() was called last; -1: there was none */
+int opt_before_dashes(void);
 
 /** opt_defaults() - options with .env: from the environment, else from the configuration file */
 void opt_defaults(const struct opt_set *set);

@@ -131,7 +131,8 @@ static int run_verb(const struct program *p, const struct verb *v, const struct 
 			  .json = c->json != NULL,
 			  .quiet = c->quiet,
 			  .verbose = c->verbose,
-			  .dashes = opt_dashes()};
+			  .dashes = opt_before_dashes() == 0,
+			  .before_dashes = opt_before_dashes()};
 	struct err err = ERR_INIT;
 
 	cli.json_lines = cli.json && !strcmp(c->json, "lines");

@@ -197,11 +197,11 @@ static int parse_letters(const struct opt_set *set, int argc, char **argv, int *
 }
 
 /* One command line a process */
-static bool dashes_first;
+static int before_dashes = -1;
 
-bool opt_dashes(void)
+int opt_before_dashes(void)
 {
-	return dashes_first;
+	return before_dashes;
 }
 
 int opt_parse(const struct opt_set *set, int argc, char **argv, bool until_argument,
@@ -209,14 +209,14 @@ int opt_parse(const struct opt_set *set, int argc, char **argv, bool until_argum
 {
 	int i, n = 0;
 
-	dashes_first = false;
+	before_dashes = -1;
 	for (i = 0; i < argc; i++) {
 		const char *a = argv[i];
 		int rc = 0;
 
 		if (!strcmp(a, "--")) {
 			i++;
-			dashes_first = n == 0;
+			before_dashes = n;
 			while (!until_argument && i < argc)
 				ret_args[n++] = argv[i++];
 			break;

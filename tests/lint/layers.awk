@@ -24,6 +24,7 @@ BEGIN {
 	door["^libxml/"] = "^libcommon/(package|host)/"
 	door["^linux/kvm\\.h$"] = "^libcommon/runner/"
 	door["^curl/"] = "^libcommon/repo/backend_s3"
+	door["^fuse(_|\\.h)"] = "^cmd/vmbackup/mount_fuse\\.c"
 	door["^libnbd\\.h$"] = "^libcommon/image/protocol/"
 	door["^nbdkit-"] = "^cmd/[a-z]*/plugin/"
 	door["^xxhash\\.h$"] = "^libcommon/(base|repo|image)/"
