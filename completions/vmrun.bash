@@ -4,11 +4,26 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only --allow-backing= --timeout= --root= --env= --workdir= --modules= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only --allow-backing= --name= --timeout= --root= --env= --workdir= --modules= --quiet --verbose --help --version"
 		kind=none ;;
+	ps)
+		options=" --null --json --quiet --verbose --help --version"
+		kind=none ;;
+	stop)
+		options=" --now --timeout= --json --quiet --verbose --help --version"
+		kind=machine ;;
+	pause)
+		options=" --quiet --verbose --help --version"
+		kind=machine ;;
+	resume)
+		options=" --quiet --verbose --help --version"
+		kind=machine ;;
+	stats)
+		options=" --json --quiet --verbose --help --version"
+		kind=machine ;;
 	'')
 		options=" --quiet --verbose --help --version"
-		words=" run" ;;
+		words=" run ps stop pause resume stats" ;;
 	esac
 }
 
@@ -23,11 +38,16 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--disk|run:--disk=|run:-d) kind=file ;;
 	run:--format|run:--format=|run:-f) kind=format ;;
 	run:--allow-backing|run:--allow-backing=) kind=dir ;;
+	run:--name|run:--name=|run:-n) kind=none ;;
 	run:--timeout|run:--timeout=|run:-t) kind=none ;;
 	run:--root|run:--root=|run:-r) kind=file ;;
 	run:--env|run:--env=) kind=none ;;
 	run:--workdir|run:--workdir=) kind=none ;;
 	run:--modules|run:--modules=) kind=dir ;;
+	ps:--json=) words=" lines" ;;
+	stop:--timeout|stop:--timeout=|stop:-t) kind=none ;;
+	stop:--json=) words=" lines" ;;
+	stats:--json=) words=" lines" ;;
 	*) return 1 ;;
 	esac
 }

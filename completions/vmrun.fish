@@ -12,11 +12,16 @@ function __vmrun_dynamic
 end
 
 function __vmrun_is_main
-	not __fish_seen_subcommand_from --
+	not __fish_seen_subcommand_from -- ps stop pause resume stats
 end
 
 complete -c vmrun -n __fish_use_subcommand -f
 complete -c vmrun -n __fish_use_subcommand -a run -d 'start a Linux kernel in a machine of its own; "run" may be left out'
+complete -c vmrun -n __fish_use_subcommand -a ps -d 'the machines that run under a name'
+complete -c vmrun -n __fish_use_subcommand -a stop -d 'stop machines: by the power button, else hard; says which'
+complete -c vmrun -n __fish_use_subcommand -a pause -d 'hold machines: their vCPUs do not run until resume'
+complete -c vmrun -n __fish_use_subcommand -a resume -d 'have paused machines go on'
+complete -c vmrun -n __fish_use_subcommand -a stats -d 'what a machine has used: time of its vCPUs, disk requests, memory'
 complete -c vmrun -n '__vmrun_is_main' -l kernel -s k -r -F -d 'the kernel, a bzImage for x86-64'
 complete -c vmrun -n '__vmrun_is_main' -l initrd -s i -r -F -d 'its initial RAM disk'
 complete -c vmrun -n '__vmrun_is_main' -l append -s a -x -d 'its command line, behind console=ttyS0 panic=-1'
@@ -27,6 +32,7 @@ complete -c vmrun -n '__vmrun_is_main' -l format -s f -x -a '(__vmrun_dynamic fo
 complete -c vmrun -n '__vmrun_is_main' -l ephemeral -s e -d 'what the guest writes to its disks is thrown away; the images are only read'
 complete -c vmrun -n '__vmrun_is_main' -l read-only -d 'the guest cannot write to its disks'
 complete -c vmrun -n '__vmrun_is_main' -l allow-backing -x -a '(__fish_complete_directories)' -d 'backing files may lie below DIR too'
+complete -c vmrun -n '__vmrun_is_main' -l name -s n -x -d 'of the machine, for ps, stats, pause, resume and stop (default: none, and it has no control socket)'
 complete -c vmrun -n '__vmrun_is_main' -l timeout -s t -x -d 'end the machine after this: status 10 (default: never)'
 complete -c vmrun -n '__vmrun_is_main' -l root -s r -r -F -d 'a command\'s files: all below DIR, copied into the guest\'s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda'
 complete -c vmrun -n '__vmrun_is_main' -l env -x -d 'set in the command\'s environment, which is PATH and HOME otherwise'
@@ -37,3 +43,34 @@ complete -c vmrun -n '__vmrun_is_main' -l verbose -s v -d 'say what is going on;
 complete -c vmrun -n '__vmrun_is_main' -l help -s h -d 'show this help'
 complete -c vmrun -n '__vmrun_is_main' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmrun -n '__vmrun_is_main' -f
+complete -c vmrun -n '__fish_seen_subcommand_from ps' -l null -s 0 -d 'names alone, each with a NUL behind it: for xargs -0'
+complete -c vmrun -n '__fish_seen_subcommand_from ps' -l json -d 'print the result as JSON, or as one JSON object a line'
+complete -c vmrun -n '__fish_seen_subcommand_from ps' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from ps' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from ps' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from ps' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from ps' -f
+complete -c vmrun -n '__fish_seen_subcommand_from stop' -l now -d 'end the machine at once: what the guest has not written is lost'
+complete -c vmrun -n '__fish_seen_subcommand_from stop' -l timeout -s t -x -d 'what the guest gets to power off before it is ended (default: 30s)'
+complete -c vmrun -n '__fish_seen_subcommand_from stop' -l json -d 'print the result as JSON, or as one JSON object a line'
+complete -c vmrun -n '__fish_seen_subcommand_from stop' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from stop' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from stop' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from stop' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from stop' -x -a '(__vmrun_dynamic machine)'
+complete -c vmrun -n '__fish_seen_subcommand_from pause' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from pause' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from pause' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from pause' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from pause' -x -a '(__vmrun_dynamic machine)'
+complete -c vmrun -n '__fish_seen_subcommand_from resume' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from resume' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from resume' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from resume' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from resume' -x -a '(__vmrun_dynamic machine)'
+complete -c vmrun -n '__fish_seen_subcommand_from stats' -l json -d 'print the result as JSON, or as one JSON object a line'
+complete -c vmrun -n '__fish_seen_subcommand_from stats' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from stats' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from stats' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from stats' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from stats' -x -a '(__vmrun_dynamic machine)'

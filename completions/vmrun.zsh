@@ -35,6 +35,11 @@ _vmrun() {
 	(verb)
 		verbs=(
 			'run:start a Linux kernel in a machine of its own; "run" may be left out'
+			'ps:the machines that run under a name'
+			'stop:stop machines\: by the power button, else hard; says which'
+			'pause:hold machines\: their vCPUs do not run until resume'
+			'resume:have paused machines go on'
+			'stats:what a machine has used\: time of its vCPUs, disk requests, memory'
 		)
 		_describe verb verbs
 		return ;;
@@ -60,6 +65,8 @@ _vmrun() {
 		'(-e --ephemeral)--ephemeral[what the guest writes to its disks is thrown away; the images are only read]' \
 		'--read-only[the guest cannot write to its disks]' \
 		'*--allow-backing=[backing files may lie below DIR too]:DIR:_files -/' \
+		'(-n --name)-n+[of the machine, for ps, stats, pause, resume and stop (default\: none, and it has no control socket)]:NAME:' \
+		'(-n --name)--name=[of the machine, for ps, stats, pause, resume and stop (default\: none, and it has no control socket)]:NAME:' \
 		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never)]:TIME:' \
 		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never)]:TIME:' \
 		'(-r --root)-r+[a command'\''s files\: all below DIR, copied into the guest'\''s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
@@ -74,6 +81,63 @@ _vmrun() {
 		'(-h --help)-h[show this help]' \
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' ;;
+	(ps)
+		_arguments -s -S \
+		'(-0 --null)-0[names alone, each with a NUL behind it\: for xargs -0]' \
+		'(-0 --null)--null[names alone, each with a NUL behind it\: for xargs -0]' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(stop)
+		_arguments -s -S \
+		'--now[end the machine at once\: what the guest has not written is lost]' \
+		'(-t --timeout)-t+[what the guest gets to power off before it is ended (default\: 30s)]:TIME:' \
+		'(-t --timeout)--timeout=[what the guest gets to power off before it is ended (default\: 30s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmrun_dynamic machine' ;;
+	(pause)
+		_arguments -s -S \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmrun_dynamic machine' ;;
+	(resume)
+		_arguments -s -S \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmrun_dynamic machine' ;;
+	(stats)
+		_arguments -s -S \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmrun_dynamic machine' ;;
 	esac
 }
 

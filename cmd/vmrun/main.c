@@ -7,14 +7,31 @@
 #include "libcommon/image/format.h"
 #include "libcommon/image/protocol/nbd.h"
 #include "libcommon/package/package.h"
+#include "libcommon/runner/control.h"
 
-static const struct verb *const verbs[] = {&verb_run, NULL};
+static const struct verb *const verbs[] = {&verb_run,	 &verb_ps,    &verb_stop, &verb_pause,
+					   &verb_resume, &verb_stats, NULL};
+
+static void complete_machine(const char *prefix, FILE *out)
+{
+	char **names;
+	size_t n;
+
+	if (control_list(&names, &n, NULL) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if (!strncmp(names[i], prefix, strlen(prefix)))
+			(void)fprintf(out, "%s\n", names[i]);
+	control_list_free(names, n);
+}
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)
 {
 	for (size_t i = 0; kind == COMPLETE_FORMAT && image_formats[i]; i++)
 		if (!strncmp(image_formats[i]->name, prefix, strlen(prefix)))
 			(void)fprintf(out, "%s\n", image_formats[i]->name);
+	if (kind == COMPLETE_MACHINE)
+		complete_machine(prefix, out);
 }
 
 static void versions(FILE *out)
@@ -46,6 +63,14 @@ static void man(FILE *out)
 		"killed.\nOf a \\fB\\-\\-root\\fR that is a folder nothing is copied "
 		"back; to one that is a disk image the command writes, unless "
 		"\\fB\\-\\-ephemeral\\fR says otherwise.\n"
+		".SH CONTROL\n"
+		"A machine that was started with \\fB\\-\\-name\\fR listens on a unix socket, "
+		"NAME.vmrun of mode 0600 in a folder that is\nits user's alone: "
+		"\\fI$XDG_RUNTIME_DIR/vmkit\\fR or \\fI/run/user/UID/vmkit\\fR where that "
+		"user has such a folder, "
+		"else\n\\fI$TMPDIR/vmkit\\-UID\\fR. A connection is one line of JSON each way: "
+		"{\"request\":\"info\"}, stats, pause, resume, stop\n(the power button, where the "
+		"guest listens to it, else the end) or kill.\n"
 		".SH LIMITS\n"
 		"There is no network, no firmware and no saved state in this version; a machine is "
 		"started from a\n"

@@ -12,6 +12,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/log.h"
 #include "libcommon/image/image.h"
+#include "libcommon/runner/control.h"
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/runner.h"
 
@@ -21,7 +22,7 @@ enum { ESCAPE = 0x1d /* ^] */, TIMED_OUT = 124, OWN_FAILURE = 125 };
 static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
-	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir;
+	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *name;
 	struct opt_list disks, allow, env;
 	bool ephemeral, read_only;
 	uint64_t memory, timeout;
@@ -92,6 +93,14 @@ static const struct opt options[] = {
 	 .arg = "DIR",
 	 .complete = COMPLETE_DIR,
 	 .help = "backing files may lie below DIR too"},
+	{.letter = 'n',
+	 .name = "name",
+	 .type = OPT_STRING,
+	 .value = &o.name,
+	 .arg = "NAME",
+	 .help = "of the machine, for ps, stats, pause, resume and stop (default: none, and it has "
+		 "no "
+		 "control socket)"},
 	{.letter = 't',
 	 .name = "timeout",
 	 .type = OPT_DURATION,
@@ -233,6 +242,8 @@ static int told(const struct machine_result *r, struct err *err)
 			"the guest did not power off but reset itself: a reboot, or a panic");
 	case MACHINE_ESCAPED:
 		return err_set(err, ERR_DIFFERS, "ended by ^]; the guest was not asked");
+	case MACHINE_STOPPED:
+		return err_set(err, ERR_DIFFERS, "stopped by vmrun stop; the guest was not asked");
 	case MACHINE_PANIC:
 		return err_set(err, ERR_FAILED, "the guest's kernel panicked");
 	case MACHINE_CRASHED:
@@ -244,6 +255,9 @@ static int told(const struct machine_result *r, struct err *err)
 		return err_set(err, ERR_FAILED, "the machine ended without a reason");
 	}
 }
+
+/* The name's socket; NULL without --name */
+static struct control *control;
 
 static struct machine_opts machine(const struct disks *d, const char *command_line)
 {
@@ -261,6 +275,7 @@ static struct machine_opts machine(const struct disks *d, const char *command_li
 		.output = -1,
 		.escape = -1,
 		.timeout_ms = o.timeout,
+		.control = control,
 	};
 }
 
@@ -365,10 +380,13 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	if (argc)
 		cli->failure_status = OWN_FAILURE;
-	rc = open_disks(&d, err);
+	rc = o.name ? control_open(&control, o.name, err) : 0;
+	if (rc == 0)
+		rc = open_disks(&d, err);
 	if (rc == 0)
 		rc = argc ? run_command(cli, &d, argv, err) : run_system(&d, err);
 	close_disks(&d);
+	control_close(control); /* whoever waits for the machine's end finds the disks free */
 	return rc;
 }
 
@@ -397,8 +415,9 @@ const struct verb verb_run = {
 	.examples = examples,
 	.statuses =
 		"0 the guest powered off, 1 it crashed, or panicked and pvpanic told so, 3 it "
-		"reset itself, or ^] ended it, "
-		"4 no such kernel or image, 6 a disk is locked, 8 a file is cut off or corrupt, "
+		"reset itself, or ^] or vmrun stop ended it, "
+		"4 no such kernel or image, 5 a machine of this name runs, 6 a disk is locked, 8 a "
+		"file is cut off or corrupt, "
 		"9 no KVM, or not a kernel, 10 --timeout ran out, 12 no permission, 13 no space, "
 		"124 --timeout ran out before COMMAND ended, 125 COMMAND given, and vmrun failed, "
 		"126 COMMAND cannot be run, 127 COMMAND was not found",

@@ -4,6 +4,9 @@
 
 #include "libcommon/cli/cli.h"
 
-extern const struct verb verb_run;
+extern const struct verb verb_run, verb_ps, verb_stop, verb_pause, verb_resume, verb_stats;
+
+/* How long a machine may take to answer, ms; a pause takes three seconds of it at most */
+enum { ANSWER_MS = 5000 };
 
 #endif

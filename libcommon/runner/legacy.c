@@ -165,6 +165,16 @@ static void pm_write(void *dev, uint16_t off, unsigned size, uint32_t value)
 		l->event(l->ctx, LEGACY_POWEROFF);
 }
 
+bool legacy_power_wanted(struct legacy *l)
+{
+	bool wanted;
+
+	(void)pthread_mutex_lock(&l->lock);
+	wanted = l->pm_enable & PM_POWER_BUTTON;
+	(void)pthread_mutex_unlock(&l->lock);
+	return wanted;
+}
+
 void legacy_press_power(struct legacy *l)
 {
 	(void)pthread_mutex_lock(&l->lock);

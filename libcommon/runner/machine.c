@@ -33,6 +33,7 @@ void machine_ends(struct machine *m, enum machine_end how, const struct err *err
 			m->err = *err;
 	}
 	atomic_store(&m->ended, true);
+	(void)pthread_cond_broadcast(&m->parking);
 	(void)pthread_mutex_unlock(&m->lock);
 	machine_wake(m);
 }
@@ -272,9 +273,14 @@ static int run(struct machine *m, struct err *err)
 	rc = make(m, err);
 	for (unsigned i = 0; rc == 0 && i < m->vcpus; i++)
 		rc = vcpu_start(&m->vcpu[i], err);
+	if (rc == 0 && m->opts->control)
+		control_attach(m->opts->control, machine_answer, m);
 	if (rc == 0)
 		watch(m, &before);
+	if (m->opts->control)
+		control_detach(m->opts->control);
 	atomic_store(&m->ended, true);
+	machine_resume(m);
 	for (unsigned i = 0; i < m->vcpus; i++)
 		vcpu_stop(&m->vcpu[i]);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -318,6 +324,7 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 	m->opts = opts;
 	m->kvm.fd = m->kvm.vm = -1;
 	(void)pthread_mutex_init(&m->lock, NULL);
+	(void)pthread_cond_init(&m->parking, NULL);
 	m->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = m->wake < 0 ? err_sys(err, "cannot make an eventfd") : run(m, err);
 	if (m->streams && m->end == MACHINE_POWEROFF)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "libcommon/runner/bus.h"
+#include "libcommon/runner/control.h"
 #include "libcommon/runner/kvm.h"
 #include "libcommon/runner/legacy.h"
 #include "libcommon/runner/linux.h"
@@ -26,6 +27,7 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool running;
+	atomic_ullong exits; /* from the guest to here */
 };
 
 struct machine {
@@ -48,7 +50,10 @@ struct machine {
 	enum machine_end end;
 	struct err err;
 	atomic_bool ended;
-	char line[200]; /* of the serial console, written by it alone */
+	atomic_bool paused;	/* changed with the lock */
+	unsigned parked;	/* vCPUs that wait; with the lock */
+	pthread_cond_t parking; /* one of these three has changed */
+	char line[200];		/* of the serial console, written by it alone */
 	unsigned line_len;
 	char last_line[200];
 };
@@ -62,9 +67,23 @@ void machine_wake(struct machine *m);
 /** machine_mmio() - an access of the guest to where it has no memory */
 void machine_mmio(struct machine *m, bool write, uint64_t addr, unsigned size, void *data);
 
+/* pause.c */
+/** machine_pause() - no vCPU runs when this returns, unless one waits for the reader of its console and stops after that */
+void machine_pause(struct machine *m);
+/** machine_resume() - also when it is not paused */
+void machine_resume(struct machine *m);
+/** machine_park() - where a vCPU's thread waits while the machine is paused */
+void machine_park(struct vcpu *v);
+
+/* answer.c */
+/** machine_answer() - a control_fn; @ctx: the machine, with its vCPUs started */
+int machine_answer(void *ctx, enum control_verb verb, json_t *answer, struct err *err);
+
 /* vcpu.c */
 int vcpu_create(struct machine *m, unsigned index, const struct linux_boot *boot, struct err *err);
 int vcpu_start(struct vcpu *v, struct err *err);
+/** vcpu_kick() - out of the guest for a moment; only while it runs */
+void vcpu_kick(struct vcpu *v);
 /** vcpu_stop() - out of the guest, its thread ended, all of it freed */
 void vcpu_stop(struct vcpu *v);
 

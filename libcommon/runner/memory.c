@@ -71,3 +71,29 @@ void *guest_range(const struct guest_memory *m, uint64_t addr, uint64_t len)
 	}
 	return NULL;
 }
+
+static uint64_t resident_in(const struct guest_region *r)
+{
+	enum { PAGE = 4096, PAGES = 16384 };
+	uint64_t pages = 0;
+	unsigned char in[PAGES];
+
+	for (uint64_t off = 0; off < r->size; off += (uint64_t)PAGE * PAGES) {
+		size_t n = (size_t)min_u64(r->size - off, (uint64_t)PAGE * PAGES);
+
+		if (mincore(r->host + off, n, in) < 0)
+			continue;
+		for (size_t i = 0; i < n / PAGE; i++)
+			pages += in[i] & 1;
+	}
+	return pages * PAGE;
+}
+
+uint64_t guest_memory_resident(const struct guest_memory *m)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < m->regions; i++)
+		sum += resident_in(&m->region[i]);
+	return sum;
+}

@@ -37,4 +37,7 @@ void guest_memory_destroy(struct guest_memory *m);
 /** guest_range() - where [@addr, @addr + @len) lies here; NULL unless all of it is in one region. @len 0: NULL */
 void *guest_range(const struct guest_memory *m, uint64_t addr, uint64_t len);
 
+/** guest_memory_resident() - bytes of it that are in the host's memory now */
+uint64_t guest_memory_resident(const struct guest_memory *m);
+
 #endif

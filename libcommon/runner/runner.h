@@ -13,6 +13,7 @@
 
 #include "libcommon/base/err.h"
 
+struct control;
 struct disk;
 
 enum { MACHINE_CPUS_MAX = 16, MACHINE_DISKS_MAX = 24 };
@@ -36,6 +37,7 @@ struct machine_opts {
 	/* A command in the guest, which vmrun-init in the initial RAM disk runs: its streams; the first stop signal is handed
 	 * on to it. NULL: none */
 	const struct machine_streams *streams;
+	struct control *control; /* answers for the machine while it runs; NULL: none. Borrowed */
 	int initrd_fd; /* a second initial RAM disk behind the first; -1: none. Borrowed */
 };
 
@@ -47,6 +49,7 @@ enum machine_end {
 	MACHINE_CRASHED, /* triple fault */
 	MACHINE_TIMEOUT,
 	MACHINE_ESCAPED, /* the escape byte came */
+	MACHINE_STOPPED, /* by the control socket, the guest was not asked */
 	MACHINE_FAILED,	 /* see err */
 };
 

@@ -188,13 +188,18 @@ static void *vcpu_thread(void *arg)
 	struct err err = ERR_INIT;
 
 	while (!atomic_load(&v->m->ended)) {
+		machine_park(v);
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
+			(void)atomic_fetch_add_explicit(&v->exits, 1, memory_order_relaxed);
 			answer_exit(v);
 		} else if (errno != EINTR && errno != EAGAIN) {
 			/* EAGAIN: a vCPU that was not started yet got an event; EINTR: a kick */
 			err_sys(&err, "KVM does not run vCPU %u", v->index);
 			err.code = ERR_UNSUPPORTED;
 			machine_ends(v->m, MACHINE_FAILED, &err);
+		} else {
+			/* Who kicks has set what for before: that is looked at now. */
+			__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 		}
 	}
 	return NULL;
@@ -227,14 +232,19 @@ int vcpu_start(struct vcpu *v, struct err *err)
 	return 0;
 }
 
+void vcpu_kick(struct vcpu *v)
+{
+	/* The flag is for the moment before it enters the guest, the signal for when it is in there. */
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	(void)pthread_kill(v->thread, SIGRTMIN);
+}
+
 void vcpu_stop(struct vcpu *v)
 {
 	struct timespec until;
 
 	while (v->running) {
-		/* The flag is for the moment before it enters the guest, the signal for when it is in there. */
-		v->run->immediate_exit = 1;
-		(void)pthread_kill(v->thread, SIGRTMIN);
+		vcpu_kick(v);
 		(void)clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += KICK_AGAIN_MS * 1000000L;
 		if (until.tv_nsec >= 1000000000) {

@@ -168,6 +168,36 @@ static int serve(struct request *r)
 	}
 }
 
+static void count(atomic_ullong *counter, uint64_t n)
+{
+	(void)atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static void count_request(const struct request *r)
+{
+	struct virtio_blk *b = r->blk;
+
+	switch (r->type) {
+	case T_IN:
+		count(&b->reads, 1);
+		count(&b->read_bytes, r->writable_len);
+		break;
+	case T_OUT:
+		count(&b->writes, 1);
+		count(&b->written_bytes, r->readable_len);
+		break;
+	case T_FLUSH:
+		count(&b->flushes, 1);
+		break;
+	case T_DISCARD:
+	case T_WRITE_ZEROES:
+		count(&b->discards, 1);
+		break;
+	default:
+		break;
+	}
+}
+
 static int64_t request(struct virtio_dev *d, unsigned queue, struct virtq_chain *c)
 {
 	struct request r = {
@@ -179,6 +209,7 @@ static int64_t request(struct virtio_dev *d, unsigned queue, struct virtq_chain 
 	};
 	const struct iovec *last = &c->iov[c->readable + c->writable - 1];
 	uint8_t header[HEADER], *status;
+	int answer;
 
 	(void)queue;
 	if (c->readable_len < HEADER || !c->writable_len)
@@ -189,7 +220,10 @@ static int64_t request(struct virtio_dev *d, unsigned queue, struct virtq_chain 
 	r.sector = get_le64(header + 8);
 	r.readable_len = c->readable_len - HEADER;
 	r.writable_len = c->writable_len - 1;
-	*status = (uint8_t)serve(&r);
+	answer = serve(&r);
+	if (answer == S_OK)
+		count_request(&r);
+	*status = (uint8_t)answer;
 	return (int64_t)min_u64(r.type == T_OUT ? 1 : c->writable_len, UINT32_MAX);
 }
 

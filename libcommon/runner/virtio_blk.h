@@ -10,6 +10,8 @@ struct virtio_blk {
 	struct disk *disk; /* borrowed */
 	char serial[20];   /* what GET_ID tells */
 	atomic_uint errors;
+	/* Requests that were done, and the bytes of the first two */
+	atomic_ullong reads, writes, flushes, discards, read_bytes, written_bytes;
 };
 
 /** virtio_blk_init() - @queues of them, @number names it: "vmkit-0" */

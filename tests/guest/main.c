@@ -125,6 +125,18 @@ static void poke(void)
 	put("still here\n");
 }
 
+/* The power button's event enabled, then waited for; after work on a disk with "button:WORK" */
+static void button(const char *work)
+{
+	if (*work == ':')
+		(void)disk(work + 1);
+	outw(0x602, 1 << 8);
+	put("ready\n");
+	while (!(inb(0x601) & 1))
+		;
+	put("pressed\n");
+}
+
 void main(const uint8_t *params)
 {
 	const char *command = (const char *)(uintptr_t)AT(uint32_t, params + 0x228),
@@ -168,7 +180,14 @@ void main(const uint8_t *params)
 		processors();
 	else if (starts(what, "poke"))
 		poke();
-	else if (starts(what, "disk:"))
+	else if (starts(what, "button"))
+		button(what + 6);
+	else if (starts(what, "ignore")) { /* the button's event, and then nothing */
+		outw(0x602, 1 << 8);
+		put("ready\n");
+		for (;;)
+			;
+	} else if (starts(what, "disk:"))
 		(void)disk(what + 5);
 	else
 		put("do= what?\n");

@@ -1,0 +1,127 @@
+/* What a running machine tells and does when its control socket is asked. */
+#include <string.h>
+#include <time.h>
+
+#include "libcommon/runner/machine_private.h"
+
+static void add(json_t *o, const char *key, json_t *value)
+{
+	(void)json_object_set_new(o, key, value); /* without memory: a field less */
+}
+
+static json_t *number(uint64_t v)
+{
+	return json_integer((json_int_t)v);
+}
+
+static uint64_t memory_size(const struct guest_memory *m)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < m->regions; i++)
+		sum += m->region[i].size;
+	return sum;
+}
+
+static void add_state(struct machine *m, json_t *answer)
+{
+	add(answer, "state", json_string(atomic_load(&m->paused) ? "paused" : "running"));
+	add(answer, "memory", number(memory_size(&m->mem)));
+}
+
+static void info(struct machine *m, json_t *answer)
+{
+	add_state(m, answer);
+	add(answer, "cpus", number(m->vcpus));
+}
+
+static double cpu_seconds(struct vcpu *v)
+{
+	struct timespec t = {0};
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(v->thread, &clock) || clock_gettime(clock, &t) < 0)
+		return 0; /* its thread has ended */
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static json_t *one_disk(const struct virtio_blk *b, unsigned i)
+{
+	char guest_name[] = "vda";
+	json_t *o = json_object(), *image = json_string(disk_name(b->disk));
+
+	guest_name[2] = (char)('a' + i);
+	add(o, "name", json_string(guest_name));
+	add(o, "image", image ? image : json_null()); /* a path that is not UTF-8 */
+	add(o, "size", number(disk_size(b->disk)));
+	add(o, "reads", number(atomic_load(&b->reads)));
+	add(o, "read_bytes", number(atomic_load(&b->read_bytes)));
+	add(o, "writes", number(atomic_load(&b->writes)));
+	add(o, "written_bytes", number(atomic_load(&b->written_bytes)));
+	add(o, "flushes", number(atomic_load(&b->flushes)));
+	add(o, "discards", number(atomic_load(&b->discards)));
+	add(o, "errors", number(atomic_load(&b->errors)));
+	return o;
+}
+
+static void stats(struct machine *m, json_t *answer)
+{
+	json_t *cpus = json_array(), *disks = json_array();
+
+	add_state(m, answer);
+	add(answer, "memory_resident", number(guest_memory_resident(&m->mem)));
+	for (unsigned i = 0; i < m->vcpus; i++) {
+		json_t *o = json_object();
+
+		add(o, "cpu_seconds", json_real(cpu_seconds(&m->vcpu[i])));
+		add(o, "exits", number(atomic_load(&m->vcpu[i].exits)));
+		(void)json_array_append_new(cpus, o);
+	}
+	for (unsigned i = 0; i < m->opts->n_disks; i++)
+		(void)json_array_append_new(disks, one_disk(m->blk[i], i));
+	add(answer, "cpus", cpus);
+	add(answer, "disks", disks);
+}
+
+/* A guest that is paused hears nothing, so it goes on; one that does not listen to the button is ended at once. */
+static void stop(struct machine *m, json_t *answer)
+{
+	bool listens = legacy_power_wanted(&m->legacy);
+
+	if (listens) {
+		legacy_press_power(&m->legacy);
+		machine_resume(m);
+	} else {
+		machine_ends(m, MACHINE_STOPPED, NULL);
+	}
+	add(answer, "method", json_string(listens ? "acpi" : "destroy"));
+}
+
+int machine_answer(void *ctx, enum control_verb verb, json_t *answer, struct err *err)
+{
+	struct machine *m = ctx;
+
+	switch (verb) {
+	case CONTROL_INFO:
+		info(m, answer);
+		return 0;
+	case CONTROL_STATS:
+		stats(m, answer);
+		return 0;
+	case CONTROL_PAUSE:
+		machine_pause(m);
+		return 0;
+	case CONTROL_RESUME:
+		machine_resume(m);
+		return 0;
+	case CONTROL_STOP:
+		stop(m, answer);
+		return 0;
+	case CONTROL_KILL:
+		machine_ends(m, MACHINE_STOPPED, NULL);
+		add(answer, "method", json_string("destroy"));
+		return 0;
+	default:
+		return err_set(err, ERR_USAGE, "the request is of no known kind");
+	}
+}
