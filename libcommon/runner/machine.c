@@ -11,6 +11,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/runner/acpi.h"
+#include "libcommon/runner/confine.h"
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/machine_private.h"
 
@@ -271,6 +272,8 @@ static int run(struct machine *m, struct err *err)
 	(void)sigdelset(&all, SIGILL);
 	(void)pthread_sigmask(SIG_BLOCK, &all, &before);
 	rc = make(m, err);
+	if (rc == 0)
+		confine_process();
 	for (unsigned i = 0; rc == 0 && i < m->vcpus; i++)
 		rc = vcpu_start(&m->vcpu[i], err);
 	if (rc == 0 && m->opts->control)

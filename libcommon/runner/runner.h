@@ -2,7 +2,8 @@
  *
  * It has 1 to 16 vCPUs, memory, the interrupt chips and the timer of a PC in the kernel, a serial console, ACPI with power
  * button and reset, a clock, pvpanic, and virtio-1 devices on PCI: a random number generator, and one disk an image.
- * It starts a Linux bzImage at its 64-bit entry. Nothing that the guest does makes this process do more than that.
+ * It starts a Linux bzImage at its 64-bit entry. Nothing that the guest does makes this process do more than that; what it
+ * never needs it gives up before, for good (confine.h).
  */
 #ifndef VMKIT_RUNNER_RUNNER_H
 #define VMKIT_RUNNER_RUNNER_H

@@ -238,6 +238,14 @@ says() {
 	vmrun stop -q m
 }
 
+@test "every thread of a machine that runs has no_new_privs and a system call filter" {
+	machine m hang -c 2
+	[ "$(grep -h NoNewPrivs "/proc/$pid/task"/*/status | sort -u)" = $'NoNewPrivs:\t1' ]
+	[ "$(grep -h Seccomp: "/proc/$pid/task"/*/status | sort -u)" = $'Seccomp:\t2' ]
+	[ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" -ge 4 ]
+	vmrun stop -q m
+}
+
 @test "a peer that does not behave, and a machine that does not answer" {
 	require python3
 	machine m button
