@@ -56,12 +56,17 @@ static void man(FILE *out)
 				      o->choices ? o->choices : "VALUE", o->help);
 		(void)fputc('\n', out);
 	}
-	(void)fputs(".SH ENCRYPTED IMAGES\n"
-		    "qcow2 images with LUKS inside are read, and written in place, with the "
-		    "passphrase that\n"
-		    "\\fBVMKIT_PASSWORD_FILE\\fR or \\fBVMKIT_PASSWORD_COMMAND\\fR gives, or the "
-		    "terminal. New ones are not made.\n",
-		    out);
+	(void)fputs(
+		".SH ENCRYPTED IMAGES\n"
+		"qcow2 images with LUKS inside are read, and written in place, with the "
+		"passphrase that\n"
+		"\\fBVMKIT_PASSWORD_FILE\\fR or \\fBVMKIT_PASSWORD_COMMAND\\fR gives, or the "
+		"terminal. \\fBcreate\\fR, \\fBconvert\\fR and \\fB-o encryption=luks\\fR make new "
+		"ones (AES-256-XTS, a LUKS1\n"
+		"header). Their master key and salts are random: the same source never gives the "
+		"same bytes twice.\n"
+		"They are not compressed (\\fB-c\\fR) and have no external data file.\n",
+		out);
 	(void)fputs(".SH PACKAGES\n"
 		    "\\fIFILE\\fB.ova\\fR and \\fIFILE\\fB.ovf\\fR are packages of machines "
 		    "with their disks: \\fBinfo\\fR and\n"
@@ -80,12 +85,12 @@ static void man(FILE *out)
 }
 
 /* Encrypted images: the same passphrase for all of a chain */
-static int get_secret(const char *name, char **ret, struct err *err)
+static int get_secret(const char *name, bool is_new, char **ret, struct err *err)
 {
 	char prompt[512];
 
-	(void)snprintf(prompt, sizeof(prompt), "passphrase of %s", name);
-	return cli_password(NULL, prompt, false, ret, err);
+	(void)snprintf(prompt, sizeof(prompt), "%spassphrase of %s", is_new ? "new " : "", name);
+	return cli_password(NULL, prompt, is_new, ret, err);
 }
 
 static const struct image_secret_source secrets = {.get = get_secret, .release = cli_password_free};

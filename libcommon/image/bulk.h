@@ -66,7 +66,8 @@ struct bulk {
 	void *priv;
 	/* The opened backing file, for what the header says of it; borrowed; NULL: none, or measuring */
 	struct image *base;
-	bool measuring; /* @file only counts bytes: make no other files, count them there too */
+	bool measuring;	 /* @file only counts bytes: make no other files, count them there too */
+	bool needs_data; /* Set by begin(): takes no units with src, whatever ops->can_copy says */
 	/* Set by begin(): it consists of more files, and can only be read back by its name */
 	bool has_files;
 	/* Set by the engine: the image is done and has its name; until then abort() removes extra files */

@@ -4,8 +4,11 @@
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
@@ -28,7 +31,13 @@ enum {
 	AT_DIGEST = 112,
 	AT_DIGEST_SALT = 132,
 	AT_DIGEST_ITERATIONS = 164,
+	AT_UUID = 168,
 	AT_SLOTS = 208,
+	SLOT_EMPTY = 0x0000DEAD,
+	SLOT_SECTORS = 504, /* of new headers: 64 * 4000 bytes, to a multiple of 4 KiB */
+	FIRST_SLOT_SECTOR = 8,
+	ITERATIONS_LEAST = 100000,
+	CALIBRATION_NS = 20000000,
 };
 
 struct luks {
@@ -210,4 +219,148 @@ int luks_crypt(const struct luks *l, bool encrypt, uint8_t *buf, size_t len, uin
 	return good ? 0
 		    : err_set(err, ERR_FAILED, "cannot %s a sector",
 			      encrypt ? "encrypt" : "decrypt");
+}
+
+/* ---- new headers */
+
+static int random_bytes(void *buf, size_t len, struct err *err)
+{
+	return RAND_priv_bytes(buf, (int)len) == 1
+		       ? 0
+		       : err_set(err, ERR_FAILED, "the system gives no random bytes");
+}
+
+int luks_new(struct luks **ret, struct err *err)
+{
+	struct luks *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return err_nomem(err);
+	l->cipher = EVP_aes_256_xts();
+	if (random_bytes(l->key, sizeof(l->key), err) < 0) {
+		luks_close(l);
+		return -1;
+	}
+	*ret = l;
+	return 0;
+}
+
+/* Processor time of this thread: a busy machine must not make weaker keys */
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+/* Iterations that take @ms */
+static int calibrate(const struct header *h, unsigned ms, uint32_t *ret, struct err *err)
+{
+	static const uint8_t salt[SALT];
+	uint8_t key[KEY_MOST];
+	uint64_t start, spent = 0;
+	uint32_t n = 4096;
+
+	for (;; n *= 2) {
+		start = cpu_ns();
+		if (derive(h, "", 0, salt, n, key, h->key_len, err) < 0)
+			return -1;
+		spent = cpu_ns() - start;
+		if (spent >= CALIBRATION_NS || n > ITERATIONS_MOST / 2)
+			break;
+	}
+
+	uint64_t want = (uint64_t)n * ms * 1000000U / max_u64(spent, 1);
+
+	*ret = (uint32_t)min_u64(max_u64(want, ITERATIONS_LEAST), ITERATIONS_MOST);
+	return 0;
+}
+
+/* The other way of merge(): random stripes, and a last one that gives @key */
+static int split(const struct header *h, const uint8_t *key, uint8_t *material, struct err *err)
+{
+	uint8_t block[KEY_MOST] = {0};
+	size_t last = (size_t)(STRIPES_MOST - 1) * h->key_len;
+	int rc = random_bytes(material, last, err);
+
+	for (size_t at = 0; at < last && rc == 0; at += h->key_len) {
+		for (uint32_t i = 0; i < h->key_len; i++)
+			block[i] ^= material[at + i];
+		rc = diffuse(h, block, err);
+	}
+	for (uint32_t i = 0; i < h->key_len; i++)
+		material[last + i] = block[i] ^ key[i];
+	OPENSSL_cleanse(block, sizeof(block));
+	return rc;
+}
+
+/* All fields but the digest and the slot in use */
+static int put_fields(struct header *h, struct err *err)
+{
+	uint8_t *p = h->raw, id[16];
+
+	memcpy(p, "LUKS\xba\xbe", 6);
+	put_be16(p + 6, 1);
+	memcpy(p + AT_CIPHER, "aes", 3);
+	memcpy(p + AT_MODE, "xts-plain64", 11);
+	memcpy(p + AT_HASH, "sha256", 6);
+	put_be32(p + 104, LUKS_NEW_BYTES / LUKS_SECTOR); /* where a bare LUKS device has its data */
+	put_be32(p + AT_KEY_BYTES, h->key_len);
+	if (random_bytes(id, sizeof(id), err) < 0)
+		return -1;
+	(void)snprintf((char *)p + AT_UUID, 40,
+		       "%02x%02x%02x%02x-%02x%02x-4%x%02x-%x%x%02x-%02x%02x%02x%02x%02x%02x", id[0],
+		       id[1], id[2], id[3], id[4], id[5], id[6] & 15U, id[7], 8U | (id[8] & 3U),
+		       id[8] >> 4, id[9], id[10], id[11], id[12], id[13], id[14], id[15]);
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		uint8_t *slot = p + AT_SLOTS + (size_t)i * SLOT;
+
+		put_be32(slot, SLOT_EMPTY);
+		put_be32(slot + 40, FIRST_SLOT_SECTOR + i * SLOT_SECTORS);
+		put_be32(slot + 44, STRIPES_MOST);
+	}
+	return 0;
+}
+
+/* The first slot: the key that @passphrase gives encrypts the split master key */
+static int fill_slot(struct header *h, const struct luks *l, const char *passphrase,
+		     uint32_t iterations, uint8_t *material, struct err *err)
+{
+	struct luks by = {.cipher = l->cipher};
+	uint8_t *slot = h->raw + AT_SLOTS;
+	int rc;
+
+	put_be32(slot, SLOT_ACTIVE);
+	put_be32(slot + 4, iterations);
+	rc = random_bytes(slot + 8, SALT, err);
+	if (rc == 0)
+		rc = derive(h, passphrase, strlen(passphrase), slot + 8, iterations, by.key,
+			    h->key_len, err);
+	if (rc == 0)
+		rc = split(h, l->key, material, err);
+	if (rc == 0)
+		rc = luks_crypt(&by, true, material, (size_t)h->key_len * STRIPES_MOST, 0, err);
+	OPENSSL_cleanse(&by, sizeof(by));
+	return rc;
+}
+
+int luks_new_header(const struct luks *l, const char *passphrase, unsigned iter_time, uint8_t *buf,
+		    struct err *err)
+{
+	struct header h = {.hash = EVP_sha256(), .key_len = KEY_MOST};
+	uint32_t iterations;
+
+	if (put_fields(&h, err) < 0 || calibrate(&h, iter_time, &iterations, err) < 0 ||
+	    random_bytes(h.raw + AT_DIGEST_SALT, SALT, err) < 0)
+		return -1;
+	/* The master key is random: nobody finds it by trying, so its digest may be cheap, as cryptsetup's is */
+	put_be32(h.raw + AT_DIGEST_ITERATIONS, iterations / 8);
+	if (derive(&h, l->key, h.key_len, h.raw + AT_DIGEST_SALT, iterations / 8, h.raw + AT_DIGEST,
+		   DIGEST, err) < 0 ||
+	    fill_slot(&h, l, passphrase, iterations, buf + (size_t)FIRST_SLOT_SECTOR * LUKS_SECTOR,
+		      err) < 0)
+		return -1;
+	memcpy(buf, h.raw, HEADER);
+	return 0;
 }

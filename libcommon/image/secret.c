@@ -11,11 +11,11 @@ void image_register_secret(const struct image_secret_source *source)
 	known = source;
 }
 
-int image_secret_get(const char *name, char **ret, struct err *err)
+int image_secret_get(const char *name, bool is_new, char **ret, struct err *err)
 {
 	if (!known)
 		return err_set(err, ERR_UNSUPPORTED, "this program takes no passphrase for it");
-	return known->get(name, ret, err);
+	return known->get(name, is_new, ret, err);
 }
 
 void image_secret_release(char *passphrase)

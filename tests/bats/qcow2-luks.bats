@@ -140,3 +140,104 @@ fill() {
 	cp a.qcow2 b.qcow2 && patch_bytes b.qcow2 "$at" 00
 	refused 8 vmimg convert b.qcow2 b.raw
 }
+
+# random_disk FILE - 12 MiB with data, holes, and a tail that is no whole cluster
+random_disk() {
+	truncate -s $((12582912 - 1536)) "$1"
+	random_bytes 6 1500000 | dd of="$1" bs=64k seek=3 conv=notrunc status=none
+	random_bytes 7 700000 | dd of="$1" bs=512 seek=$((12582912 / 512 - 3 - 1368)) conv=notrunc status=none
+	truncate -s $((12582912 - 1536)) "$1"
+}
+
+@test "new encrypted images: QEMU reads and writes them, as we do" {
+	local options
+	random_disk want.raw
+	for options in "" ,cluster_size=512 ,cluster_size=2M ,extended_l2=on ,refcount_bits=1; do
+		vmimg convert -O qcow2 -o encryption=luks,iter_time=10"$options" --verify want.raw a.qcow2
+		check_clean a.qcow2
+		vmimg check a.qcow2
+		theirs a.qcow2 back.raw
+		assert_same_bytes want.raw back.raw
+		vmimg compare a.qcow2 want.raw
+		fill a.qcow2 9 10
+		theirs a.qcow2 back.raw
+		vmimg compare a.qcow2 back.raw
+		run vmimg compare a.qcow2 want.raw
+		assert_status 3
+		rm a.qcow2
+	done
+}
+
+@test "new encrypted images: what lies in the file" {
+	local described
+	random_disk want.raw
+	# a line that must not be found again
+	printf 'plain text that nobody may read' | dd of=want.raw bs=1 seek=300000 conv=notrunc status=none
+	vmimg convert -o encryption=luks,iter_time=1 want.raw a.qcow2
+	vmimg convert -o encryption=luks,iter_time=1 want.raw b.qcow2
+	grep -aq "plain text that" want.raw
+	[ "$(grep -ac "plain text that" a.qcow2)" = 0 ]
+	[ "$(sha256 a.qcow2)" != "$(sha256 b.qcow2)" ]
+	described=$(qemu-img info --output=json a.qcow2)
+	qemu_says() { jq -e "$1" <<<"$described" >/dev/null || fail "$1 in $described"; }
+	qemu_says '.encrypted and .["format-specific"].data.encrypt.format == "luks"'
+	qemu_says '.["format-specific"].data.encrypt | .["cipher-alg"] == "aes-256" and .["cipher-mode"] == "xts" and .["ivgen-alg"] == "plain64" and .["hash-alg"] == "sha256"'
+	# one slot, and not a cheap one, however short the time asked for
+	qemu_says '.["format-specific"].data.encrypt.slots | map(select(.active)) | length == 1 and .[0].iters >= 100000'
+	vmimg info --json a.qcow2 | jq -e '.format_specific.encryption == "luks"'
+	# more time, more iterations: the floor is passed
+	vmimg create -o encryption=luks,iter_time=2000 slow.qcow2 1M
+	described=$(qemu-img info --output=json slow.qcow2)
+	qemu_says '.["format-specific"].data.encrypt.slots[0].iters > 200000'
+	# as large as measure says
+	[ "$(vmimg measure --json --scan -O qcow2 -o encryption=luks want.raw | jq .required)" = "$(stat -c %s a.qcow2)" ]
+	printf wrong >wrong
+	VMKIT_PASSWORD_FILE=$PWD/wrong refused 12 vmimg compare a.qcow2 want.raw
+}
+
+@test "new encrypted images: empty, over a backing file, written in place, through a pipe" {
+	random_disk want.raw
+	vmimg create -o encryption=luks,iter_time=1 a.qcow2 8M
+	check_clean a.qcow2
+	theirs a.qcow2 back.raw
+	truncate -s 8M zero.raw
+	assert_same_bytes zero.raw back.raw
+	vmimg create -o encryption=luks,iter_time=1 -b want.raw -F raw top.qcow2
+	vmimg compare top.qcow2 want.raw
+	cp want.raw new.raw
+	printf 'changed' | dd of=new.raw bs=1 seek=1000000 conv=notrunc status=none
+	fallocate -p -o $((3 * 65536)) -l 131072 new.raw
+	vmimg convert -o encryption=luks,iter_time=1 -B want.raw -F raw new.raw over.qcow2
+	[ "$(stat -c %s over.qcow2)" -lt 3500000 ]
+	theirs over.qcow2 back.raw
+	assert_same_bytes new.raw back.raw
+	check_clean over.qcow2
+	IMGIO_PASSWORD="correct horse" "$VMKIT_TOOLS/imgio" a.qcow2 "random 8 60 1" >script
+	"$VMKIT_TOOLS/imgio" -f raw zero.raw <script >out
+	theirs a.qcow2 back.raw
+	assert_same_bytes zero.raw back.raw
+	vmimg convert -O qcow2 -o encryption=luks,iter_time=1 - - <want.raw >piped.qcow2
+	vmimg compare piped.qcow2 want.raw
+	check_clean piped.qcow2
+	# from one encrypted image to another
+	vmimg convert -o encryption=luks,iter_time=1 piped.qcow2 again.qcow2
+	vmimg compare again.qcow2 want.raw
+}
+
+@test "new encrypted images: what does not go together is a usage error" {
+	local options
+	truncate -s 1M want.raw
+	refused 2 vmimg convert -c -o encryption=luks want.raw a.qcow2
+	[[ $stderr == *"encryption and compression exclude"* ]]
+	for options in compat=v2 data_file=d.raw preallocation=metadata iter_time=0 iter_time=100000; do
+		refused 2 vmimg create -o encryption=luks,$options a.qcow2 1M
+		[ ! -e a.qcow2 ]
+	done
+	refused 2 vmimg create -o iter_time=10 a.qcow2 1M
+	refused 2 vmimg create -o encryption=aes a.qcow2 1M
+	(
+		unset VMKIT_PASSWORD_FILE
+		refused 12 vmimg create -o encryption=luks a.qcow2 1M </dev/null
+	)
+	[ ! -e a.qcow2 ]
+}

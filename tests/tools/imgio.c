@@ -289,11 +289,11 @@ static int run_all(struct image *img, char **commands, struct err *err)
 }
 
 /* IMGIO_PASSWORD: of encrypted images */
-static int get_secret(const char *name, char **ret, struct err *err)
+static int get_secret(const char *name, bool is_new, char **ret, struct err *err)
 {
 	const char *text = getenv("IMGIO_PASSWORD");
 
-	(void)name;
+	(void)name, (void)is_new;
 	*ret = text ? strdup(text) : NULL;
 	return *ret ? 0 : err_set(err, ERR_DENIED, "IMGIO_PASSWORD is not set");
 }

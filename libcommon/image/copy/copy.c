@@ -211,8 +211,8 @@ static void set_up_plan(struct copy *c)
 	p->base_size = t->base ? image_size(t->base) : 0;
 	p->want_zeros = bulk && (t->base || !t->params.target_is_zero);
 	p->want_all = c->digest != NULL;
-	p->clone = t->can_clone && t->bulk.ops->can_copy && !c->digest && !t->params.compress &&
-		   !t->base;
+	p->clone = t->can_clone && t->bulk.ops->can_copy && !t->bulk.needs_data && !c->digest &&
+		   !t->params.compress && !t->base;
 	p->forbidden = t->has_id ? &t->id : NULL;
 	if (t->params.compress) {
 		p->runs_max = RUNS_MAX_COMPRESSED;

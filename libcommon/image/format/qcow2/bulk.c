@@ -72,7 +72,7 @@ static int bulk_begin(struct bulk *b, struct err *err)
 	qcow2_compressors_init(&s->compressors, codec, level, s->cluster_size);
 	if (s->compress && qcow2_compress_level_check(codec, level, err) < 0)
 		return -1;
-	s->next = 1; /* the header's */
+	s->next = QCOW2_LUKS_CLUSTER + qcow2_bulk_crypt_clusters(&s->o); /* behind the headers */
 	s->l2_room = s->cluster_size < 1U << 20 ? (1U << 20) / s->cluster_size : 1;
 	s->l1 = calloc(s->o.l1_entries, 8);
 	s->l2 = malloc((size_t)s->l2_room * s->cluster_size);
@@ -80,6 +80,8 @@ static int bulk_begin(struct bulk *b, struct err *err)
 	if (!s->l1 || !s->l2 || !s->l2_index)
 		return err_nomem(err);
 	b->granule = s->cluster_size;
+	if (s->o.encrypt && qcow2_bulk_crypt_begin(b, err) < 0)
+		return -1;
 	return s->o.data_file ? open_data_file(b, s, err) : 0;
 }
 
@@ -102,6 +104,7 @@ static void bulk_abort(struct bulk *b)
 	free(s->l2);
 	free(s->l2_index);
 	free(s->refs);
+	qcow2_bulk_crypt_release(s);
 	free(s);
 	b->priv = NULL;
 }
@@ -385,6 +388,8 @@ static int store_run(struct bulk *b, struct bulk_unit *u, size_t first, size_t n
 	size_t cs = s->cluster_size, off = first * cs;
 	size_t len = min_u64(n * cs, u->len - off);
 
+	if (s->luks)
+		return qcow2_bulk_crypt_store(b, u, u->data + off, n * cs, host, err);
 	if (!u->src)
 		return write_plain(b, s->data ? s->data : b->file, u->data + off, host,
 				   s->data ? min_u64(n * cs, s->o.size - host) : n * cs, err);
@@ -457,7 +462,8 @@ static int bulk_measure(const struct bulk_params *p, uint64_t data_granules, uin
 
 	for (int i = 0; i < 2; i++) {
 		uint64_t n = o.preallocation != PREALLOC_OFF ? all : data[i];
-		uint64_t used = 1 + (o.data_file ? 0 : n) + div_up(n, 1ULL << o.l2_bits) +
+		uint64_t used = 1 + qcow2_bulk_crypt_clusters(&o) + (o.data_file ? 0 : n) +
+				div_up(n, 1ULL << o.l2_bits) +
 				div_up(o.l1_entries * 8, 1ULL << o.cluster_bits);
 
 		if (qcow2_refcount_layout(used, o.cluster_bits, o.refcount_order, &table, &blocks,

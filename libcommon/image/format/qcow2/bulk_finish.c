@@ -8,6 +8,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/image/format/qcow2/bulk_writer.h"
+#include "libcommon/image/luks.h"
 
 int qcow2_bulk_flush_l2(struct bulk *b, struct err *err)
 {
@@ -173,6 +174,12 @@ static int write_header(struct bulk *b, uint64_t l1_off, uint64_t reftable_off, 
 		.data_file = data,
 	};
 
+	if (s->o.encrypt) {
+		h.crypt_method = QCOW2_CRYPT_LUKS;
+		h.luks_offset = (uint64_t)QCOW2_LUKS_CLUSTER << s->o.cluster_bits;
+		h.luks_len = LUKS_NEW_BYTES;
+	}
+
 	if (!buf || (b->params->backing_name && !name) || (b->params->backing_format && !format) ||
 	    (s->o.data_file && !data))
 		return err_nomem(err);
@@ -251,6 +258,8 @@ int qcow2_bulk_finish(struct bulk *b, struct err *err)
 	if (s->o.l1_entries * 8 % s->cluster_size && b->file->is_blockdev &&
 	    bfile_zero(b->file, l1_off + s->o.l1_entries * 8,
 		       s->cluster_size - s->o.l1_entries * 8 % s->cluster_size, false, err) < 0)
+		return -1;
+	if (s->luks && qcow2_bulk_crypt_finish(b, err) < 0)
 		return -1;
 	if (write_refcounts(b, table, blocks, err) < 0 || set_length(b, size, err) < 0 ||
 	    finish_data_file(b, err) < 0)

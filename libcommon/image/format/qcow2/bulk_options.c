@@ -6,6 +6,8 @@
 #include "libcommon/base/size.h"
 #include "libcommon/image/format/qcow2/bulk_writer.h"
 
+enum { ITER_TIME_MOST = 20000 };
+
 const struct image_option qcow2_options[] = {
 	{"cluster_size", OPTION_SIZE, "unit of allocation, 512 to 2M (64k)", NULL},
 	{"compat", OPTION_CHOICE, "v2 (0.10) or v3 (1.1) of the format (v3)", "v3|v2|1.1|0.10"},
@@ -21,6 +23,13 @@ const struct image_option qcow2_options[] = {
 	 NULL},
 	{"data_file_raw", OPTION_BOOL, "the data file is a raw image of the disk (off)", NULL},
 	{"preallocation", OPTION_CHOICE, "allocate beforehand (off)", "off|metadata|falloc|full"},
+	{"encryption", OPTION_CHOICE,
+	 "luks: encrypt with AES-256-XTS, the passphrase as for reading; the keys are random, so "
+	 "no two "
+	 "images have the same bytes (none)",
+	 "none|luks"},
+	{"iter_time", OPTION_SIZE,
+	 "with encryption: milliseconds that a try of a passphrase shall take here (1000)", NULL},
 	{NULL, OPTION_BOOL, NULL, NULL},
 };
 
@@ -100,6 +109,42 @@ static int parse_choices(const struct bulk_params *p, struct qcow2_bulk_options 
 	return 0;
 }
 
+static int parse_encryption(const struct bulk_params *p, struct qcow2_bulk_options *o,
+			    struct err *err)
+{
+	const char *v = bulk_option(p, "encryption");
+	uint64_t ms = 1000;
+
+	if (v && strcmp(v, "none") != 0 && strcmp(v, "luks") != 0)
+		return err_set(err, ERR_USAGE, "encryption is none or luks, not '%s'", v);
+	o->encrypt = v && !strcmp(v, "luks");
+	v = bulk_option(p, "iter_time");
+	if (v && !o->encrypt)
+		return err_set(err, ERR_USAGE, "iter_time needs encryption=luks");
+	if (v && size_parse(v, &ms, err) < 0)
+		return err_prefix(err, "iter_time");
+	if (ms < 1 || ms > ITER_TIME_MOST)
+		return err_set(err, ERR_USAGE, "iter_time is 1 to %d milliseconds, not '%s'",
+			       ITER_TIME_MOST, v);
+	o->iter_time = (unsigned)ms;
+	return 0;
+}
+
+/* QEMU has no compressed clusters in an encrypted image; the others would have to hide what they leave unwritten */
+static int check_encryption(const struct bulk_params *p, const struct qcow2_bulk_options *o,
+			    struct err *err)
+{
+	const char *bad = p->compress			     ? "compression"
+			  : o->version == 2		     ? "compat v2"
+			  : o->data_file		     ? "data_file"
+			  : o->preallocation != PREALLOC_OFF ? "preallocation"
+							     : NULL;
+
+	return o->encrypt && bad
+		       ? err_set(err, ERR_USAGE, "encryption and %s exclude each other", bad)
+		       : 0;
+}
+
 static int check_together(const struct bulk_params *p, const struct qcow2_bulk_options *o,
 			  struct err *err)
 {
@@ -164,7 +209,8 @@ int qcow2_bulk_options_parse(const struct bulk_params *p, struct qcow2_bulk_opti
 	    parse_bool(p, "extended_l2", &o->extended_l2, err) < 0 ||
 	    parse_bool(p, "lazy_refcounts", &o->lazy_refcounts, err) < 0 ||
 	    parse_bool(p, "data_file_raw", &o->data_file_raw, err) < 0 ||
-	    check_together(p, o, err) < 0 || layout(p, o, err) < 0)
+	    parse_encryption(p, o, err) < 0 || check_together(p, o, err) < 0 ||
+	    check_encryption(p, o, err) < 0 || layout(p, o, err) < 0)
 		return -1;
 	/* As QEMU does: what another program writes into the raw file must be seen through the image. */
 	if (o->data_file_raw && o->preallocation == PREALLOC_OFF)

@@ -1,4 +1,4 @@
-/* The state of one bulk writing, shared by bulk.c, bulk_options.c, bulk_finish.c and compress.c. */
+/* The state of one bulk writing, shared by bulk.c, bulk_options.c, bulk_crypt.c, bulk_finish.c and compress.c. */
 #ifndef VMKIT_FORMAT_QCOW2_BULK_WRITER_H
 #define VMKIT_FORMAT_QCOW2_BULK_WRITER_H
 
@@ -13,7 +13,8 @@ struct qcow2_bulk_options {
 	unsigned cluster_bits;
 	unsigned refcount_order;
 	uint32_t compression_type;
-	bool extended_l2, lazy_refcounts, data_file_raw;
+	bool extended_l2, lazy_refcounts, data_file_raw, encrypt;
+	unsigned iter_time; /* milliseconds that a try of a passphrase takes */
 	enum qcow2_prealloc preallocation;
 	const char *data_file; /* borrowed; NULL: none */
 	uint64_t size; /* of the params, rounded up to 512: QEMU drops the rest of a sector */
@@ -68,6 +69,8 @@ struct qcow2_bulk {
 	struct outfile *data_out;
 	char *data_path;    /* owned; the data file, once it has its name */
 	struct bfile *data; /* external data file, or NULL */
+	struct luks *luks;  /* NULL: not encrypted, or measuring */
+	char *passphrase;   /* of image_secret_get() */
 };
 
 enum cluster_kind { CLUSTER_ZERO, CLUSTER_PLAIN, CLUSTER_COMPRESSED };
@@ -103,6 +106,18 @@ void qcow2_compressor_give(struct qcow2_compressors *p, struct qcow2_compressor 
  */
 int qcow2_compress(struct qcow2_compressor *c, const uint8_t *src, size_t len, uint8_t *dst,
 		   size_t *ret_len, struct err *err);
+
+/* bulk_crypt.c: the LUKS header lies behind the qcow2 header. release() also without begin() */
+enum { QCOW2_LUKS_CLUSTER = 1 };
+int qcow2_bulk_crypt_begin(struct bulk *b, struct err *err);
+void qcow2_bulk_crypt_release(struct qcow2_bulk *s);
+/** qcow2_bulk_crypt_clusters() - clusters that the LUKS header takes; 0: not encrypted */
+uint64_t qcow2_bulk_crypt_clusters(const struct qcow2_bulk_options *o);
+/** qcow2_bulk_crypt_store() - @len bytes of whole clusters, encrypted for where they go; uses u->encoded */
+int qcow2_bulk_crypt_store(struct bulk *b, struct bulk_unit *u, const uint8_t *data, size_t len,
+			   uint64_t host, struct err *err);
+/** qcow2_bulk_crypt_finish() - derive the passphrase's key and write the LUKS header */
+int qcow2_bulk_crypt_finish(struct bulk *b, struct err *err);
 
 /* bulk_finish.c */
 int qcow2_bulk_flush_l2(struct bulk *b, struct err *err);

@@ -26,7 +26,7 @@ int qcow2_unlock(struct image *img, struct err *err)
 			"the image is encrypted in QEMU's old way (AES), which is not read here");
 	if (!q->h.luks_len)
 		return err_set(err, ERR_CORRUPT, "the image is encrypted, but has no LUKS header");
-	if (image_secret_get(img->name, &passphrase, err) < 0)
+	if (image_secret_get(img->name, false, &passphrase, err) < 0)
 		return err_prefix(err, "the image is encrypted (LUKS)");
 	rc = luks_open(&q->luks, img->file, q->h.luks_offset, q->h.luks_len, passphrase, err);
 	image_secret_release(passphrase);

@@ -8,7 +8,7 @@
  *	write.c		random writes, write_zeroes, discard, flush; lazy refcounts, dirty bit
  *	resize.c	growing and shrinking
  *	crypt.c		LUKS: sectors decrypted and encrypted
- *	bulk.c		new images in one pass; compress.c: clusters to deflate/zstd streams
+ *	bulk.c		new images in one pass; compress.c: clusters to deflate/zstd streams; bulk_crypt.c: LUKS
  *	snapshot.c	internal snapshots: read the table, open one by name
  *	snapshot_write.c	make, remove, go back to internal snapshots; snapshot_counts.c: their refcounts
  *	bitmap.c	persistent bitmaps: read the directory, say whether they are consistent
