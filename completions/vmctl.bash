@@ -69,9 +69,12 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 	migrate)
 		options=" --storage= --disk-dir= --peer-to-peer --uri= --timeout= --on-timeout= --auto-converge --bandwidth= --unsafe --check --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
 		kind=machine ;;
+	events)
+		options=" --kind= --present --count= --timeout= --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=machine ;;
 	'')
 		options=" --connect= --host-timeout= --quiet --verbose --help --version"
-		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate" ;;
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events" ;;
 	esac
 }
 
@@ -135,6 +138,10 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	migrate:--bandwidth|migrate:--bandwidth=) kind=none ;;
 	migrate:--json=) words=" lines" ;;
 	migrate:--progress=) words=" bar json none" ;;
+	events:--kind|events:--kind=) kind=none ;;
+	events:--count|events:--count=) kind=none ;;
+	events:--timeout|events:--timeout=) kind=none ;;
+	events:--json=) words=" lines" ;;
 	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*:--host-timeout|*:--host-timeout=) kind=none ;;
 	*) return 1 ;;

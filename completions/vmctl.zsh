@@ -57,6 +57,7 @@ _vmctl() {
 			'stats:show what the machines of one host or of several use'
 			'hosts:show the hosts that -c names\: up or down, what they have, how many machines run'
 			'migrate:move a running machine to another host while it runs'
+			'events:tell what happens to machines as it happens, of one host or of several'
 		)
 		_describe verb verbs
 		return ;;
@@ -451,6 +452,24 @@ _vmctl() {
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(events)
+		_arguments -s -S \
+		'*--kind=[only events of this kind (more than once\: of these)\: lifecycle, reboot, agent, io-error, block-job, device, host]:KIND:' \
+		'--present[begin with the present state of each machine]' \
+		'--count=[end after N events; those of kind host count when --kind asks for them]:N:' \
+		'--timeout=[end after this time; with --count that is a failure]:TIME:' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

@@ -176,35 +176,48 @@ static void ask_them(struct asker *askers, size_t n)
 			(void)pthread_join(askers[i].thread, NULL);
 }
 
-int vmctl_ask_all(int (*ask)(struct host *h, void *ctx, json_t **ret, struct err *err), void *ctx,
-		  struct vmctl_answer **ret, size_t *ret_n, struct err *err)
+int vmctl_hosts(struct vmctl_answer **ret, size_t *ret_n, struct err *err)
 {
 	struct vmctl_answer *answers = NULL;
-	struct asker *askers = NULL;
 	struct hosts h;
 	int rc = find_hosts(&h, err);
 
-	if (rc == 0) {
-		answers = calloc(h.n, sizeof(*answers));
-		askers = calloc(h.n, sizeof(*askers));
-		if (!answers || !askers)
-			rc = err_nomem(err);
+	if (rc == 0 && !(answers = calloc(h.n, sizeof(*answers))))
+		rc = err_nomem(err);
+	if (rc < 0) {
+		hosts_free(&h);
+		return -1;
 	}
-	for (size_t i = 0; rc == 0 && i < h.n; i++) {
+	for (size_t i = 0; i < h.n; i++) {
 		answers[i].name = h.name[i];
 		answers[i].uri = h.uri[i];
+	}
+	*ret = answers;
+	*ret_n = h.n;
+	return 0;
+}
+
+int vmctl_ask_all(int (*ask)(struct host *h, void *ctx, json_t **ret, struct err *err), void *ctx,
+		  struct vmctl_answer **ret, size_t *ret_n, struct err *err)
+{
+	struct vmctl_answer *answers;
+	struct asker *askers;
+	size_t n;
+
+	if (vmctl_hosts(&answers, &n, err) < 0)
+		return -1;
+	askers = calloc(n, sizeof(*askers));
+	if (!askers) {
+		vmctl_answers_free(answers, n);
+		return err_nomem(err);
+	}
+	for (size_t i = 0; i < n; i++)
 		askers[i] = (struct asker){.ask = ask, .ctx = ctx, .answer = &answers[i]};
-	}
-	if (rc == 0) {
-		ask_them(askers, h.n);
-		*ret = answers;
-		*ret_n = h.n;
-	} else {
-		free(answers);
-		hosts_free(&h);
-	}
+	ask_them(askers, n);
 	free(askers);
-	return rc;
+	*ret = answers;
+	*ret_n = n;
+	return 0;
 }
 
 void vmctl_answers_free(struct vmctl_answer *a, size_t n)

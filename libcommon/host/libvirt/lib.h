@@ -10,6 +10,8 @@
 
 #define LIBVIRT_FUNCTIONS(F)                                                                       \
 	F(ConnectClose)                                                                            \
+	F(ConnectDomainEventDeregisterAny)                                                         \
+	F(ConnectDomainEventRegisterAny)                                                           \
 	F(ConnectGetAllDomainStats)                                                                \
 	F(ConnectGetCapabilities)                                                                  \
 	F(ConnectGetHostname)                                                                      \
