@@ -72,9 +72,12 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 	events)
 		options=" --kind= --present --count= --timeout= --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=machine ;;
+	export)
+		options=" --force --verify --connect= --host-timeout= --progress --quiet --verbose --help --version"
+		kind=machine ;;
 	'')
 		options=" --connect= --host-timeout= --quiet --verbose --help --version"
-		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events" ;;
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export" ;;
 	esac
 }
 
@@ -142,6 +145,7 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	events:--count|events:--count=) kind=none ;;
 	events:--timeout|events:--timeout=) kind=none ;;
 	events:--json=) words=" lines" ;;
+	export:--progress=) words=" bar json none" ;;
 	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*:--host-timeout|*:--host-timeout=) kind=none ;;
 	*) return 1 ;;

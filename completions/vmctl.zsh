@@ -58,6 +58,7 @@ _vmctl() {
 			'hosts:show the hosts that -c names\: up or down, what they have, how many machines run'
 			'migrate:move a running machine to another host while it runs'
 			'events:tell what happens to machines as it happens, of one host or of several'
+			'export:write a machine that is off and its disks into an OVA'
 		)
 		_describe verb verbs
 		return ;;
@@ -470,6 +471,24 @@ _vmctl() {
 		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
+	(export)
+		_arguments -s -S \
+		'(-f --force)-f[replace FILE.ova when it exists]' \
+		'(-f --force)--force[replace FILE.ova when it exists]' \
+		'--verify[read the disks back and compare before the file gets its name]' \
+		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
