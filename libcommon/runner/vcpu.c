@@ -66,12 +66,14 @@ static void set_msrs(int fd)
 	};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry;
-		} one = {.head.nmsrs = 1, .entry = wanted[i]};
+		/* a kvm_msrs has its entries behind it */
+		_Alignas(struct kvm_msrs)
+			uint8_t one[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)] = {0};
+		const struct kvm_msrs head = {.nmsrs = 1};
 
-		(void)ioctl(fd, KVM_SET_MSRS, &one);
+		memcpy(one, &head, sizeof(head));
+		memcpy(one + sizeof(head), &wanted[i], sizeof(wanted[i]));
+		(void)ioctl(fd, KVM_SET_MSRS, one);
 	}
 }
 

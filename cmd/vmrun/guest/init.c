@@ -43,7 +43,7 @@ struct pump {
 	char buf[BUFFER];
 };
 
-static void power_off(void)
+static _Noreturn void power_off(void)
 {
 	sync();
 	(void)mount(NULL, "/", NULL, MS_REMOUNT | MS_RDONLY,
@@ -54,7 +54,7 @@ static void power_off(void)
 }
 
 /* On the console, which vmrun shows when no status came */
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
 	(void)fprintf(stderr, "vmrun-init: %s: %s\n", what, strerror(errno));
 	power_off();
