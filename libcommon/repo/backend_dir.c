@@ -4,10 +4,9 @@
  * write lock while its writer lives: a lock that can be had tells that the writer is dead, with no clock and no process
  * number. No symbolic link is followed below the folder.
  *
- * Sessions are OFD read locks on the file config: one byte an epoch, far behind its end or not. The kernel drops them with
- * the process. The collector has a write lock on a byte of its own.
+ * Who uses it, and who collects: backend_dir_session.c.
  */
-#include "libcommon/repo/backend.h"
+#include "libcommon/repo/backend_dir_private.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,17 +19,6 @@
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
-#include "libcommon/base/log.h"
-
-struct dir_backend {
-	struct backend base;
-	int fd;	     /* the folder */
-	int session; /* config, with the lock; -1 */
-	uint64_t epoch;
-	int collector; /* likewise */
-};
-
-#define COLLECTOR_BYTE ((off_t)1 << 62)
 
 struct dir_object {
 	struct backend_object base;
@@ -482,76 +470,11 @@ static int dir_orphans(struct backend *b,
 	return rc;
 }
 
-static int lock_byte(int fd, int type, off_t byte)
-{
-	struct flock fl = {
-		.l_type = (short)type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-
-	return fcntl(fd, F_OFD_SETLK, &fl);
-}
-
-static int dir_session(struct backend *b, uint64_t epoch, struct err *err)
-{
-	struct dir_backend *d = (struct dir_backend *)b;
-
-	if (epoch >= (uint64_t)COLLECTOR_BYTE)
-		return err_set(err, ERR_CORRUPT, "epoch %llu is out of bounds",
-			       (unsigned long long)epoch);
-	if (d->session >= 0 && d->epoch == epoch)
-		return 0;
-	if (d->session < 0) {
-		d->session = openat(d->fd, "config", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-		if (d->session < 0)
-			return err_sys(err, "cannot open config");
-		d->epoch = epoch;
-	}
-	/* A file system without locks has no collector either. */
-	if (lock_byte(d->session, F_RDLCK, (off_t)epoch) < 0)
-		log_debug("no lock on config: %s", strerror(errno));
-	if (d->epoch != epoch)
-		(void)lock_byte(d->session, F_UNLCK, (off_t)d->epoch);
-	d->epoch = epoch;
-	return 0;
-}
-
-/* Asked through the session's own descriptor, so that its own lock does not count. */
-static int dir_sessions_before(struct backend *b, uint64_t epoch, bool *ret_any, struct err *err)
-{
-	struct dir_backend *d = (struct dir_backend *)b;
-	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = (off_t)epoch};
-
-	*ret_any = false;
-	if (!epoch)
-		return 0;
-	if (fcntl(d->session, F_OFD_GETLK, &fl) < 0)
-		return err_sys(err, "cannot look at the locks of config");
-	*ret_any = fl.l_type != F_UNLCK;
-	return 0;
-}
-
-static int dir_collector(struct backend *b, struct err *err)
-{
-	struct dir_backend *d = (struct dir_backend *)b;
-
-	if (d->collector < 0)
-		d->collector = openat(d->fd, "config", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	if (d->collector < 0)
-		return err_sys(err, "cannot open config for writing");
-	if (!lock_byte(d->collector, F_WRLCK, COLLECTOR_BYTE))
-		return 0;
-	if (errno == EAGAIN || errno == EACCES)
-		return err_set(err, ERR_BUSY, "another prune works in this repository");
-	return err_sys(err, "cannot lock config: nothing can be collected on such a file system");
-}
-
 static void dir_close(struct backend *b)
 {
 	struct dir_backend *d = (struct dir_backend *)b;
 
-	if (d->session >= 0)
-		close(d->session);
-	if (d->collector >= 0)
-		close(d->collector);
+	dir_sessions_end(d);
 	close(d->fd);
 	free(b);
 }
