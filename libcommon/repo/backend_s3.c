@@ -30,77 +30,10 @@ static int check_name(const char *name, struct err *err)
 					: err_set(err, ERR_USAGE, "'%s' is no object name", name);
 }
 
-static bool is_pack(const char *name)
-{
-	return !strncmp(name, "packs", 5) && (name[5] == '/' || !name[5]);
-}
-
 /* Large, and read by ranges. */
 static bool is_large(const char *name)
 {
-	return is_pack(name) || !strncmp(name, "index/", 6);
-}
-
-/* ---- sizes that are known: objects never change, so a size holds until the next listing says otherwise */
-
-static uint64_t hash_name(const char *name)
-{
-	uint64_t h = 14695981039346656037ULL;
-
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * 1099511628211ULL;
-	return h;
-}
-
-/* Of an ETag with or without its quotes; 0 when there is none. */
-static uint64_t hash_etag(const char *etag)
-{
-	char text[128];
-	size_t len = strlen(etag);
-
-	if (len > 1 && etag[0] == '"' && etag[len - 1] == '"') {
-		etag++;
-		len -= 2;
-	}
-	if (!len || len >= sizeof(text))
-		return 0;
-	memcpy(text, etag, len);
-	text[len] = 0;
-	return hash_name(text);
-}
-
-static void know(struct s3_backend *b, const char *name, const struct s3_facts *facts)
-{
-	uint64_t h = hash_name(name);
-
-	pthread_mutex_lock(&b->known_lock);
-	if (!b->known)
-		b->known = calloc(S3_KNOWN, sizeof(*b->known));
-	if (b->known)
-		b->known[h % S3_KNOWN] =
-			(struct s3_known){h, *facts, b->generation[is_pack(name)] + 1};
-	pthread_mutex_unlock(&b->known_lock);
-}
-
-bool s3_known(struct s3_backend *b, const char *name, struct s3_facts *ret)
-{
-	uint64_t h = hash_name(name);
-	bool hit;
-
-	pthread_mutex_lock(&b->known_lock);
-	hit = b->known && b->known[h % S3_KNOWN].hash == h &&
-	      b->known[h % S3_KNOWN].generation == b->generation[is_pack(name)] + 1;
-	if (hit)
-		*ret = b->known[h % S3_KNOWN].facts;
-	pthread_mutex_unlock(&b->known_lock);
-	return hit;
-}
-
-static void forget_folder(struct s3_backend *b, const char *folder)
-{
-	pthread_mutex_lock(&b->known_lock);
-	b->generation[is_pack(folder)]++;
-	pthread_mutex_unlock(&b->known_lock);
+	return s3_is_pack(name) || !strncmp(name, "index/", 6);
 }
 
 /* ---- objects */
@@ -208,7 +141,7 @@ int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uin
 	q.n_extra = (size_t)rc;
 	rc = s3_http_do(b->http, &q, &r, err);
 	if (!rc && ret)
-		*ret = (struct s3_facts){.size = len, .etag = hash_etag(r.etag)};
+		*ret = (struct s3_facts){.size = len, .etag = s3_hash_etag(r.etag)};
 	versioned = !rc && r.versioned;
 	s3_response_free(&r);
 	if (rc && err && err->code == ERR_EXISTS)
@@ -222,7 +155,7 @@ static int head(struct s3_backend *b, const char *name, struct s3_facts *ret, st
 	const struct s3_request q = {.method = "HEAD", .name = name};
 	struct s3_response r;
 	int rc = s3_http_do(b->http, &q, &r, err);
-	const struct s3_facts facts = {.size = r.length, .etag = hash_etag(r.etag)};
+	const struct s3_facts facts = {.size = r.length, .etag = s3_hash_etag(r.etag)};
 
 	s3_response_free(&r);
 	if (rc && err && err->code == ERR_NOT_FOUND)
@@ -230,7 +163,7 @@ static int head(struct s3_backend *b, const char *name, struct s3_facts *ret, st
 	if (!rc && facts.size == UINT64_MAX)
 		return err_set(err, ERR_UNSUPPORTED, "the server does not say its size");
 	if (!rc) {
-		know(b, name, &facts);
+		s3_know(b, name, &facts);
 		*ret = facts;
 	}
 	return rc;
@@ -307,7 +240,7 @@ static int get_whole(struct s3_object *o, struct err *err)
 		err_set(err, ERR_NOT_FOUND, "is not there");
 	if (!rc) {
 		o->size = facts.size = r.body_len;
-		facts.etag = hash_etag(r.etag);
+		facts.etag = s3_hash_etag(r.etag);
 		o->data = r.body ? steal_ptr(&r.body) : calloc(1, 1);
 		rc = o->data ? 0 : err_nomem(err);
 	}
@@ -324,7 +257,7 @@ static int open_large(struct s3_object *o, struct err *err)
 	if (!s3_known(o->backend, o->name, &facts) && head(o->backend, o->name, &facts, err))
 		return -1;
 	o->size = facts.size;
-	return is_pack(o->name) ? 0 : s3_cache_fetch(o->backend, o->name, &facts, &o->fd, err);
+	return s3_is_pack(o->name) ? 0 : s3_cache_fetch(o->backend, o->name, &facts, &o->fd, err);
 }
 
 static int s3_open(struct backend *base, const char *name, struct backend_object **ret,
@@ -426,7 +359,7 @@ static int list_key(void *ctx, const struct s3_list_entry *e, struct err *err)
 {
 	const struct listing *l = ctx;
 	const char *name, *slash;
-	const struct s3_facts facts = {.size = e->size, .etag = hash_etag(e->etag)};
+	const struct s3_facts facts = {.size = e->size, .etag = s3_hash_etag(e->etag)};
 	size_t depth = 0;
 
 	if (strncmp(e->key, s3_http_config(l->backend->http)->prefix, l->skip) != 0)
@@ -437,9 +370,9 @@ static int list_key(void *ctx, const struct s3_list_entry *e, struct err *err)
 	for (slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/'))
 		depth++;
 	if (!backend_name_valid(name) || strncmp(name, l->folder, strlen(l->folder)) != 0 ||
-	    depth != (is_pack(name) ? 2U : 1U))
+	    depth != (s3_is_pack(name) ? 2U : 1U))
 		return 0;
-	know(l->backend, name, &facts);
+	s3_know(l->backend, name, &facts);
 	return l->fn(l->ctx, name, err);
 }
 
@@ -494,7 +427,7 @@ static int s3_list(struct backend *base, const char *folder,
 
 	if (check_name(folder, err) || s3_flush(b, err))
 		return -1;
-	forget_folder(b, folder);
+	s3_forget_folder(b, folder);
 	return list_all(&l, folder, err);
 }
 
@@ -507,7 +440,7 @@ static int remove_now(struct s3_backend *b, const char *name, struct err *err)
 
 	rc = s3_http_do(b->http, &q, &r, &why);
 	s3_response_free(&r);
-	forget_folder(b, name);
+	s3_forget_folder(b, name);
 	s3_cache_drop(b, name);
 	if (!rc || (why.code == ERR_NOT_FOUND && !why.hint[0]))
 		return 0;

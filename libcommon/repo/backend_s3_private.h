@@ -1,6 +1,7 @@
 /* What the files of the S3 backend share: backend_s3*.c only.
  *
  *	backend_s3.c		objects: create, open, read, list, remove
+ *	backend_s3_known.c	what is known of them
  *	backend_s3_writer.c	writers: a local spool file, packs uploaded in the background
  *	backend_s3_local.c	the local folder of one repository
  *	backend_s3_cache.c	in it: index runs and small objects that were read
@@ -87,10 +88,19 @@ int s3_get_range(struct s3_backend *b, const char *name, uint64_t off, void *buf
 		 char *ret_sha256, struct err *err);
 /** s3_digest_file() - SHA-256 of its first @len bytes */
 int s3_digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err);
-/** s3_known() - what a listing since the last change, or a HEAD, said of an object */
-bool s3_known(struct s3_backend *b, const char *name, struct s3_facts *ret);
 /** s3_exists() - Return: 1, 0 or -1 */
 int s3_exists(struct s3_backend *b, const char *name, struct err *err);
+
+/* backend_s3_known.c */
+/** s3_is_pack() - is it the name of a pack, or of their folder? */
+bool s3_is_pack(const char *name);
+/** s3_hash_etag() - for struct s3_facts, with or without its quotes */
+uint64_t s3_hash_etag(const char *etag);
+void s3_know(struct s3_backend *b, const char *name, const struct s3_facts *facts);
+/** s3_known() - what a listing since the last change, or a HEAD, said of an object */
+bool s3_known(struct s3_backend *b, const char *name, struct s3_facts *ret);
+/** s3_forget_folder() - of packs, or of all the rest: nothing is known any more */
+void s3_forget_folder(struct s3_backend *b, const char *folder);
 
 /* backend_s3_writer.c */
 int s3_writer_new(struct backend *b, const char *name, struct backend_writer **ret,
