@@ -8,6 +8,7 @@
 
 #include "cmd/vmctl/events.h"
 #include "cmd/vmctl/hosts.h"
+#include "libcommon/base/clock.h"
 #include "libcommon/base/log.h"
 #include "libcommon/host/events.h"
 
@@ -302,23 +303,9 @@ static bool wait_more(const struct timespec *until)
 	return pthread_cond_timedwait(&shared.more, &shared.lock, until) == 0;
 }
 
-static struct timespec later(unsigned ms)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += (time_t)(ms / 1000);
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
-	return t;
-}
-
 json_t *follow_next(unsigned wait_ms)
 {
-	struct timespec until = later(wait_ms);
+	struct timespec until = clock_after(CLOCK_MONOTONIC, wait_ms);
 	struct waiting *w;
 	json_t *event = NULL;
 
@@ -366,7 +353,7 @@ int follow_verdict(struct err *err)
 
 bool follow_stop(void)
 {
-	struct timespec until = later(END_MS);
+	struct timespec until = clock_after(CLOCK_MONOTONIC, END_MS);
 	bool ended;
 	json_t *event;
 

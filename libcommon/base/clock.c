@@ -58,3 +58,17 @@ int clock_parse_utc(const char *text, time_t *ret)
 	*ret = timegm(&tm);
 	return 0;
 }
+
+struct timespec clock_after(clockid_t clock, uint64_t ms)
+{
+	struct timespec t;
+
+	(void)clock_gettime(clock, &t);
+	t.tv_sec += (time_t)(ms / 1000);
+	t.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000;
+	}
+	return t;
+}

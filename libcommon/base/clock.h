@@ -1,8 +1,9 @@
-/* Dates and times in digits: "2026-11-23", "2026-11-23T10:00", "2026-11-23T10:00:59". */
+/* Dates and times in digits: "2026-11-23", "2026-11-23T10:00", "2026-11-23T10:00:59"; and the end of a wait. */
 #ifndef VMKIT_BASE_CLOCK_H
 #define VMKIT_BASE_CLOCK_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 
 /**
@@ -15,5 +16,8 @@ int clock_fields(const char *text, size_t len, struct tm *ret);
 
 /** clock_parse_utc() - exactly "2026-11-23T10:00:59Z"; Return: 0, or -1 without an error object */
 int clock_parse_utc(const char *text, time_t *ret);
+
+/** clock_after() - @ms milliseconds from now on @clock: for pthread_cond_timedwait() and its like */
+struct timespec clock_after(clockid_t clock, uint64_t ms);
 
 #endif

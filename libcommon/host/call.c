@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "libcommon/base/clock.h"
 #include "libcommon/base/stop.h"
 
 struct call {
@@ -44,26 +45,12 @@ static void *call_thread(void *arg)
 	return NULL;
 }
 
-static struct timespec later(uint64_t ms)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += (time_t)(ms / 1000);
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_sec++;
-		t.tv_nsec -= 1000000000;
-	}
-	return t;
-}
-
 /* In pieces, so that a signal ends it. Return: did it end? The lock is held. */
 static bool wait_done(struct call *c, uint64_t timeout_ms)
 {
 	for (uint64_t waited = 0; !c->done && waited < timeout_ms && !stop_requested();
 	     waited += 50) {
-		struct timespec until = later(50);
+		struct timespec until = clock_after(CLOCK_MONOTONIC, 50);
 
 		(void)pthread_cond_timedwait(&c->ended, &c->lock, &until);
 	}

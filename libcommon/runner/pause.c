@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include "libcommon/base/clock.h"
 #include "libcommon/runner/machine_private.h"
 
 enum { KICK_AGAIN_MS = 20, KICKS = 150 };
@@ -33,12 +34,7 @@ void machine_pause(struct machine *m)
 
 		for (unsigned k = 0; k < m->vcpus; k++)
 			vcpu_kick(&m->vcpu[k]);
-		(void)clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += KICK_AGAIN_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000;
-		}
+		until = clock_after(CLOCK_REALTIME, KICK_AGAIN_MS);
 		while (m->parked < m->vcpus && !atomic_load(&m->ended) &&
 		       pthread_cond_timedwait(&m->parking, &m->lock, &until) != ETIMEDOUT)
 			;

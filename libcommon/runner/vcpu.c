@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/base/clock.h"
 #include "libcommon/runner/machine_private.h"
 
 enum {
@@ -247,12 +248,7 @@ void vcpu_stop(struct vcpu *v)
 
 	while (v->running) {
 		vcpu_kick(v);
-		(void)clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += KICK_AGAIN_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000;
-		}
+		until = clock_after(CLOCK_REALTIME, KICK_AGAIN_MS);
 		v->running = pthread_timedjoin_np(v->thread, NULL, &until) == ETIMEDOUT;
 	}
 	(void)munmap(v->run, v->m->kvm.run_size);
