@@ -83,8 +83,9 @@ bool parity_map_shape(const uint8_t *p, size_t len, const uint8_t id[PACK_ID],
 				  .stride = get_le32(p + 16),
 				  .shards = get_le16(p + 20),
 				  .extra = get_le16(p + 22)};
-	if (!s.data || s.data > DATA_MAX || !s.stride || s.shards > PARITY_SHARDS || !s.extra ||
-	    s.extra > s.shards || s.shards != div_up(s.data, s.stride))
+	if (!s.data || s.data > DATA_MAX || !s.stride || s.stride > s.data ||
+	    s.shards > PARITY_SHARDS || !s.extra || s.extra > s.shards ||
+	    s.shards != div_up(s.data, s.stride))
 		return false;
 	s.map = map_blocks(&s);
 	*ret = s;

@@ -21,6 +21,8 @@ enum {
 	PARITY_SHARDS = 100, /* of data, at most */
 	PARITY_PERCENT_MAX = REPO_PARITY_MAX,
 	PARITY_HEAD = 64,
+	PARITY_PACK_MAX =
+		256 << 20, /* bytes: a pack is about 64 MiB, and held in memory when it is healed */
 };
 
 /** struct parity_shape - all in blocks, but shards and extra, which count shards */

@@ -164,7 +164,7 @@ static int find_map(const uint8_t *buf, size_t len, const uint8_t id[PACK_ID],
 			continue;
 		first = (uint64_t)s.data * PARITY_BLOCK;
 		bytes = (uint64_t)s.map * PARITY_BLOCK;
-		if (!range_inside(off, bytes, len) ||
+		if (!range_inside(off, bytes, len) || parity_end(&s) > PARITY_PACK_MAX ||
 		    (off != first && off != parity_end(&s) - bytes))
 			continue;
 		rc = parity_map_decode(buf + off, &s, ret, err);

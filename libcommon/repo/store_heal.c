@@ -1,6 +1,7 @@
 /* Healing a pack by its parity: read what can be read, heal in memory, look at every frame, then put it in the place of
  * the damaged one. The bytes of header and frames are those that were written once, so nothing that names the pack has to
  * change. Never silent: what was done is said by the caller. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,13 +12,11 @@
 #include "libcommon/repo/parity.h"
 #include "libcommon/repo/store_private.h"
 
-enum {
-	HEAL_MAX = 256 << 20, /* a pack is about 64 MiB, and held in memory */
-	PIECE = 1 << 20,
-};
+enum { PIECE = 1 << 20 };
 
-/* Bad sectors are read as zeros, each by itself. */
-static int read_piece(struct backend_object *o, uint64_t off, uint8_t *buf, size_t len)
+/* Bad sectors are read as zeros, each by itself, and counted. Any other error says nothing of the pack. */
+static int read_piece(struct backend_object *o, uint64_t off, uint8_t *buf, size_t len,
+		      uint64_t *unread, struct err *err)
 {
 	struct err why = ERR_INIT;
 
@@ -26,8 +25,14 @@ static int read_piece(struct backend_object *o, uint64_t off, uint8_t *buf, size
 	for (size_t at = 0, n; at < len; at += n) {
 		n = (size_t)min_u64(PARITY_BLOCK, len - at);
 		err_clear(&why);
-		if (backend_object_read(o, off + at, buf + at, n, &why))
-			memset(buf + at, 0, n);
+		if (!backend_object_read(o, off + at, buf + at, n, &why))
+			continue;
+		if (why.sys != EIO) {
+			*err = why;
+			return -1;
+		}
+		memset(buf + at, 0, n);
+		++*unread;
 	}
 	return 0;
 }
@@ -42,7 +47,7 @@ static int read_whole(struct store *st, const char *name, struct healed_pack *re
 
 	if (backend_open(st->backend, name, &o, &size, &why))
 		return 0;
-	if (size < PACK_HEADER || size > HEAL_MAX) {
+	if (size < PACK_HEADER || size > PARITY_PACK_MAX) {
 		backend_object_close(o);
 		return 0;
 	}
@@ -52,7 +57,8 @@ static int read_whole(struct store *st, const char *name, struct healed_pack *re
 		rc = err_nomem(err);
 	for (uint64_t off = 0; off < size && rc > 0; off += PIECE)
 		if (stop_check(err) < 0 ||
-		    read_piece(o, off, ret->buf + off, (size_t)min_u64(PIECE, size - off)))
+		    read_piece(o, off, ret->buf + off, (size_t)min_u64(PIECE, size - off),
+			       &ret->unread, err))
 			rc = -1;
 	backend_object_close(o);
 	return rc;
@@ -172,7 +178,11 @@ static int judge(struct store *st, const char *name, const uint8_t pack[PACK_ID]
 		return bad < 0 ? -1 : 0;
 	p->whole = !bad && !r->left;
 	err_clear(&why);
-	p->written = !backend_replace(st->backend, name, p->buf, p->len, &why);
+	/* What could not be read just now may be whole: zeros must not take its place. */
+	if (p->unread && !p->whole)
+		err_set(&why, ERR_FAILED, "%" PRIu64 " blocks cannot be read", p->unread);
+	else
+		p->written = !backend_replace(st->backend, name, p->buf, p->len, &why);
 	if (p->written && p->whole)
 		(void)bad_forget_pack(st, pack, &why);
 	say(p, name, r, tail, bad, &why);

@@ -126,6 +126,7 @@ struct healed_pack {
 	uint8_t *buf; /* the pack, healed; owned: free() */
 	size_t len;
 	struct seal_key key;
+	uint64_t unread;    /* blocks that the disk did not give: EIO */
 	bool written;	    /* back into the repository */
 	bool whole;	    /* every frame of it is right now */
 	char sentence[900]; /* what was damaged, and what became of it; empty: nothing was */

@@ -170,3 +170,24 @@ second() {
 	assert_failure
 	assert_not_exists y.raw
 }
+
+@test "sectors that cannot be read are healed; more of them than parity has leave the pack as it is" {
+	bad_sectors() { LD_PRELOAD=$VMKIT_TOOLS/badsector.so BAD_PATH=/packs/ BAD_FROM=$1 BAD_TO=$2 "${@:3}"; }
+	[ -e "$VMKIT_TOOLS/badsector.so" ] || fail "badsector.so is missing: make tools"
+	# More at the front than one column can give back, and one elsewhere that can be
+	run --separate-stderr bad_sectors 2000000 5000000 vmbackup restore web out.raw
+	assert_status 8
+	[ "$(sha256 "$pack")" = "$sum" ] || fail "the pack was written: $stderr"
+	run --separate-stderr bad_sectors 2000000 5000000 vmbackup verify --heal
+	assert_status 8
+	[ "$(sha256 "$pack")" = "$sum" ] || fail "the pack was written: $stderr"
+	rm -rf repo/bad/*
+	run vmbackup verify
+	assert_success
+	# What is healed whole is written anew, where the disk may take it
+	run --separate-stderr bad_sectors 2000000 2050000 vmbackup restore web out.raw
+	assert_success
+	assert_same_bytes a.raw out.raw
+	[[ $stderr == *": damage was healed by parity: bytes 1998848-2052095"* ]] || fail "$stderr"
+	[ "$(sha256 "$pack")" = "$sum" ]
+}
