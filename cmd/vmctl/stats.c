@@ -42,14 +42,21 @@ static int ask(struct host *h, void *ctx, json_t **ret, struct err *err)
 	return host_stats(h, ret, err);
 }
 
-static uint64_t sum(const json_t *machine, const char *list, const char *key)
+/* Return: @ret: the sum of all devices, "-" when not one of them has a figure */
+static const char *sum(const json_t *machine, const char *list, const char *key,
+		       char ret[SIZE_TEXT_MAX])
 {
 	const json_t *a = json_object_get(machine, list);
 	uint64_t total = 0;
+	bool known = false;
 
-	for (size_t i = 0; i < json_array_size(a); i++)
-		total += (uint64_t)json_integer_value(json_object_get(json_array_get(a, i), key));
-	return total;
+	for (size_t i = 0; i < json_array_size(a); i++) {
+		const json_t *v = json_object_get(json_array_get(a, i), key);
+
+		known = known || json_is_integer(v);
+		total += (uint64_t)json_integer_value(v);
+	}
+	return known ? size_format(total, ret) : strcpy(ret, "-");
 }
 
 static void row(struct table *t, const json_t *m, const char *host, bool many)
@@ -71,10 +78,10 @@ static void row(struct table *t, const json_t *m, const char *host, bool many)
 			: json_string_value(json_object_get(m, "state")),
 		cpu,
 		memory,
-		size_format(sum(m, "disks", "read_bytes"), rd),
-		size_format(sum(m, "disks", "write_bytes"), wr),
-		size_format(sum(m, "interfaces", "rx_bytes"), rx),
-		size_format(sum(m, "interfaces", "tx_bytes"), tx),
+		sum(m, "disks", "read_bytes", rd),
+		sum(m, "disks", "write_bytes", wr),
+		sum(m, "interfaces", "rx_bytes", rx),
+		sum(m, "interfaces", "tx_bytes", tx),
 		many ? host : NULL,
 	};
 

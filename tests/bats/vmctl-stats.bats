@@ -13,11 +13,14 @@ setup() {
 	run_split vmctl stats
 	assert_status 0
 	assert_line --regexp '^NAME +STATE +CPU +MEMORY'
+	# no figure is no zero, and a driver that has none is not busy
+	assert_line --regexp '^test +running .* - +- +- +-$'
 	run_split vmctl stats --json
 	assert_status 0
 	assert_schema vmctl-stats
 	[ "$(json 'length')" = 1 ]
 	[ "$(json '.[0].name + " " + .[0].state')" = "test running" ]
+	[ "$(json '.[0].stale')" = false ]
 	vmctl stats --prometheus >prom
 	# Each metric has its type before it, each line is a metric, and no metric comes in two places.
 	awk '/^# TYPE/ { type[$3] = 1; if (seen[$3]++) exit 1; next } /^#/ { next } { n = $1; sub(/\{.*/, "", n); if (!type[n] || NF < 2) exit 1 }' prom

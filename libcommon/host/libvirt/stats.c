@@ -126,7 +126,8 @@ static json_t *devices(const virDomainStatsRecord *r, const char *kind, bool dis
 	return list;
 }
 
-/* Without the monitor disks are counted, but not one of them has numbers. */
+/* Without the monitor disks are counted, but not one of them has numbers. A driver that does not count them at all (no
+ * block.count) has no such figures, and its machines are not busy for that. */
 static bool is_stale(const virDomainStatsRecord *r)
 {
 	int64_t n = number(r, "block.count");
@@ -138,7 +139,7 @@ static bool is_stale(const virDomainStatsRecord *r)
 		if (number(r, name) >= 0)
 			return false;
 	}
-	return n != 0;
+	return n > 0;
 }
 
 static int describe(struct host *h, const virDomainStatsRecord *r, json_t *list, struct err *err)
