@@ -20,9 +20,11 @@
 
 struct outfile {
 	int fd;
+	int at; /* the folder that names are relative to: AT_FDCWD, or borrowed */
 	unsigned flags;
 	char *path;	/* final name, links resolved */
 	char *tmp_path; /* NULL while the file has no name */
+	char *pending;	/* tmp_path for the signal handler, which knows no descriptor */
 	int slot;	/* in pending[], -1 when none */
 };
 
@@ -31,8 +33,17 @@ struct outfile {
 enum { PENDING_MAX = 64 };
 static _Atomic(char *) pending[PENDING_MAX];
 
-static int pending_add(char *path)
+static int pending_add(struct outfile *of)
 {
+	char *path;
+
+	if ((of->at == AT_FDCWD
+		     ? asprintf(&of->pending, "%s", of->tmp_path)
+		     : asprintf(&of->pending, "/proc/self/fd/%d/%s", of->at, of->tmp_path)) < 0) {
+		of->pending = NULL;
+		return -1;
+	}
+	path = of->pending;
 	for (int i = 0; i < PENDING_MAX; i++) {
 		char *none = NULL;
 
@@ -63,13 +74,14 @@ static void outfile_free(struct outfile *of)
 	pending_remove(of->slot);
 	if (of->fd >= 0)
 		(void)close(of->fd);
+	free(of->pending);
 	free(of->tmp_path);
 	free(of->path);
 	free(of);
 }
 
-/* "dir/.name.vmkit-0123456789abcdef" beside @path. */
-static char *temporary_name(const char *path)
+/* "dir/.name.vmkit-0123456789abcdef" */
+char *outfile_temporary_name(const char *path)
 {
 	uint64_t r;
 
@@ -103,21 +115,22 @@ static int open_nameless(struct outfile *of, mode_t mode)
 		slash[1] = '\0';
 	else if (slash)
 		*slash = '\0';
-	of->fd = open(slash ? dir : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+	of->fd = openat(of->at, slash ? dir : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
 	return of->fd;
 }
 
 static int open_named(struct outfile *of, mode_t mode, struct err *err)
 {
 	for (int tries = 0; tries < 16; tries++) {
-		char *name = temporary_name(of->path);
+		char *name = outfile_temporary_name(of->path);
 
 		if (!name)
 			return err_nomem(err);
-		of->fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, mode);
+		of->fd = openat(of->at, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+				mode);
 		if (of->fd >= 0) {
 			of->tmp_path = name;
-			of->slot = pending_add(name);
+			of->slot = pending_add(of);
 			return 0;
 		}
 		free(name);
@@ -127,6 +140,15 @@ static int open_named(struct outfile *of, mode_t mode, struct err *err)
 	return err_sys(err, "cannot create");
 }
 
+static int begin(struct outfile *of, struct err *err)
+{
+	mode_t mode = of->flags & OUTFILE_PRIVATE ? 0600 : 0666;
+
+	if (!(of->flags & OUTFILE_NAMED) && open_nameless(of, mode) >= 0)
+		return 0;
+	return open_named(of, mode, err);
+}
+
 int outfile_open(struct outfile **ret_of, const char *path, unsigned flags, struct err *err)
 {
 	struct outfile *of = calloc(1, sizeof(*of));
@@ -134,6 +156,7 @@ int outfile_open(struct outfile **ret_of, const char *path, unsigned flags, stru
 	if (!of)
 		return err_nomem(err);
 	of->fd = -1;
+	of->at = AT_FDCWD;
 	of->slot = -1;
 	of->flags = flags;
 
@@ -160,12 +183,38 @@ int outfile_open(struct outfile **ret_of, const char *path, unsigned flags, stru
 		return err_nomem(err);
 	}
 
-	mode_t mode = flags & OUTFILE_PRIVATE ? 0600 : 0666;
-
-	if (((flags & OUTFILE_NAMED) || open_nameless(of, mode) < 0) &&
-	    open_named(of, mode, err) < 0) {
+	if (begin(of, err) < 0) {
 		outfile_free(of);
 		return err_object(err, path);
+	}
+	*ret_of = of;
+	return 0;
+}
+
+int outfile_open_at(struct outfile **ret_of, int dir, const char *name, unsigned flags,
+		    struct err *err)
+{
+	struct outfile *of;
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (!(flags & OUTFILE_FORCE)) {
+			err_set(err, ERR_EXISTS, "exists already");
+			return err_hint(err, "--force replaces it");
+		}
+		if (S_ISDIR(st.st_mode))
+			return err_set(err, ERR_FAILED, "is a folder");
+	}
+	of = calloc(1, sizeof(*of));
+	if (!of)
+		return err_nomem(err);
+	*of = (struct outfile){
+		.fd = -1, .at = dir, .slot = -1, .flags = flags, .path = strdup(name)};
+	if (!of->path || begin(of, err) < 0) {
+		if (!of->path)
+			err_nomem(err);
+		outfile_free(of);
+		return -1;
 	}
 	*ret_of = of;
 	return 0;
@@ -190,21 +239,21 @@ static int link_nameless(struct outfile *of, struct err *err)
 
 	(void)snprintf(proc, sizeof(proc), "/proc/self/fd/%d", of->fd);
 	if (!replace) {
-		if (linkat(AT_FDCWD, proc, AT_FDCWD, of->path, AT_SYMLINK_FOLLOW) < 0)
+		if (linkat(AT_FDCWD, proc, of->at, of->path, AT_SYMLINK_FOLLOW) < 0)
 			return err_sys(err, "cannot name the finished file");
 		return 0;
 	}
 
-	char *name = temporary_name(of->path);
+	char *name = outfile_temporary_name(of->path);
 
 	if (!name)
 		return err_nomem(err);
-	if (linkat(AT_FDCWD, proc, AT_FDCWD, name, AT_SYMLINK_FOLLOW) < 0) {
+	if (linkat(AT_FDCWD, proc, of->at, name, AT_SYMLINK_FOLLOW) < 0) {
 		free(name);
 		return err_sys(err, "cannot name the finished file");
 	}
 	of->tmp_path = name;
-	of->slot = pending_add(name);
+	of->slot = pending_add(of);
 	return 0;
 }
 
@@ -216,13 +265,13 @@ static int name_it(struct outfile *of, struct err *err)
 		return 0;
 
 	unsigned how = of->flags & OUTFILE_FORCE ? 0 : RENAME_NOREPLACE;
-	int rc = renameat2(AT_FDCWD, of->tmp_path, AT_FDCWD, of->path, how);
+	int rc = renameat2(of->at, of->tmp_path, of->at, of->path, how);
 
 	if (rc < 0 && how && (errno == EINVAL || errno == ENOSYS)) {
 		/* A file system without RENAME_NOREPLACE: link refuses to replace as well. */
-		rc = link(of->tmp_path, of->path);
+		rc = linkat(of->at, of->tmp_path, of->at, of->path, 0);
 		if (rc == 0)
-			(void)unlink(of->tmp_path);
+			(void)unlinkat(of->at, of->tmp_path, 0);
 	}
 	if (rc < 0)
 		return err_sys(err, "cannot name the finished file");
@@ -247,21 +296,24 @@ int outfile_commit(struct outfile *of, struct err *err)
 
 	of->fd = -1;
 	if (io_close(fd, err) < 0) {
-		(void)unlink(of->path); /* written data may be lost (NFS): it must not look whole */
+		(void)unlinkat(of->at, of->path,
+			       0); /* written data may be lost (NFS): it must not look whole */
 		goto out;
 	}
-	if (sync && io_fsync_parent(of->path, err) < 0) {
+	if (sync &&
+	    (of->at == AT_FDCWD ? io_fsync_parent(of->path, err) : io_fsync(of->at, err)) < 0) {
 		/* What was replaced does not come back: then the new file, which is whole, stays. */
 		if (!(of->flags & OUTFILE_FORCE))
-			(void)unlink(of->path);
+			(void)unlinkat(of->at, of->path, 0);
 		goto out;
 	}
 	rc = 0;
 out:
 	if (rc < 0) {
-		err_object(err, of->path);
+		if (of->at == AT_FDCWD)
+			err_object(err, of->path);
 		if (of->tmp_path)
-			(void)unlink(of->tmp_path);
+			(void)unlinkat(of->at, of->tmp_path, 0);
 	}
 	outfile_free(of);
 	return rc;
@@ -272,7 +324,7 @@ void outfile_discard(struct outfile *of)
 	if (!of)
 		return;
 	if (of->tmp_path)
-		(void)unlink(of->tmp_path);
+		(void)unlinkat(of->at, of->tmp_path, 0);
 	outfile_free(of);
 }
 

@@ -35,6 +35,18 @@ enum outfile_flags {
  */
 int outfile_open(struct outfile **ret_of, const char *path, unsigned flags, struct err *err);
 
+/**
+ * outfile_open_at() - the same below a folder that is open
+ * @dir: borrowed, stays open until the file is committed or discarded
+ * @name: without a "/"; copied. A symbolic link of that name is never followed: it is replaced itself, as all but a folder
+ * Errors name no object: the caller knows where the folder lies.
+ */
+int outfile_open_at(struct outfile **ret_of, int dir, const char *name, unsigned flags,
+		    struct err *err);
+
+/** outfile_temporary_name() - ".NAME.vmkit-RANDOM" beside @path; owned by the caller, NULL: no memory */
+char *outfile_temporary_name(const char *path);
+
 /** outfile_fd() - borrowed, open for reading and writing */
 int outfile_fd(const struct outfile *of);
 

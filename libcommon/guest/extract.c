@@ -18,6 +18,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/outfile.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/guest/seen.h"
 
@@ -65,38 +66,70 @@ static int copy_data(struct extractor *x, struct fs *fs, const struct fs_map *m,
 	return 0;
 }
 
-/* Return: a descriptor, or -1 */
-static int create(const struct extractor *x, const char *name, struct err *err)
+/* What is replaced goes when the new file is whole and on the disk; a file that is new can be had again. */
+static int create(const struct extractor *x, const char *name, struct outfile **ret,
+		  struct err *err)
 {
-	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-	int fd = openat(parent(x), name, flags, 0600);
+	struct stat st;
+	bool there = fstatat(parent(x), name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	unsigned flags = OUTFILE_PRIVATE | (x->opts->force ? OUTFILE_FORCE : 0) |
+			 (there ? 0 : OUTFILE_NO_SYNC);
 
-	if (fd < 0 && errno == EEXIST && x->opts->force && unlinkat(parent(x), name, 0) == 0)
-		fd = openat(parent(x), name, flags, 0600);
-	return fd < 0 ? err_sys(err, "cannot make a file") : fd;
+	return outfile_open_at(ret, parent(x), name, flags, err);
+}
+
+/* A link, by @from and @target of linkat(), or of symlinkat() where @from is -1 */
+static int make_link(int from, const char *target, int dir, const char *name)
+{
+	return from < 0 ? symlinkat(target, dir, name) : linkat(from, target, dir, name, 0);
+}
+
+/* Over a file that exists only with --force, and then by rename: the name is never missing */
+static int put_link(const struct extractor *x, int from, const char *target, const char *name,
+		    struct err *err)
+{
+	const char *kind = from < 0 ? "symbolic" : "hard";
+	CLEANUP_FREE char *tmp = NULL;
+	int rc;
+
+	if (make_link(from, target, parent(x), name) == 0)
+		return 0;
+	if (errno != EEXIST || !x->opts->force)
+		return err_sys(err, "cannot make a %s link", kind);
+	tmp = outfile_temporary_name(name);
+	if (!tmp)
+		return err_nomem(err);
+	if (make_link(from, target, parent(x), tmp) < 0)
+		return err_sys(err, "cannot make a %s link", kind);
+	rc = renameat(parent(x), tmp, parent(x), name) < 0
+		     ? err_sys(err, "cannot make a %s link", kind)
+		     : 0;
+	/* Also after success: renaming one name of a file to another does nothing */
+	(void)unlinkat(parent(x), tmp, 0);
+	return rc;
 }
 
 static int put_file(struct extractor *x, const struct guest_item *item, struct err *err)
 {
 	struct fs_map m;
 	struct timespec times[2];
+	struct outfile *of = NULL;
 	int fd, rc;
 
 	if (fs_map(item->fs, item->node, &m, err) < 0)
 		return -1;
-	fd = create(x, item->name, err);
-	rc = fd < 0 ? -1 : copy_data(x, item->fs, &m, fd, err);
+	rc = create(x, item->name, &of, err);
+	fd = rc < 0 ? -1 : outfile_fd(of);
+	if (rc == 0)
+		rc = copy_data(x, item->fs, &m, fd, err);
 	fs_map_release(&m);
-	if (fd < 0)
-		return -1;
 	times_of(item->node, times);
 	if (rc == 0 && (fchmod(fd, item->node->mode & 0777) < 0 || futimens(fd, times) < 0))
 		rc = err_sys(err, "cannot set mode and time");
-	if (io_close(fd, rc < 0 ? NULL : err) < 0)
-		rc = -1;
-	if (rc < 0)
-		(void)unlinkat(parent(x), item->name, 0);
-	return rc;
+	if (rc == 0)
+		return outfile_commit(of, err);
+	outfile_discard(of);
+	return -1;
 }
 
 static int put_symlink(struct extractor *x, const struct guest_item *item, struct err *err)
@@ -107,10 +140,8 @@ static int put_symlink(struct extractor *x, const struct guest_item *item, struc
 	if (fs_fill(item->fs, item->node, err) < 0 ||
 	    fs_readlink(item->fs, item->node, &target, err) < 0)
 		return -1;
-	if (symlinkat(target, parent(x), item->name) < 0 &&
-	    !(errno == EEXIST && x->opts->force && unlinkat(parent(x), item->name, 0) == 0 &&
-	      symlinkat(target, parent(x), item->name) == 0))
-		return err_sys(err, "cannot make a symbolic link");
+	if (put_link(x, -1, target, item->name, err) < 0)
+		return -1;
 	times_of(item->node, times);
 	(void)utimensat(parent(x), item->name, times, AT_SYMLINK_NOFOLLOW); /* not everywhere */
 	return 0;
@@ -134,10 +165,8 @@ static int try_hard_link(struct extractor *x, const struct guest_item *item, boo
 		return -1;
 	if (!earlier)
 		return 0;
-	if (linkat(x->dirs[0], earlier, parent(x), item->name, 0) < 0 &&
-	    !(errno == EEXIST && x->opts->force && unlinkat(parent(x), item->name, 0) == 0 &&
-	      linkat(x->dirs[0], earlier, parent(x), item->name, 0) == 0))
-		return err_sys(err, "cannot make a hard link");
+	if (put_link(x, x->dirs[0], earlier, item->name, err) < 0)
+		return -1;
 	*ret_done = true;
 	return 0;
 }

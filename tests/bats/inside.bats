@@ -215,6 +215,61 @@ abs" ]
 	cmp "b/boot/efi/EFI/debian/A long name with spaces.efi" "$D/tree/big"
 }
 
+# bats test_tags=release
+@test "get: killed or failing at every call, a file is whole or as it was; a fault leaves nothing else" {
+	mkdir -p t/o
+	random_bytes 5 2500001 >t/o/big
+	echo one >t/o/name && ln t/o/name t/o/other && ln -s big t/o/sym
+	mke2fs -q -t ext4 -F -d t a.raw 8M
+	# state - each name in o must be the old or the new one
+	state() {
+		local n
+		for n in big name other; do
+			[ -e o/$n ] || { [ "$1" = new ] && continue; } || fail "$2: $n is gone"
+			cmp -s o/$n t/o/$n || { [ "$1" = old ] && [ "$(cat o/$n)" = mine ]; } || fail "$2: $n is neither old nor new"
+		done
+		[ "$1" = new ] || [ "$(readlink o/sym)" = big ] || [ "$(readlink o/sym)" = mine ] || fail "$2: the link is gone"
+	}
+	start() {
+		rm -rf o && mkdir o
+		[ "$1" = new ] || { printf mine | tee o/big o/name >o/other && ln -s mine o/sym; }
+	}
+	local kind how tmpfile n total
+	for kind in old new; do
+		for tmpfile in "" 1; do
+			start $kind
+			export INJECT_HOW='' ${tmpfile:+INJECT_NO_TMPFILE=1}
+			LD_PRELOAD=$VMKIT_TOOLS/inject.so INJECT_COUNT=count vmimg get --force a.raw /o .
+			diff -r --no-dereference t/o o
+			[ o/name -ef o/other ]
+			[ "$(find o -mindepth 1 | wc -l)" = 4 ]
+			total=$(cat count)
+			[ "$total" -gt 10 ]
+			for how in kill eio full; do
+				for ((n = 1; n <= total; n++)); do
+					start $kind
+					LD_PRELOAD=$VMKIT_TOOLS/inject.so INJECT_AT=$n INJECT_HOW=$how run vmimg get --force a.raw /o .
+					state $kind "$kind, $how at $n of $total"
+					[ $how = kill ] || [ -z "$(compgen -G 'o/.*.vmkit-*')" ] || fail "$kind, $how at $n: $(ls -A o)"
+				done
+			done
+		done
+		unset INJECT_NO_TMPFILE
+	done
+	# names of one file already: renaming one to the other does nothing, and leaves nothing
+	start new
+	vmimg get a.raw /o .
+	vmimg get --force a.raw /o .
+	[ "$(ls -A o)" = "big
+name
+other
+sym" ]
+	refused 5 vmimg get a.raw /o/name o
+	rm o/big && mkdir o/big
+	run_split vmimg get --force a.raw /o/big o
+	[ "$status" != 0 ] && [ -d o/big ]
+}
+
 @test "vmbackup ls and get: the same from a disk of a snapshot" {
 	export VMKIT_REPOSITORY=$PWD/repo
 	vmbackup init --no-encryption

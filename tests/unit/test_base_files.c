@@ -267,6 +267,47 @@ static void test_outfile_kill(void **state)
 	}
 }
 
+/* Below a descriptor: links are replaced, not followed; the handler finds the file's temporary name */
+static void test_outfile_at(void **state)
+{
+	int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
+	struct outfile *of;
+	struct stat st;
+
+	(void)state;
+	assert_true(dir >= 0);
+	for (unsigned how = 0; how <= OUTFILE_NAMED; how += OUTFILE_NAMED) {
+		assert_int_equal(symlinkat("/nonexistent/elsewhere", dir, "f"), 0);
+		assert_int_equal(outfile_open_at(&of, dir, "f", how, &err), -1);
+		assert_int_equal(err.code, ERR_EXISTS);
+		assert_int_equal(outfile_open_at(&of, dir, "f", how | OUTFILE_FORCE, &err), 0);
+		assert_int_equal(io_write(outfile_fd(of), "x", 1, &err), 0);
+		assert_int_equal(fstatat(dir, "f", &st, AT_SYMLINK_NOFOLLOW), 0);
+		assert_true(S_ISLNK(st.st_mode)); /* as it was until the new one is whole */
+		assert_int_equal(outfile_commit(of, &err), 0);
+		assert_int_equal(fstatat(dir, "f", &st, AT_SYMLINK_NOFOLLOW), 0);
+		assert_true(S_ISREG(st.st_mode) && st.st_size == 1);
+		assert_int_equal(unlinkat(dir, "f", 0), 0);
+		assert_only("");
+	}
+	assert_int_equal(mkdirat(dir, "f", 0700), 0);
+	assert_int_equal(outfile_open_at(&of, dir, "f", OUTFILE_FORCE, &err), -1);
+	assert_int_equal(unlinkat(dir, "f", AT_REMOVEDIR), 0);
+
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (outfile_open_at(&of, dir, "f", OUTFILE_NAMED, &err) < 0)
+			_exit(1);
+		outfile_remove_all_from_signal();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_only("");
+	(void)close(dir);
+}
+
 /* A name of 255 bytes, the most there is, must work too. */
 static void test_outfile_long_name(void **state)
 {
@@ -298,6 +339,7 @@ int main(void)
 		cmocka_unit_test_setup(test_outfile_link, fresh),
 		cmocka_unit_test_setup(test_outfile_refusals, fresh),
 		cmocka_unit_test_setup(test_outfile_kill, fresh),
+		cmocka_unit_test_setup(test_outfile_at, fresh),
 		cmocka_unit_test_setup(test_outfile_long_name, fresh),
 	};
 	int rc;
