@@ -223,13 +223,14 @@ const struct verb verb_put = {
 		"inside: each file is one transaction of it, so that a machine that stops at any "
 		"moment "
 		"finds the file\n"
-		"whole, or as it was. The image must not be in use. Labels of SELinux are not set.",
+		"whole, or as it was. The image must not be in use. Labels of SELinux are not set. "
+		"Folders that\n"
+		"are encrypted, fold case, are immutable or append-only are left alone (status 9).",
 	.options = options,
 	.examples = examples,
-	.statuses =
-		"0 done, 2 usage, 4 no such image, partition or folder, 5 the file exists (see "
-		"--force), 6 in use, 8 damaged, 9 no file system that is written to here, or it "
-		"was not unmounted, 13 the file system is full",
+	.statuses = "0 done, 2 usage, 4 no such image, partition or folder, 5 the file exists (see "
+		    "--force), 6 in use, 8 damaged, 9 no file system or folder that is written to "
+		    "here, or it was not unmounted, 13 the file system is full",
 	.min_args = 3,
 	.max_args = 1000,
 	.progress = true,

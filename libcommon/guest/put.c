@@ -29,7 +29,8 @@ struct put_target {
 	struct ext ext;
 	struct fs fs; /* over ext: for maps of files */
 	struct journal journal;
-	uint8_t *buf; /* CHUNK */
+	uint64_t free; /* bytes, before anything was changed */
+	uint8_t *buf;  /* CHUNK */
 };
 
 static int fail(errcode_t rc, const char *what, struct err *err)
@@ -100,6 +101,7 @@ static int open_fs(struct put_target *t, const struct volume *v, struct err *err
 	rc = ext2fs_read_bitmaps(t->ext.fs);
 	if (rc)
 		return fail(rc, "read the bitmaps", err);
+	t->free = ext2fs_free_blocks_count(t->ext.fs->super) * t->overlay.block_size;
 	/* As the kernel: copies of the superblock are e2fsck's */
 	t->ext.fs->flags |= EXT2_FLAG_MASTER_SB_ONLY;
 	t->fs = (struct fs){.ops = &fs_ext, .v = *v, .priv = &t->ext};
@@ -143,31 +145,60 @@ struct source {
 	struct stat st;
 };
 
+/* *@first, *@n: the blocks of the next data from block *@first on; *@n 0: there are none */
+static int next_data(const struct source *src, uint64_t bs, uint64_t *first, uint64_t *n,
+		     struct err *err)
+{
+	off_t data = (off_t)(*first * bs), hole;
+
+	*n = 0;
+	if (data >= src->st.st_size)
+		return 0;
+	data = lseek(src->fd, data, SEEK_DATA);
+	if (data < 0 && errno == ENXIO)
+		return 0;
+	hole = data < 0 ? -1 : lseek(src->fd, data, SEEK_HOLE);
+	if (hole < 0)
+		return err_sys(err, "cannot find the file's data");
+	*first = (uint64_t)data / bs;
+	*n = div_up((uint64_t)hole, bs) - *first;
+	return 0;
+}
+
+static int no_space(const struct put_target *t, const struct source *src, struct err *err)
+{
+	uint64_t bs = t->overlay.block_size, needed = 0, first = 0, n;
+
+	do {
+		if (next_data(src, bs, &first, &n, err) < 0)
+			return -1;
+		needed += n;
+		first += n; /* two pieces of data may share a block */
+	} while (n);
+	return err_set(err, ERR_NO_SPACE,
+		       "the file system is full: the file needs %" PRIu64 " bytes and what "
+		       "describes it, %" PRIu64 " bytes are free",
+		       needed * bs, t->free);
+}
+
 static int allocate(struct put_target *t, ext2_ino_t number, const struct source *src,
 		    struct err *err)
 {
-	uint64_t bs = t->overlay.block_size;
-	off_t data = 0, hole;
+	uint64_t bs = t->overlay.block_size, first = 0, n;
+	errcode_t rc;
 
-	while (data < src->st.st_size) {
-		uint64_t first, n;
-		errcode_t rc;
-
-		data = lseek(src->fd, data, SEEK_DATA);
-		if (data < 0 && errno == ENXIO)
-			return 0;
-		hole = data < 0 ? -1 : lseek(src->fd, data, SEEK_HOLE);
-		if (hole < 0)
-			return err_sys(err, "cannot find the file's data");
-		first = (uint64_t)data / bs;
-		n = div_up((uint64_t)hole, bs) - first;
-		rc = ext2fs_fallocate(t->ext.fs, EXT2_FALLOCATE_FORCE_INIT, number, NULL, ~0ULL,
-				      first, n);
+	do {
+		if (next_data(src, bs, &first, &n, err) < 0)
+			return -1;
+		rc = n ? ext2fs_fallocate(t->ext.fs, EXT2_FALLOCATE_FORCE_INIT, number, NULL, ~0ULL,
+					  first, n)
+		       : 0;
+		if (rc == EXT2_ET_BLOCK_ALLOC_FAIL)
+			return no_space(t, src, err);
 		if (rc)
 			return fail(rc, "allocate blocks", err);
-		/* Two pieces of data may share a block */
-		data = (off_t)((first + n) * bs);
-	}
+		first += n;
+	} while (n);
 	return 0;
 }
 
@@ -235,6 +266,25 @@ static int make_inode(struct put_target *t, ext2_ino_t dir, const struct source 
 	return 0;
 }
 
+/* What of a folder, or of a file that is to be replaced, forbids it: the kernel would, or it has keys or rules for names
+ * that are not known here */
+static int check_flags(struct put_target *t, ext2_ino_t number, const char *what, struct err *err)
+{
+	struct ext2_inode inode;
+	errcode_t rc = ext2fs_read_inode(t->ext.fs, number, &inode);
+	const char *how;
+
+	if (rc)
+		return fail(rc, "read an inode", err);
+	how = inode.i_flags & EXT4_ENCRYPT_FL	  ? "encrypted"
+	      : inode.i_flags & EXT4_CASEFOLD_FL  ? "one whose names have no case"
+	      : inode.i_flags & EXT2_IMMUTABLE_FL ? "immutable"
+	      : inode.i_flags & EXT2_APPEND_FL	  ? "append-only"
+						  : NULL;
+	return how ? err_set(err, ERR_UNSUPPORTED, "the %s is %s: not written to here", what, how)
+		   : 0;
+}
+
 /* The name goes; the file too when it was its last one */
 static int remove_old(struct put_target *t, ext2_ino_t dir, const char *name, ext2_ino_t old,
 		      struct err *err)
@@ -294,7 +344,9 @@ static int find_old(struct put_target *t, ext2_ino_t dir, const char *name, bool
 	}
 	if (rc)
 		return fail(rc, "look for the name", err);
-	return force ? 0 : err_set(err, ERR_EXISTS, "exists already");
+	if (!force)
+		return err_set(err, ERR_EXISTS, "exists already");
+	return check_flags(t, *ret, "file that exists", err);
 }
 
 /* ---- the transaction */
@@ -346,6 +398,7 @@ int put_file(struct put_target *t, uint64_t dir, const char *name, int fd,
 	if (strlen(name) > EXT2_NAME_LEN)
 		return err_set(err, ERR_USAGE, "a name of more than %d bytes", EXT2_NAME_LEN);
 	if (volume_read(&t->fs.v, &before, SUPER, SUPER, err) < 0 ||
+	    check_flags(t, parent, "folder", err) < 0 ||
 	    find_old(t, parent, name, opts->force, &old, err) < 0 ||
 	    make_inode(t, parent, &src, opts, &number, err) < 0 ||
 	    allocate(t, number, &src, err) < 0)

@@ -28,6 +28,7 @@ void put_close(struct put_target *t);
  * put_file() - one file as @name in the folder of inode @dir
  * @fd: of a file with a size, read from its start
  * The file is there with all its bytes, or as it was before, whenever the machine stops. ERR_EXISTS, ERR_NO_SPACE, ...
+ * ERR_UNSUPPORTED: the folder, or the file that is replaced, is encrypted, immutable, append-only or folds case
  */
 int put_file(struct put_target *t, uint64_t dir, const char *name, int fd,
 	     const struct put_opts *opts, struct err *err);

@@ -92,6 +92,9 @@ make_tree() {
 	refused 2 vmimg put --owner root d.raw n /etc/
 	random_bytes 1 30000000 >huge
 	refused 13 vmimg put d.raw huge /srv/
+	# 30000000 bytes in blocks of 1 KiB; free as dumpe2fs has it
+	[[ $stderr == *"needs 30000128 bytes"*"$(dumpe2fs -h srv.fs 2>/dev/null | awk '/^Free blocks:/ { n = $3 } /^Block size:/ { b = $3 } END { print n * b }') bytes are free"* ]] ||
+		fail "$stderr"
 	run vmimg put --dry-run d.raw big /srv/
 	assert_status 0
 	# none of it has written a byte
@@ -105,6 +108,38 @@ make_tree() {
 	[[ $stderr == *"not unmounted cleanly"* ]]
 	truncate -s 4M fat.fs && mkfs.fat fat.fs >/dev/null
 	refused 9 vmimg put fat.fs n /
+}
+
+@test "folders that are encrypted, fold case, or may not change; files that may not be replaced" {
+	make_tree
+	mke2fs -q -t ext4 -F -O encrypt,casefold -d t a.raw 32M
+	local flag
+	# EXT4_ENCRYPT_FL, EXT4_CASEFOLD_FL, EXT2_IMMUTABLE_FL, EXT2_APPEND_FL; with extents
+	for flag in 0x80800 0x40080000 0x80010 0x80020; do
+		cp a.raw b.raw
+		debugfs -w -R "set_inode_field /many flags $flag" b.raw 2>/dev/null
+		cp b.raw before.raw
+		refused 9 vmimg put b.raw n /many/
+		[[ $stderr == *"the folder is "* ]]
+		refused 9 vmimg put --dry-run b.raw n /many/NAME1
+		refused 9 vmimg put --force b.raw n /many/name1
+		assert_same_bytes b.raw before.raw
+		vmimg put b.raw n /etc/ # next to it
+	done
+	for flag in 0x80010 0x80020; do
+		cp a.raw b.raw
+		debugfs -w -R "set_inode_field /etc/hostname flags $flag" b.raw 2>/dev/null
+		refused 9 vmimg put --force b.raw n /etc/hostname
+		[ "$(inside b.raw /etc/hostname)" = old ]
+	done
+}
+
+@test "what libext2fs finds is told in words" {
+	make_tree
+	mke2fs -q -t ext4 -F -O ^metadata_csum -d t a.raw 16M
+	debugfs -w -R "set_inode_field /etc flags 0" a.raw 2>/dev/null # extents, read as block numbers
+	refused 8 vmimg ls a.raw /etc
+	[[ $stderr == *"of the ext file system: "[A-Z]* && $stderr != *"Unknown code"* ]] || fail "$stderr"
 }
 
 # replay FILE N - as the machine would at its next start: every other time the kernel, else e2fsck

@@ -2,6 +2,7 @@
 #include "libcommon/image/disk/ext_io.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,11 +163,18 @@ void ext_io_allow(struct ext_io *io)
 	io->reads_left = io->v.len / 1024 + 1000;
 }
 
+static void name_errors(void)
+{
+	initialize_ext2_error_table();
+}
+
 int ext_open(struct ext_io *io, bool dirty_too, ext2_filsys *ret, struct err *err)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	char name[32];
 	errcode_t rc;
 
+	(void)pthread_once(&once, name_errors); /* else error_message() knows numbers alone */
 	if (check_super(&io->v, dirty_too, err) < 0)
 		return -1;
 	ext_io_allow(io);
