@@ -132,14 +132,26 @@ struct pci_dev *pci_bus_find(struct pci_bus *b, uint64_t addr, unsigned size, un
 	return found;
 }
 
+/* With the lock held, so that the last word on a line is right: it is up while any of its slots asserts it */
+static void set_line(struct pci_bus *b, unsigned gsi)
+{
+	bool high = false;
+
+	for (unsigned s = 0; s < PCI_SLOTS && !high; s++) {
+		const struct pci_dev *d = b->dev[s];
+
+		high = d && d->intx && pci_gsi(s) == gsi &&
+		       !(get_le16(d->config + PCI_REG_COMMAND) & PCI_COMMAND_NO_INTX);
+	}
+	irq_line(b->irq, gsi, high);
+}
+
 void pci_intx(struct pci_dev *d, bool high)
 {
-	bool off;
-
 	(void)pthread_mutex_lock(&d->bus->lock);
-	off = get_le16(d->config + PCI_REG_COMMAND) & PCI_COMMAND_NO_INTX;
+	d->intx = high;
+	set_line(d->bus, pci_gsi(d->slot));
 	(void)pthread_mutex_unlock(&d->bus->lock);
-	irq_line(d->bus->irq, pci_gsi(d->slot), high && !off);
 }
 
 /* The function that the address register names; NULL when there is none, or no access is meant */
@@ -191,6 +203,8 @@ static void config_write(struct pci_dev *d, unsigned reg, unsigned size, uint32_
 	}
 	if (d->msix.vectors && reg <= d->msix.cap + 3 && reg + size > d->msix.cap + 2)
 		msix_control(&d->msix, get_le16(d->config + d->msix.cap + 2));
+	if (d->intx && reg < PCI_REG_COMMAND + 2 && reg + size > PCI_REG_COMMAND)
+		set_line(d->bus, pci_gsi(d->slot));
 }
 
 void pci_port_write(void *bus, uint16_t off, unsigned size, uint32_t value)

@@ -63,6 +63,7 @@ struct pci_dev {
 	uint32_t bar_size[PCI_BARS];	/* powers of two; 0: none */
 	unsigned hook_start, hook_len;	/* registers that go to ops->hook_*; len 0: none */
 	unsigned slot, next_cap;
+	bool intx; /* it asserts INTA */
 	struct msix msix;
 	struct pci_bus *bus;
 };
@@ -106,7 +107,8 @@ void pci_port_write(void *bus, uint16_t off, unsigned size, uint32_t value);
 /** pci_gsi() - the interrupt line of a slot's INTA */
 unsigned pci_gsi(unsigned slot);
 
-/** pci_intx() - raise or lower INTA, if the guest has not switched it off */
+/** pci_intx() - raise or lower INTA, if the guest has not switched it off; slots share lines, which are up while one of
+ *  theirs is */
 void pci_intx(struct pci_dev *d, bool high);
 
 /* msix.c */

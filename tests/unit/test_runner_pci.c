@@ -268,6 +268,35 @@ static void config_window(void **state)
 	assert_int_equal(config(f, 1, cap + 16, 2), 0);
 }
 
+/* Slots 1 and 5 have one line */
+static void a_shared_line(void **state)
+{
+	static struct pci_dev more[4];
+	struct pci_fake *f = *state;
+	struct pci_dev *one = f->bus.dev[1], *five = &more[3];
+	unsigned gsi;
+
+	for (unsigned i = 0; i < 4; i++) {
+		pci_dev_init(&more[i], 0x1af4, 0x1044, 0, 0, 0);
+		assert_true(pci_bus_add(&f->bus, &more[i]));
+	}
+	assert_int_equal(five->slot, 5);
+	gsi = pci_gsi(1);
+	assert_int_equal(pci_gsi(5), gsi);
+	pci_intx(one, true);
+	pci_intx(five, true);
+	assert_int_equal(irqs.level[gsi], 1);
+	pci_intx(one, false);
+	assert_int_equal(irqs.level[gsi], 1); /* five's handler has not run yet */
+	set_config(f, 5, PCI_REG_COMMAND, 2, PCI_COMMAND_NO_INTX);
+	assert_int_equal(irqs.level[gsi], 0);
+	set_config(f, 5, PCI_REG_COMMAND, 2, 0);
+	assert_int_equal(irqs.level[gsi], 1);
+	pci_intx(five, false);
+	assert_int_equal(irqs.level[gsi], 0);
+	assert_int_equal(irqs.raised[gsi], 2);
+}
+
 int main(void)
 {
 #define PCI_TEST(name) cmocka_unit_test_setup_teardown(name, pci_start, pci_end)
@@ -275,7 +304,7 @@ int main(void)
 		PCI_TEST(pci_config),	    PCI_TEST(pci_bars),
 		PCI_TEST(capabilities),	    PCI_TEST(vectors),
 		PCI_TEST(virtio_registers), PCI_TEST(a_queue_that_cannot_be),
-		PCI_TEST(config_window),
+		PCI_TEST(config_window),    PCI_TEST(a_shared_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
