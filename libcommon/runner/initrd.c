@@ -39,19 +39,17 @@ static bool is_cpio(const uint8_t *p, size_t len)
 	return len >= 6 && (memcmp(p, "070701", 6) == 0 || memcmp(p, "070702", 6) == 0);
 }
 
-/* Over one archive, its trailer included. Return: 1 with *@at behind it, 0 when it cannot be told, -1 */
+/* Over one archive, its trailer included; not all who make archives write one, so its end may be the file's behind a whole
+ * member. Return: 1 with *@at behind it, 0 when it cannot be told, -1 */
 static int walk_cpio(const uint8_t *data, size_t len, uint64_t *at, struct err *err)
 {
-	for (;;) {
+	do {
 		uint32_t size, name;
 		uint64_t body, next;
 
 		if (!is_cpio(data + *at,
 			     len - *at)) /* the kernel looks for zeros or the next one */
-			return err_set(err, ERR_CORRUPT,
-				       *at == len ? "cut off: the archive has no end, at %" PRIu64
-						  : "no cpio header at %" PRIu64,
-				       *at);
+			return err_set(err, ERR_CORRUPT, "no cpio header at %" PRIu64, *at);
 		if (len - *at < CPIO_HEADER)
 			return cut_off("a header", *at, len, err);
 		if (!hex8(data + *at + CPIO_SIZE, &size) ||
@@ -66,7 +64,8 @@ static int walk_cpio(const uint8_t *data, size_t len, uint64_t *at, struct err *
 			return 1;
 		}
 		*at = min_u64(next, len);
-	}
+	} while (*at < len);
+	return 1;
 }
 
 /* Frames of RFC 8878: a header of 2 to 14 bytes, blocks that tell their sizes, a checksum if the header says so */

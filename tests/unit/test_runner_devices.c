@@ -411,15 +411,16 @@ static void initrd_cut_off(void **state)
 	static uint8_t a[4096];
 	static const uint8_t zstd[] = {0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x58, 0x19, 0,
 				       0,    'a',  'b',	 'c',  1,    2,	   3,	 4};
-	size_t len = cpio_entry(a, "hello", 700);
+	size_t member = cpio_entry(a, "hello", 700), len = member;
 
 	(void)state;
 	len += cpio_entry(a + len, "TRAILER!!!", 0);
 	assert_int_equal(linux_check_initrd(a, len, NULL), 0);
 	assert_int_equal(linux_check_initrd(a, len + 400, NULL), 0); /* zeros behind it */
 	for (size_t cut = 6; cut < len - 4; cut++)
-		assert_int_equal(linux_check_initrd(a, cut, NULL), -1);
-	a[60] = 'x'; /* no number */
+		assert_int_equal(linux_check_initrd(a, cut, NULL),
+				 cut == member ? 0 : -1); /* whole without a trailer */
+	a[60] = 'x';					  /* no number */
 	assert_int_equal(linux_check_initrd(a, len, NULL), -1);
 	memcpy(a + 54, "ffffffff", 8);
 	assert_int_equal(linux_check_initrd(a, len, NULL), -1);
