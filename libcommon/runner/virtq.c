@@ -1,6 +1,7 @@
 /* Split virtqueues: see virtq.h. */
 #include "libcommon/runner/virtq.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "libcommon/base/bytes.h"
@@ -48,11 +49,18 @@ static void store16(uint8_t *p, uint16_t v)
 	__atomic_store_n((uint16_t *)(void *)p, htole16(v), __ATOMIC_RELEASE);
 }
 
+/* What was copied is looked at from here on: the compiler may not read guest memory again in the copy's place */
+static void copied(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
 static struct desc copy_desc(const uint8_t *table, uint16_t i)
 {
 	uint8_t raw[DESC_SIZE];
 
 	memcpy(raw, table + (size_t)DESC_SIZE * i, sizeof(raw));
+	copied();
 	return (struct desc){get_le64(raw), get_le32(raw + 8), get_le16(raw + 12),
 			     get_le16(raw + 14)};
 }
@@ -163,5 +171,6 @@ size_t virtq_take(struct iovec **iov, unsigned *n, void *dst, size_t len)
 		}
 		done += part;
 	}
+	copied();
 	return done;
 }
