@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +24,41 @@
 static bool refused(long rc)
 {
 	return rc == -1 && errno == EPERM;
+}
+
+static const long mounts_and_more[] = {
+	SYS_open_tree,	   SYS_move_mount,    SYS_fsopen,
+	SYS_fsconfig,	   SYS_fsmount,	      SYS_fspick,
+	SYS_mount_setattr, SYS_pidfd_getfd,   SYS_process_madvise,
+	SYS_settimeofday,  SYS_clock_settime, SYS_clock_adjtime,
+	SYS_adjtimex,	   SYS_sethostname,   SYS_setdomainname,
+	SYS_syslog,	   SYS_acct,	      SYS_quotactl,
+};
+
+/* Arguments that mean nothing: without the filter the numbers are others, or none */
+static bool all_refused(void)
+{
+	for (size_t i = 0; i < sizeof(mounts_and_more) / sizeof(mounts_and_more[0]); i++)
+		if (!refused(syscall(mounts_and_more[i], -1, -1, -1, -1, -1, -1)))
+			return false;
+	return true;
+}
+
+/* Namespaces by clone(); 0 as a child's end would be the fault */
+static bool clones_refused(void)
+{
+	static const long flags[] = {CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+				     CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		long pid = syscall(SYS_clone, flags[i] | SIGCHLD, NULL, NULL, NULL, NULL);
+
+		if (pid == 0)
+			_exit(0);
+		if (!refused(pid))
+			return false;
+	}
+	return syscall(SYS_clone3, NULL, 0) == -1 && errno == ENOSYS;
 }
 
 static void *exec_in_thread(void *ctx)
@@ -74,6 +111,10 @@ static int confined(void)
 		return 11;
 	confine_process(); /* twice is no fault */
 	(void)exec_in_thread(&early_refused);
+	if (!all_refused())
+		return 13;
+	if (!clones_refused())
+		return 14;
 	return early_refused ? 0 : 12;
 }
 
