@@ -376,10 +376,10 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	struct disks d = {.n = 0};
 	int rc;
 
+	if (argc && cli->dashes)
+		cli->failure_status = OWN_FAILURE;
 	if (check_options(cli, argc, err) < 0)
 		return -1;
-	if (argc)
-		cli->failure_status = OWN_FAILURE;
 	rc = o.name ? control_open(&control, o.name, err) : 0;
 	if (rc == 0)
 		rc = open_disks(&d, err);
@@ -406,8 +406,8 @@ const struct verb verb_run = {
 		"--initrd), with these "
 		"standard streams, and its status is vmrun's. Its kernel needs virtio_pci and "
 		"virtio_console, built in "
-		"or as modules. The first SIGINT, SIGTERM or SIGHUP goes to the command, the next "
-		"ends the machine. When "
+		"or as modules. The first SIGINT, SIGTERM or SIGHUP goes to the command, if it "
+		"runs already; the next ends the machine. When "
 		"vmrun itself fails the status is 125, and 124 when --timeout ran out. -v shows "
 		"the "
 		"guest's console on standard error.",

@@ -55,22 +55,29 @@ struct file {
 	const char *name;
 };
 
-static int open_file(struct file *f, const char *name, struct err *err)
+int linux_open(const char *name, int *ret_fd, uint64_t *ret_size, struct err *err)
 {
+	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would wait for a writer */
 	struct stat st;
 
-	f->name = name;
-	f->fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (f->fd < 0 || fstat(f->fd, &st) < 0) {
+	if (fd < 0 || fstat(fd, &st) < 0)
 		err_sys(err, "cannot open");
-		return err_object(err, name);
-	}
-	if (!S_ISREG(st.st_mode)) {
+	else if (!S_ISREG(st.st_mode))
 		err_set(err, ERR_USAGE, "not a regular file");
-		return err_object(err, name);
+	else {
+		*ret_fd = fd;
+		*ret_size = (uint64_t)st.st_size;
+		return 0;
 	}
-	f->size = (uint64_t)st.st_size;
-	return 0;
+	if (fd >= 0)
+		(void)close(fd);
+	return err_object(err, name);
+}
+
+static int open_file(struct file *f, const char *name, struct err *err)
+{
+	*f = (struct file){.fd = -1, .name = name};
+	return linux_open(name, &f->fd, &f->size, err);
 }
 
 static int not_a_kernel(const char *why, struct err *err)

@@ -31,6 +31,10 @@ struct linux_boot {
 int linux_load(const struct guest_memory *mem, const char *kernel, const char *initrd,
 	       int initrd_fd, const char *command, struct linux_boot *ret, struct err *err);
 
+/** linux_open() - a kernel or initrd for reading, without a wait; Return: 0 or -1, ERR_USAGE: not a regular file. *@ret_fd
+ *  is the caller's; the error names the file */
+int linux_open(const char *name, int *ret_fd, uint64_t *ret_size, struct err *err);
+
 /* Parts of it, for tests */
 
 enum { E820_RAM = 1, E820_RESERVED = 2, E820_MAX = 8 };

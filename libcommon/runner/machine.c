@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -171,25 +172,32 @@ static int make_devices(struct machine *m, struct err *err)
 	return virtio_rng_init(m->rng, &m->mem, err) < 0 ? -1 : add_virtio(m, m->rng, err);
 }
 
-/* All but the vCPUs' threads. What may fail by the user's doing comes before KVM. */
-static int make(struct machine *m, struct err *err)
+/* What may fail by the user's doing; no thread is started, and signals come as ever */
+static int load(struct machine *m, struct linux_boot *ret_boot, struct err *err)
 {
 	const struct machine_opts *o = m->opts;
-	struct linux_boot boot;
-	uint8_t *acpi;
 
 	if (guest_memory_create(&m->mem, o->memory, err) < 0 ||
-	    linux_load(&m->mem, o->kernel, o->initrd, o->initrd_fd, o->command_line, &boot, err) <
-		    0 ||
+	    linux_load(&m->mem, o->kernel, o->initrd, o->initrd_fd, o->command_line, ret_boot,
+		       err) < 0 ||
 	    kvm_open(&m->kvm, o->kvm ? o->kvm : "/dev/kvm", err) < 0)
 		return -1;
+	return 0;
+}
+
+/* All but the vCPUs' threads */
+static int make(struct machine *m, const struct linux_boot *boot, struct err *err)
+{
+	const struct machine_opts *o = m->opts;
+	uint8_t *acpi;
+
 	acpi = guest_range(&m->mem, ACPI_BASE, ACPI_SPACE);
 	memset(acpi, 0, ACPI_SPACE);
 	(void)acpi_build(acpi, ACPI_BASE, o->cpus);
 	if (kvm_create(&m->kvm, &m->mem, err) < 0 || make_devices(m, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < o->cpus; i++)
-		if (vcpu_create(m, i, &boot, err) < 0)
+		if (vcpu_create(m, i, boot, err) < 0)
 			return -1;
 	return 0;
 }
@@ -202,76 +210,117 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* A command gets the first signal, as it would without a machine around it; the second ends the machine.
- * Return: true when the machine is to end */
-static bool stop_signal_came(struct machine *m, bool *handed_on, struct err *err)
+/* Those that end a machine, but for what is ignored (nohup): a descriptor would tell of it all the same */
+static void stop_signals(sigset_t *ret)
 {
-	if (!stop_requested())
-		return false;
-	if (m->streams && !*handed_on) {
+	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction now;
+
+	(void)sigemptyset(ret);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (sigaction(numbers[i], NULL, &now) < 0 || now.sa_handler != SIG_IGN)
+			(void)sigaddset(ret, numbers[i]);
+}
+
+/* Return: its number, 0 when there is none */
+static int next_signal(struct machine *m)
+{
+	struct signalfd_siginfo info;
+
+	return read(m->signals, &info, sizeof(info)) == sizeof(info) ? (int)info.ssi_signo : 0;
+}
+
+/* They are read here and do not become a stop_request(): that would end what the disks' threads do in between, and so
+ * connections that a command which is only asked to end, or the last flush, still needs.
+ * A command gets the first signal, as it would without a machine around it; the second ends the machine. While nobody in
+ * the guest hears of it the first does. */
+static void take_signal(struct machine *m, bool *handed_on)
+{
+	int number = next_signal(m);
+
+	if (!number)
+		return;
+	if (m->streams && !*handed_on && virtio_console_signal(m->streams, number)) {
 		*handed_on = true;
-		virtio_console_signal(m->streams, stop_signal());
-		stop_reset();
-		return false;
+		return;
 	}
-	return stop_check(err) < 0;
+	m->stopped_by = number;
+	machine_ends(m, MACHINE_FAILED, NULL);
 }
 
 /* One wait for what comes first: an event of ours, input, the deadline (@left_ms, 0: none), a signal. */
-static void wait_once(struct machine *m, uint64_t left_ms, bool *input, const sigset_t *mask)
+static void wait_once(struct machine *m, uint64_t left_ms, bool *input, bool *handed_on,
+		      const sigset_t *mask)
 {
 	const struct timespec wait = {(time_t)(left_ms / 1000), (long)(left_ms % 1000) * 1000000};
 	bool stream = m->streams && atomic_load(&m->streams->input_wanted);
-	struct pollfd p[3] = {
+	struct pollfd p[4] = {
 		{.fd = m->wake, .events = POLLIN},
 		{.fd = *input && console_wants_input(m) ? m->opts->input : -1, .events = POLLIN},
 		{.fd = stream ? m->opts->streams->in : -1, .events = POLLIN},
+		{.fd = m->signals, .events = POLLIN},
 	};
 	uint64_t drop;
 
-	if (ppoll(p, 3, left_ms ? &wait : NULL, mask) < 0)
+	if (ppoll(p, 4, left_ms ? &wait : NULL, mask) < 0)
 		return;
 	if ((p[0].revents & POLLIN) && read(m->wake, &drop, sizeof(drop)) < 0)
 		return;
+	if (p[3].revents)
+		take_signal(m, handed_on);
 	if (p[1].revents)
 		*input = console_forward(m);
 	if (p[2].revents)
 		virtio_console_input(m->streams);
 }
 
-/* Until the machine ends. @mask: signals come only while we wait, so that none is missed. */
+/* Until the machine ends. @mask: other signals, a terminal's, come only while we wait. */
 static void watch(struct machine *m, const sigset_t *mask)
 {
 	uint64_t deadline = m->opts->timeout_ms ? now_ms() + m->opts->timeout_ms : 0;
 	bool input = m->opts->input >= 0, handed_on = false;
-	struct err err = ERR_INIT;
 
 	while (!atomic_load(&m->ended)) {
 		uint64_t now = now_ms();
 
-		if (stop_signal_came(m, &handed_on, &err))
-			machine_ends(m, MACHINE_FAILED, &err);
-		else if (deadline && now >= deadline)
+		if (deadline && now >= deadline)
 			machine_ends(m, MACHINE_TIMEOUT, NULL);
 		else
-			wait_once(m, deadline ? deadline - now : 0, &input, mask);
+			wait_once(m, deadline ? deadline - now : 0, &input, &handed_on, mask);
 	}
+}
+
+/* Signals are for the main loop: threads inherit the mask. Faults of our own stay deadly.
+ * Return: -1 when one came before */
+static int take_signals(struct machine *m, sigset_t *ret_before, sigset_t *ret_waiting,
+			struct err *err)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
+	sigset_t all, ours;
+
+	(void)sigfillset(&all);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		(void)sigdelset(&all, faults[i]);
+	(void)pthread_sigmask(SIG_BLOCK, &all, ret_before);
+	stop_signals(&ours);
+	(void)sigorset(ret_waiting, ret_before, &ours);
+	m->signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (m->signals < 0)
+		return err_sys(err, "cannot make a signalfd");
+	return stop_check(err);
 }
 
 static int run(struct machine *m, struct err *err)
 {
-	sigset_t all, before;
-	int rc = 0;
+	struct linux_boot boot;
+	sigset_t before, waiting;
+	int rc;
 
-	/* Signals are for the main loop: threads inherit the mask. Faults of our own stay deadly. */
-	(void)sigfillset(&all);
-	(void)sigdelset(&all, SIGSEGV);
-	(void)sigdelset(&all, SIGBUS);
-	(void)sigdelset(&all, SIGABRT);
-	(void)sigdelset(&all, SIGFPE);
-	(void)sigdelset(&all, SIGILL);
-	(void)pthread_sigmask(SIG_BLOCK, &all, &before);
-	rc = make(m, err);
+	if (load(m, &boot, err) < 0)
+		return stop_requested() ? stop_check(err) : -1;
+	rc = take_signals(m, &before, &waiting, err);
+	if (rc == 0)
+		rc = make(m, &boot, err);
 	if (rc == 0)
 		confine_process();
 	for (unsigned i = 0; rc == 0 && i < m->vcpus; i++)
@@ -279,13 +328,16 @@ static int run(struct machine *m, struct err *err)
 	if (rc == 0 && m->opts->control)
 		control_attach(m->opts->control, machine_answer, m);
 	if (rc == 0)
-		watch(m, &before);
+		watch(m, &waiting);
 	if (m->opts->control)
 		control_detach(m->opts->control);
 	atomic_store(&m->ended, true);
 	machine_resume(m);
 	for (unsigned i = 0; i < m->vcpus; i++)
 		vcpu_stop(&m->vcpu[i]);
+	/* One that comes when the machine has ended must not end the disks' last requests */
+	if (!m->stopped_by && m->signals >= 0)
+		(void)next_signal(m);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return rc;
 }
@@ -325,7 +377,7 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 	if (!m)
 		return err_nomem(err);
 	m->opts = opts;
-	m->kvm.fd = m->kvm.vm = -1;
+	m->kvm.fd = m->kvm.vm = m->signals = -1;
 	(void)pthread_mutex_init(&m->lock, NULL);
 	(void)pthread_cond_init(&m->parking, NULL);
 	m->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -343,7 +395,13 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 	guest_memory_destroy(&m->mem);
 	if (m->wake >= 0)
 		(void)close(m->wake);
-	if (rc == 0 && m->end == MACHINE_FAILED) {
+	if (m->signals >= 0)
+		(void)close(m->signals);
+	if (m->stopped_by)
+		stop_request(m->stopped_by);
+	if (rc == 0 && m->end == MACHINE_FAILED && m->stopped_by) {
+		rc = stop_check(err);
+	} else if (rc == 0 && m->end == MACHINE_FAILED) {
 		*err = m->err;
 		rc = -1;
 	}

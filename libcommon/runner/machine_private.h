@@ -45,6 +45,8 @@ struct machine {
 	struct vcpu vcpu[MACHINE_CPUS_MAX];
 	unsigned vcpus; /* made */
 	int wake;	/* eventfd: the main loop has something to look at */
+	int signals;	/* signalfd: SIGINT, SIGTERM, SIGHUP while the machine runs */
+	int stopped_by; /* the signal that ended it, or 0; the main loop's alone */
 
 	pthread_mutex_t lock; /* guards the two below */
 	enum machine_end end;

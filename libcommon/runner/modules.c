@@ -1,7 +1,6 @@
 /* Modules of a kernel: see modules.h. */
 #include "libcommon/runner/modules.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
+#include "libcommon/runner/linux.h"
 
 enum { DEP_MAX = 16 << 20, H_MAGIC = 0x202, H_KERNEL_VERSION = 0x20e, HEADER_LEN = 0x280 };
 
@@ -89,15 +89,14 @@ void modules_free(struct modules *m)
 
 int kernel_version(const char *kernel, char ret[KERNEL_VERSION_MAX], struct err *err)
 {
-	CLEANUP_CLOSE int fd = open(kernel, O_RDONLY | O_CLOEXEC);
+	CLEANUP_CLOSE int fd = -1;
+	uint64_t size;
 	uint8_t h[HEADER_LEN] = {0};
 	uint16_t at;
 
 	ret[0] = '\0';
-	if (fd < 0) {
-		err_sys(err, "cannot open");
-		return err_object(err, kernel);
-	}
+	if (linux_open(kernel, &fd, &size, err) < 0)
+		return -1;
 	if (io_pread_upto(fd, h, sizeof(h), 0, err) < 0)
 		return err_object(err, kernel);
 	at = get_le16(h + H_KERNEL_VERSION);

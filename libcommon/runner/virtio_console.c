@@ -289,13 +289,18 @@ void virtio_console_input(struct virtio_console *c)
 	virtio_wake(&c->dev, rx_queue(P_INPUT));
 }
 
-void virtio_console_signal(struct virtio_console *c, int number)
+bool virtio_console_signal(struct virtio_console *c, int number)
 {
+	bool open;
+
 	(void)pthread_mutex_lock(&c->lock);
-	if (c->signals < CONSOLE_SIGNALS_MAX)
+	open = c->open[P_CONTROL];
+	if (open && c->signals < CONSOLE_SIGNALS_MAX)
 		c->signal[c->signals++] = (uint8_t)number;
 	(void)pthread_mutex_unlock(&c->lock);
-	virtio_wake(&c->dev, rx_queue(P_CONTROL));
+	if (open)
+		virtio_wake(&c->dev, rx_queue(P_CONTROL));
+	return open;
 }
 
 void virtio_console_drain(struct virtio_console *c)

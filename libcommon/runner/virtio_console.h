@@ -45,8 +45,8 @@ int virtio_console_init(struct virtio_console *c, int in, int out, int errors,
 /** virtio_console_input() - there is input to read now */
 void virtio_console_input(struct virtio_console *c);
 
-/** virtio_console_signal() - for the command in the guest, once it runs */
-void virtio_console_signal(struct virtio_console *c, int number);
+/** virtio_console_signal() - for the command in the guest; Return: false when nobody there listens, or not yet */
+bool virtio_console_signal(struct virtio_console *c, int number);
 
 /** virtio_console_drain() - write what the guest left in its queues; when it runs no more */
 void virtio_console_drain(struct virtio_console *c);

@@ -375,15 +375,47 @@ on_terminal() {
 	assert_clean
 }
 
-@test "the first signal is the command's, the second ends the machine" {
+@test "a usage failure with a command is vmrun's own: 125" {
+	refused 125 vmrun -- true
+	refused 125 vmrun -k "$GUEST" --ephemeral --read-only -- true
+}
+
+# vmrun-nested-command.bats has a command that gets it
+@test "a signal that no command listens for ends the machine" {
 	require_kvm
 	vmrun -v -k "$GUEST" -a do=talk -m 8M -- true </dev/null >out 2>err 3>&- &
 	until grep -q talk err; do sleep 0.1; done
 	kill -TERM $!
-	sleep 0.5
-	kill -0 $!
+	status=0
+	wait $! || status=$?
+	[ "$status" = 143 ]
+}
+
+@test "a FIFO for a kernel or an initial RAM disk is refused, not waited for" {
+	mkfifo fifo
+	refused 2 timeout 5 vmrun -k fifo
+	refused 125 timeout 5 vmrun -k fifo -- true
+	refused 2 timeout 5 vmrun -k "$GUEST" -i fifo
+	[[ $stderr == *"not a regular file"* ]]
+}
+
+@test "NBD: what the guest wrote is flushed when a signal ends the machine" {
+	require_kvm
+	require nbdkit
+	nbdkit -f -U s eval get_size='echo 1M' pread='head -c $3 /dev/zero' pwrite='cat >/dev/null' \
+		flush="sleep 0.5; touch $PWD/flushed" 3>&- &
+	server=$!
+	until [ -S s ]; do sleep 0.05; done
+	vmrun -k "$GUEST" -a do=button:w -m 8M -f raw -d "nbd+unix:///?socket=$PWD/s" </dev/null >out 2>err 3>&- &
+	until grep -q ready out; do sleep 0.05; done
+	grep -qx 'status 0' out
+	[ ! -e flushed ]
 	kill -TERM $!
 	status=0
 	wait $! || status=$?
+	flushed=$([ ! -e flushed ] || echo yes)
+	kill $server
+	wait $server || true
+	[ "$flushed" = yes ] || fail "not waited for: $(cat err)"
 	[ "$status" = 143 ]
 }

@@ -231,11 +231,11 @@ static void status_and_signals(void **state)
 	offer(f, STATUS_TX, "us 42\n", 6);
 	assert_int_equal(virtio_serve(&f->c.dev.queue[STATUS_TX]), 2);
 	assert_int_equal(virtio_console_status(&f->c), 42);
-	virtio_console_signal(&f->c, 15);
-	offer(f, SIGNALS_RX, NULL, 16);
-	assert_int_equal(virtio_serve(&f->c.dev.queue[SIGNALS_RX]),
-			 0); /* not before the port is open */
+	assert_false(virtio_console_signal(&f->c, 2)); /* not before the port is open */
 	send_control(f, 0, 6, 1);
+	offer(f, SIGNALS_RX, NULL, 16);
+	assert_int_equal(virtio_serve(&f->c.dev.queue[SIGNALS_RX]), 0);
+	assert_true(virtio_console_signal(&f->c, 15));
 	assert_int_equal(virtio_serve(&f->c.dev.queue[SIGNALS_RX]), 1);
 	assert_int_equal(*buffer(f, SIGNALS_RX, 0), 15);
 }
