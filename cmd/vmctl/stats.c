@@ -56,7 +56,7 @@ static const char *sum(const json_t *machine, const char *list, const char *key,
 		known = known || json_is_integer(v);
 		total += (uint64_t)json_integer_value(v);
 	}
-	return known ? size_format(total, ret) : strcpy(ret, "-");
+	return known ? size_format(total, ret) : "-";
 }
 
 static void row(struct table *t, const json_t *m, const char *host, bool many)

@@ -53,6 +53,14 @@ require_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
 # sanitized - is this a build with sanitizers? Limits on memory and time mean nothing there.
 sanitized() { [[ $VMKIT_BIN == *-san/bin || $VMKIT_BIN == *-tsan/bin || -n ${VMKIT_SANITIZED:-} ]]; }
 
+# preload LIBRARY - of build/tools, as a value for LD_PRELOAD: the sanitizers' runtime has to come first
+preload() {
+	local runtime=
+	[ -e "$VMKIT_TOOLS/$1" ] || fail "$1 is missing: make tools"
+	! sanitized || runtime=$(ldd "$VMKIT_BIN/vmimg" | awk '/lib[at]san/ { print $3 }')
+	echo "${runtime:+$runtime:}$VMKIT_TOOLS/$1"
+}
+
 # as_nobody CMD... - without root's privileges (as the caller, when that is not root), in the test's folder
 as_nobody() {
 	if [ "$(id -u)" = 0 ]; then

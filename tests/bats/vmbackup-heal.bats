@@ -172,8 +172,8 @@ second() {
 }
 
 @test "sectors that cannot be read are healed; more of them than parity has leave the pack as it is" {
-	bad_sectors() { LD_PRELOAD=$VMKIT_TOOLS/badsector.so BAD_PATH=/packs/ BAD_FROM=$1 BAD_TO=$2 "${@:3}"; }
-	[ -e "$VMKIT_TOOLS/badsector.so" ] || fail "badsector.so is missing: make tools"
+	library=$(preload badsector.so)
+	bad_sectors() { LD_PRELOAD=$library BAD_PATH=/packs/ BAD_FROM=$1 BAD_TO=$2 "${@:3}"; }
 	# More at the front than one column can give back, and one elsewhere that can be
 	run --separate-stderr bad_sectors 2000000 5000000 vmbackup restore web out.raw
 	assert_status 8
