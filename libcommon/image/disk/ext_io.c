@@ -138,7 +138,7 @@ static int check_super(const struct volume *v, bool dirty_too, struct err *err)
 	if (volume_read(v, s, SUPER, sizeof(s), err) < 0)
 		return -1;
 
-	uint32_t shift = get_le32(s + 24), per_group = get_le32(s + 32),
+	uint32_t first = get_le32(s + 20), shift = get_le32(s + 24), per_group = get_le32(s + 32),
 		 incompat = get_le32(s + 96);
 
 	blocks = get_le32(s + 4) |
@@ -148,6 +148,10 @@ static int check_super(const struct volume *v, bool dirty_too, struct err *err)
 			       "the ext file system has %" PRIu64 " blocks of 2^%" PRIu32
 			       " bytes, its partition %" PRIu64 " bytes",
 			       blocks, 10 + shift, v->len);
+	/* libext2fs 1.47 writes bitmaps behind their end when the first block is any other */
+	if (first > (shift == 0))
+		return err_set(err, ERR_CORRUPT, "the ext file system begins at its block %" PRIu32,
+			       first);
 	if (blocks / per_group >= GROUPS_MOST)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "the ext file system has more than %d block groups", GROUPS_MOST);
