@@ -19,7 +19,7 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 		options=" --discard-current --no-start --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	delete)
-		options=" --disk= --dry-run --connect= --progress --quiet --verbose --help --version"
+		options=" --disk= --lost --dry-run --connect= --progress --quiet --verbose --help --version"
 		kind=file ;;
 	merge)
 		options=" --all --dry-run --connect= --json --progress --quiet --verbose --help --version"

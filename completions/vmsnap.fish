@@ -63,6 +63,7 @@ complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l help -s h -d 'show
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -F
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l disk -s d -r -F -d 'of this disk as well; several times'
+complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l lost -d 'forget a snapshot whose file is gone for good; others may need what it held'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l dry-run -d 'say what would be deleted, delete nothing'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l quiet -s q -d 'no warnings, no progress'

@@ -128,6 +128,7 @@ _vmsnap() {
 		_arguments -s -S \
 		'*-d+[of this disk as well; several times]:DISK:_files' \
 		'*--disk=[of this disk as well; several times]:DISK:_files' \
+		'--lost[forget a snapshot whose file is gone for good; others may need what it held]' \
 		'--dry-run[say what would be deleted, delete nothing]' \
 		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \

@@ -8,12 +8,14 @@
 
 static struct {
 	struct opt_list disks;
-	bool dry_run;
+	bool dry_run, lost;
 } o;
 
 static const struct opt options[] = {
 	{'d', "disk", OPT_LIST, &o.disks, .arg = "DISK",
 	 .help = "of this disk as well; several times", .complete = COMPLETE_FILE},
+	{0, "lost", OPT_FLAG, &o.lost,
+	 .help = "forget a snapshot whose file is gone for good; others may need what it held"},
 	{0, "dry-run", OPT_FLAG, &o.dry_run, .help = "say what would be deleted, delete nothing"},
 	OPT_END};
 
@@ -40,7 +42,11 @@ static int delete_all(struct cli *cli, struct snap_disk **disks, size_t n, char 
 {
 	for (char **name = names; *name; name++)
 		for (size_t i = 0; i < n; i++) {
-			if (!o.dry_run && snap_delete(disks[i], *name, &cli->progress, err) < 0)
+			int rc = o.dry_run ? 0
+				 : o.lost  ? snap_forget(disks[i], *name, err)
+					   : snap_delete(disks[i], *name, &cli->progress, err);
+
+			if (rc < 0)
 				return -1;
 			if (o.dry_run && n == 1)
 				printf("would delete %s\n", *name);
@@ -83,12 +89,17 @@ const struct verb verb_delete = {
 	.summary = "delete snapshots; the disk and the others stay as they are",
 	.details =
 		"What others need of an external snapshot is moved to them first. Interrupted, it "
-		"goes on with vmsnap recover.",
+		"goes on with vmsnap recover.\n"
+		"Nothing is removed while it is not known of all snapshots, and of the images in "
+		"the "
+		"disk's folder, what they lean on.",
 	.options = options,
 	.examples = examples,
 	.statuses =
-		"0 done, 2 usage, 4 no such disk or snapshot (nothing is deleted), 6 in use, 13 "
-		"no space",
+		"0 done, 2 usage, 4 no such disk or snapshot (nothing is deleted), 6 in use, 8 a "
+		"file of the chain is missing or damaged, 9 internal snapshots or bitmaps would be "
+		"lost, 13 no "
+		"space",
 	.min_args = 2,
 	.max_args = UINT_MAX,
 	.progress = true,

@@ -103,7 +103,9 @@ const struct verb verb_merge = {
 	.examples = examples,
 	.statuses =
 		"0 done, 2 usage, 4 no such disk or snapshot, or TO does not lean on FROM, 6 in "
-		"use, 9 not external, 13 no space",
+		"use, 8 a file of the chain is missing or damaged, 9 not external, or internal "
+		"snapshots or "
+		"bitmaps would be lost, 13 no space",
 	.min_args = 1,
 	.max_args = 3,
 	.json = true,

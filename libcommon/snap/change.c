@@ -164,6 +164,21 @@ static int create_reflink(struct snap_disk *d, const char *name, uint64_t size, 
 	return rc;
 }
 
+/* Whoever writes to the file ends its bitmaps */
+static int refuse_bitmaps_of(struct image *img, const char *path, struct err *err)
+{
+	const char *bitmap;
+	json_t *info;
+	int rc;
+
+	if (image_info(img, &info, err) < 0)
+		return -1;
+	bitmap = bitmap_in(info);
+	rc = bitmap ? refuse_bitmap(bitmap, path, err) : 0;
+	json_decref(info);
+	return rc;
+}
+
 static int internal_begin(struct snap_disk *d, struct image **ret, struct err *err)
 {
 	const struct image_open_opts opts = {.flags = IMAGE_RDWR};
@@ -171,7 +186,7 @@ static int internal_begin(struct snap_disk *d, struct image **ret, struct err *e
 
 	if (image_open(ret, d->path, &opts, err) < 0)
 		return -1;
-	if (journal_write(d, &j, err) == 0)
+	if (refuse_bitmaps_of(*ret, d->path, err) == 0 && journal_write(d, &j, err) == 0)
 		return 0;
 	image_close(*ret);
 	return -1;
@@ -494,6 +509,24 @@ int snap_delete(struct snap_disk *d, const char *name, struct progress *progress
 	rc = e->engine == SNAP_INTERNAL	  ? delete_internal(d, name, err)
 	     : e->engine == SNAP_EXTERNAL ? external_delete(d, name, progress, err)
 					  : delete_reflink(d, e, err);
+	snap_list_free(e, 1);
+	return rc < 0 ? err_object(err, d->path) : 0;
+}
+
+int snap_forget(struct snap_disk *d, const char *name, struct err *err)
+{
+	struct snap_entry *e = NULL;
+	struct stat st;
+	int rc;
+
+	if (snap_find(d, name, &e, err) < 0)
+		return -1;
+	if (e->file && stat(e->file, &st) < 0 && errno == ENOENT) {
+		rc = record_remove(d, name, err);
+	} else {
+		rc = err_set(err, ERR_USAGE, "the file of snapshot %s is not lost", name);
+		err_object(err, e->file ? e->file : d->path);
+	}
 	snap_list_free(e, 1);
 	return rc < 0 ? err_object(err, d->path) : 0;
 }

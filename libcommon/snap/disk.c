@@ -99,6 +99,7 @@ int lock_disk(struct snap_disk **ret, const char *path, bool change, struct err 
 {
 	struct snap_disk *d;
 
+	*ret = NULL;
 	if (strstr(path, "://")) {
 		err_set(err, ERR_UNSUPPORTED,
 			"this vmsnap makes snapshots of disk files only, not of libvirt domains or "
@@ -146,6 +147,7 @@ int snap_open(struct snap_disk **ret, const char *path, bool change, struct err 
 	}
 	if (found) {
 		snap_close(*ret);
+		*ret = NULL;
 		return -1;
 	}
 	return 0;
@@ -204,7 +206,7 @@ const char *snap_path(const struct snap_disk *d)
 
 /* ---- the list */
 
-static void entry_release(struct snap_entry *e)
+void entry_release(struct snap_entry *e)
 {
 	free(e->name);
 	free(e->parent);

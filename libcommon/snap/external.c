@@ -2,17 +2,11 @@
  *
  *	swap	journal, a second name for the disk's file and its record (unless the present is given up), the new
  *		overlay under a temporary name, rename over the disk, end. The disk's inode decides: the old one means undo.
- *		create and revert are this.
- *	merge	journal, each that leans on the snapshot's file takes in what it shows from there and is put on the file
- *		below, record and file gone, end. Every image shows the same at any moment; while one still leans on the file,
- *		recover leaves the snapshot as it is, else it finishes.
- *	commit	journal, record gone, the snapshot's file takes in what the only one that leans on it holds (which shows the same
- *		all the while), rename over that one, end. Recover goes on with it.
+ *		create and revert are this; deletions are in fold.c.
  *
  * What is written is flushed before a name or a header leads to it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -20,14 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
-#include "libcommon/base/size.h"
-#include "libcommon/base/stop.h"
-#include "libcommon/image/copy/chain.h"
 #include "libcommon/image/copy/engine.h"
 #include "libcommon/image/protocol.h"
 #include "libcommon/snap/private.h"
@@ -59,8 +49,8 @@ char *external_new_file(const struct snap_disk *d)
 	return name ? beside(d, name) : NULL;
 }
 
-static int look_beside(const struct snap_disk *d, const char *name, char **ret_path,
-		       struct stat *st, struct err *err)
+int look_beside(const struct snap_disk *d, const char *name, char **ret_path, struct stat *st,
+		struct err *err)
 {
 	*ret_path = beside(d, name);
 	if (!*ret_path)
@@ -226,236 +216,18 @@ int external_swap(struct snap_disk *d, const char *keep, bool automatic, const c
 
 	if (tree_load(d, &t, err) < 0)
 		return -1;
+	/* Internal ones would be where nobody looks for them, or nowhere */
+	rc = t.layers[0].internal ? refuse_inside(&t.layers[0], err) : 0;
 	/* The content changes under who leans on the disk itself */
-	rc = create ? 0 : refuse_foreign(d, &t, &t.layers[0], err);
+	if (rc == 0 && !create)
+		rc = refuse_foreign(d, &t, &t.layers[0], err);
 	if (rc == 0)
 		rc = swap(d, &t, keep, automatic, base, err);
 	tree_free(&t);
 	return rc;
 }
 
-/* ---- delete */
-
-struct weight {
-	uint64_t own;	/* bytes that the upper file holds */
-	uint64_t below; /* that it shows from the one below */
-};
-
-static int weigh(const char *path, struct weight *ret, struct err *err)
-{
-	struct image *img;
-	struct extent e;
-	int rc = 0;
-
-	*ret = (struct weight){0};
-	if (image_open(&img, path, NULL, err) < 0)
-		return -1;
-	for (uint64_t pos = 0, size = image_size(img); rc == 0 && pos < size; pos += e.len) {
-		rc = stop_check(err) < 0 ? -1 : image_extent(img, pos, size - pos, &e, err);
-		if (rc == 0 && e.kind == EXTENT_DATA && e.depth == 0)
-			ret->own += e.len;
-		else if (rc == 0 && e.kind == EXTENT_DATA && e.depth == 1)
-			ret->below += e.len;
-	}
-	image_close(img);
-	return rc;
-}
-
-/* Data, and tables of at most a 64th of it */
-static int check_space(const char *path, uint64_t bytes, struct err *err)
-{
-	uint64_t need = bytes + bytes / 64 + (bytes ? 1 << 20 : 0), have;
-	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
-	struct statvfs fs;
-
-	if (statvfs(path, &fs) < 0)
-		return err_sys(err, "cannot ask for free space");
-	have = (uint64_t)fs.f_bavail * fs.f_frsize;
-	if (need <= have)
-		return 0;
-	return err_set(err, ERR_NO_SPACE, "%s may be needed, and the file system has %s free",
-		       size_format(need, a), size_format(have, b));
-}
-
-static const struct layer *next_child(const struct tree *t, const struct layer *l,
-				      const struct layer *after)
-{
-	for (size_t i = after ? (size_t)(after - t->layers) + 1 : 0; i < t->n; i++)
-		if (leans_on(&t->layers[i], l))
-			return &t->layers[i];
-	return NULL;
-}
-
-/* Nobody else reads it, or has an overlay of it that runs */
-static int ask_lock(const char *path, struct err *err)
-{
-	struct bfile *file;
-
-	if (bfile_open(&file, path, BFILE_RDWR | BFILE_LOCK_WRITE, err) < 0)
-		return err_object(err, path);
-	bfile_close(file);
-	return 0;
-}
-
-static int remove_snapshot(struct snap_disk *d, const char *name, const char *path, struct err *err)
-{
-	return record_remove(d, name, err) < 0 ? -1 : unlink_file(path, err);
-}
-
-static int put_up(const struct layer *child, const struct layer *l, struct progress *progress,
-		  struct err *err)
-{
-	const struct chain_opts opts = {.format = "qcow2", .progress = progress};
-	struct chain_stats stats;
-
-	return image_rebase(child->path, l->backing ? l->backing : "",
-			    l->backing ? l->backing_format : NULL, &opts, &stats, err);
-}
-
-static int merge_up(struct snap_disk *d, const struct tree *t, const struct layer *l,
-		    struct progress *progress, struct err *err)
-{
-	struct journal j = {.op = OP_MERGE, .inode = l->ino};
-	const struct layer *c = NULL;
-	int rc;
-
-	(void)snprintf(j.name, sizeof(j.name), "%s", l->name);
-	(void)snprintf(j.file, sizeof(j.file), "%s", last_part(l->path));
-	rc = journal_write(d, &j, err);
-	if (rc < 0)
-		return -1;
-	while (rc == 0 && (c = next_child(t, l, c)))
-		rc = put_up(c, l, progress, err);
-	if (rc == 0)
-		rc = remove_snapshot(d, j.name, l->path, err);
-	else if (err && (err->code == ERR_CANCELLED || err->code == ERR_BUSY))
-		(void)journal_end(d, NULL); /* all show what they showed, and nothing is in doubt */
-	else
-		err_hint(err, "vmsnap recover puts it right");
-	return rc == 0 ? journal_end(d, err) : -1;
-}
-
-/* From the journal and the missing record on; also what recover goes on with */
-static int commit_into(const char *path, const char *child, struct progress *progress,
-		       struct err *err)
-{
-	const struct chain_opts opts = {.format = "qcow2", .progress = progress, .keep = true};
-	struct chain_stats stats;
-	struct stat st;
-
-	if (stat(child, &st) < 0)
-		return err_sys(err, "cannot look at %s", child);
-	if (image_commit(child, &opts, &stats, err) < 0 || dress(path, &st, err) < 0)
-		return -1;
-	if (rename(path, child) < 0)
-		return err_sys(err, "cannot replace %s", child);
-	return io_fsync_parent(child, err);
-}
-
-static int commit_down(struct snap_disk *d, const struct layer *l, const struct layer *child,
-		       struct progress *progress, struct err *err)
-{
-	struct journal j = {.op = OP_COMMIT, .inode = l->ino};
-	int rc;
-
-	(void)snprintf(j.name, sizeof(j.name), "%s", l->name);
-	(void)snprintf(j.file, sizeof(j.file), "%s", last_part(l->path));
-	(void)snprintf(j.child, sizeof(j.child), "%s", child->name ? child->name : "");
-	rc = journal_write(d, &j, err);
-	if (rc == 0)
-		rc = record_remove(d, j.name, err);
-	if (rc == 0)
-		rc = commit_into(l->path, child->path, progress, err);
-	if (rc < 0)
-		return err_hint(err, "vmsnap recover goes on with it");
-	return journal_end(d, err);
-}
-
-/* @ret_down: the snapshot's file takes in what its child holds */
-static int choose(const struct tree *t, const struct layer *l, bool *ret_down, struct err *err)
-{
-	const struct layer *first = next_child(t, l, NULL);
-	uint64_t up = 0, down = 0;
-	struct weight w;
-
-	for (const struct layer *c = first; c; c = next_child(t, l, c)) {
-		if (ask_lock(c->path, err) < 0 || weigh(c->path, &w, err) < 0)
-			return err_object(err, c->path);
-		up += w.below;
-		down += w.own;
-	}
-	*ret_down = first && !next_child(t, l, first) && down < up && first->size >= l->size;
-	return check_space(l->path, *ret_down ? down : up, err);
-}
-
-int external_delete(struct snap_disk *d, const char *name, struct progress *progress,
-		    struct err *err)
-{
-	const struct layer *l;
-	bool down = false;
-	struct tree t;
-	int rc;
-
-	if (tree_load(d, &t, err) < 0)
-		return -1;
-	rc = tree_find(d, &t, name, &l, err);
-	if (rc == 0 && (refuse_foreign(d, &t, l, err) < 0 || ask_lock(l->path, err) < 0 ||
-			choose(&t, l, &down, err) < 0))
-		rc = -1;
-	if (rc == 0)
-		rc = down ? commit_down(d, l, next_child(&t, l, NULL), progress, err)
-			  : merge_up(d, &t, l, progress, err);
-	tree_free(&t);
-	return rc;
-}
-
 /* ---- recover */
-
-static int recover_merge(struct snap_disk *d, const struct journal *j, enum snap_recovered *ret,
-			 struct err *err)
-{
-	CLEANUP_FREE char *path = beside(d, j->file);
-	const struct layer *l;
-	struct tree t;
-	int rc = 0;
-
-	if (!path)
-		return err_nomem(err);
-	if (tree_load(d, &t, err) < 0)
-		return -1;
-	for (size_t i = 0; rc == 0 && i < t.n; i++)
-		if (!t.layers[i].missing)
-			rc = mend(t.layers[i].path, err);
-	*ret = SNAP_FINISHED;
-	if (rc == 0 && tree_find(d, &t, j->name, &l, NULL) == 0 && next_child(&t, l, NULL))
-		*ret = SNAP_UNDONE;
-	else if (rc == 0)
-		rc = remove_snapshot(d, j->name, path, err);
-	tree_free(&t);
-	return rc;
-}
-
-static int recover_commit(struct snap_disk *d, const struct journal *j, struct progress *progress,
-			  enum snap_recovered *ret, struct err *err)
-{
-	CLEANUP_FREE char *path = NULL, *child = NULL;
-	char file[NAME_MAX + 1];
-	struct stat st;
-	int there;
-
-	if (*j->child && file_of(d, j->child, file, err) < 0)
-		return -1;
-	child = *j->child ? beside(d, file) : strdup(d->path);
-	if (!child)
-		return err_nomem(err);
-	*ret = SNAP_FINISHED;
-	there = look_beside(d, j->file, &path, &st, err);
-	if (there < 0 || record_remove(d, j->name, err) < 0)
-		return -1;
-	if (!there) /* renamed over the child */
-		return io_fsync_parent(child, err);
-	return mend(path, err) < 0 ? -1 : commit_into(path, child, progress, err);
-}
 
 int external_recover(struct snap_disk *d, const struct journal *j, struct progress *progress,
 		     enum snap_recovered *ret, struct err *err)
@@ -470,66 +242,4 @@ int external_recover(struct snap_disk *d, const struct journal *j, struct progre
 		return -1;
 	*ret = st.st_ino == j->inode ? SNAP_UNDONE : SNAP_FINISHED;
 	return *ret == SNAP_UNDONE ? undo_swap(d, j, err) : 0;
-}
-
-/* ---- merge */
-
-/* Names of the snapshots below @to, down to @from, lowest first; owned, and so are they */
-static int between(struct snap_disk *d, const char *from, const char *to, char ***ret,
-		   size_t *ret_n, struct err *err)
-{
-	const struct layer *l, *up;
-	struct tree t;
-	bool found = !from;
-	int rc;
-
-	*ret_n = 0;
-	if (tree_load(d, &t, err) < 0)
-		return -1;
-	*ret = calloc(t.n + 1, sizeof(**ret));
-	rc = *ret ? tree_find(d, &t, to, &l, err) : err_nomem(err);
-	if (rc == 0 && from)
-		rc = tree_find(d, &t, from, &up, err);
-	up = rc == 0 ? tree_parent(&t, l) : NULL;
-	for (; up && up->name && *ret_n < t.n; up = tree_parent(&t, up)) {
-		/* The lowest goes first: what is written once is not written again */
-		memmove(*ret + 1, *ret, *ret_n * sizeof(**ret));
-		(*ret)[0] = strdup(up->name);
-		++*ret_n;
-		if (!(*ret)[0])
-			rc = err_nomem(err);
-		found = found || strcmp(up->name, from) == 0;
-		if (rc < 0 || (from && found))
-			break;
-	}
-	if (rc == 0 && !found) {
-		rc = err_set(err, ERR_NOT_FOUND, "%s does not lean on snapshot %s",
-			     to ? to : "the present state", from);
-		err_object(err, d->path);
-	}
-	tree_free(&t);
-	return rc;
-}
-
-int snap_merge(struct snap_disk *d, const char *from, const char *to, bool dry_run,
-	       struct progress *progress, void (*each)(const char *name), unsigned *ret_n,
-	       struct err *err)
-{
-	char **names = NULL;
-	size_t n;
-	int rc = between(d, from, to, &names, &n, err);
-
-	*ret_n = 0;
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (!dry_run)
-			rc = external_delete(d, names[i], progress, err);
-		if (rc == 0 && each)
-			each(names[i]);
-		if (rc == 0)
-			++*ret_n;
-	}
-	for (size_t i = 0; names && i < n; i++)
-		free(names[i]);
-	free(names);
-	return rc < 0 ? err_object(err, d->path) : 0;
 }

@@ -171,6 +171,8 @@ static int suits(struct snap_disk *d, const char *name, struct err *err)
 	if (strcmp(t.layers[0].format, "qcow2") != 0)
 		rc = err_set(err, ERR_UNSUPPORTED, "is %s, and only qcow2 can become an overlay",
 			     t.layers[0].format);
+	else if (t.layers[0].internal)
+		rc = refuse_inside(&t.layers[0], err);
 	tree_free(&t);
 	return rc;
 }

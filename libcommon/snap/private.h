@@ -6,8 +6,9 @@
  *	recover.c	what a killed change left
  *	set.c		several disks at once
  *	live.c		disks of running machines
- *	external.c	the same with overlays
- *	tree.c		which file leans on which
+ *	external.c	the same with overlays: create and revert
+ *	fold.c		deletions and merges of them
+ *	tree.c		which file leans on which; below.c: by what names
  *	clone.c		files that share blocks; clone_disk.c: new disks of snapshots
  *	check.c		is all there
  */
@@ -148,14 +149,35 @@ int json_read(struct snap_disk *d, const char *name, json_t **ret, struct err *e
  *  create: @keep and @base are the same */
 int external_swap(struct snap_disk *d, const char *keep, bool automatic, const char *base,
 		  struct err *err);
-int external_delete(struct snap_disk *d, const char *name, struct progress *progress,
-		    struct err *err);
 int external_recover(struct snap_disk *d, const struct journal *j, struct progress *progress,
 		     enum snap_recovered *ret, struct err *err);
 /** external_new_file() - name of the overlay while it is made, in the disk's folder; owned */
 char *external_new_file(const struct snap_disk *d);
 
+/** look_beside() - a file of the disk's folder; *@ret_path is owned. Return: 1, 0: there is none, -1 */
+int look_beside(const struct snap_disk *d, const char *name, char **ret_path, struct stat *st,
+		struct err *err);
+
+/* ---- fold.c */
+
+int external_delete(struct snap_disk *d, const char *name, struct progress *progress,
+		    struct err *err);
+int recover_merge(struct snap_disk *d, const struct journal *j, enum snap_recovered *ret,
+		  struct err *err);
+int recover_commit(struct snap_disk *d, const struct journal *j, struct progress *progress,
+		   enum snap_recovered *ret, struct err *err);
+
 /* ---- tree.c */
+
+/* The backing file */
+struct below {
+	dev_t dev;
+	ino_t ino;    /* 0: there is none, or it is missing */
+	bool unclear; /* its name is not understood: it may be any */
+};
+
+/** below_find() - of the image @path, whose header calls it @name */
+void below_find(const char *path, const char *name, struct below *ret);
 
 struct layer {
 	const char *name; /* borrowed from the list; NULL: the present state */
@@ -165,11 +187,13 @@ struct layer {
 	uint64_t size;
 	dev_t dev;
 	ino_t ino;
-	dev_t below_dev; /* the backing file's */
-	ino_t below_ino; /* 0: there is none, or it is missing */
-	bool missing;	 /* the file is not there, or is no image */
+	struct below below;
+	bool missing;	   /* the file is not there, or is no image */
+	unsigned internal; /* snapshots inside */
+	char *bitmap;	   /* a persistent one that is in force; NULL: there is none */
 };
 
+void entry_release(struct snap_entry *e);
 /** list_entries() - as snap_list(), without what tree_annotate() adds */
 int list_entries(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struct err *err);
 
@@ -188,7 +212,23 @@ int tree_find(const struct snap_disk *d, const struct tree *t, const char *name,
 	      const struct layer **ret, struct err *err);
 /** tree_parent() - the snapshot that @l leans on; NULL: none of ours */
 const struct layer *tree_parent(const struct tree *t, const struct layer *l);
+/** layer_read() - the header of the image @path; layer_release() */
+int layer_read(struct layer *ret, const char *path, struct err *err);
+void layer_release(struct layer *l);
 bool leans_on(const struct layer *l, const struct layer *below);
+/** tree_next_child() - one that leans on @l, after @after (NULL: the first) */
+const struct layer *tree_next_child(const struct tree *t, const struct layer *l,
+				    const struct layer *after);
+/** tree_unclear() - a layer of which is not known what it leans on, and so nothing may be removed; NULL: there is none */
+const struct layer *tree_unclear(const struct tree *t);
+/** refuse_unclear() - ERR_CORRUPT, ERR_BUSY when there is one */
+int refuse_unclear(const struct tree *t, struct err *err);
+/** refuse_inside() - ERR_UNSUPPORTED when @l holds what does not survive that it is written to, or goes: internal snapshots,
+ *  bitmaps */
+int refuse_inside(const struct layer *l, struct err *err);
+/** bitmap_in() - of what image_info() says: name of a persistent bitmap that is in force; borrowed; NULL */
+const char *bitmap_in(const json_t *info);
+int refuse_bitmap(const char *bitmap, const char *path, struct err *err);
 /** tree_annotate() - parent, depth, current of external entries of @list */
 int tree_annotate(struct snap_disk *d, struct snap_entry *list, size_t n, struct err *err);
 /** refuse_foreign() - ERR_BUSY when an image in the disk's folder that is not in @t leans on @l */

@@ -348,8 +348,10 @@ static int find_leader(const char *leader_path, const char *id, struct snap_disk
 		json_decref(*ret_o);
 		found = 0;
 	}
-	if (found <= 0)
+	if (found <= 0) {
 		snap_close(*ret);
+		*ret = NULL;
+	}
 	return found;
 }
 

@@ -88,6 +88,9 @@ int snap_revert(struct snap_disk *d, const char *name, bool discard,
  */
 int snap_delete(struct snap_disk *d, const char *name, struct progress *progress, struct err *err);
 
+/** snap_forget() - a snapshot whose file is gone for good: its record alone; ERR_USAGE when the file is there */
+int snap_forget(struct snap_disk *d, const char *name, struct err *err);
+
 /** snap_merge() - external: delete @from and all between it and @to; @from NULL: the oldest, @to NULL: the present
  *  state; @ret_n: how many. ERR_NOT_FOUND when @to does not lean on @from */
 int snap_merge(struct snap_disk *d, const char *from, const char *to, bool dry_run,

@@ -10,26 +10,6 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/snap/private.h"
 
-/* The backing file of the image @path that its header calls @name; 0 in @ret_ino: not there */
-static void find_below(const char *path, const char *name, dev_t *ret_dev, ino_t *ret_ino)
-{
-	CLEANUP_FREE char *full = NULL;
-	const char *slash = strrchr(path, '/');
-	struct stat st;
-
-	*ret_ino = 0;
-	if (strncmp(name, "file:", 5) == 0)
-		name += 5;
-	if (*name == '/' || !slash)
-		full = strdup(name);
-	else if (asprintf(&full, "%.*s%s", (int)(slash - path + 1), path, name) < 0)
-		full = NULL;
-	if (full && stat(full, &st) == 0) {
-		*ret_dev = st.st_dev;
-		*ret_ino = st.st_ino;
-	}
-}
-
 static char *copy_of(const json_t *o, const char *key)
 {
 	const char *text = json_string_value(json_object_get(o, key));
@@ -61,16 +41,48 @@ static int read_header(struct layer *l, struct err *err)
 		return -1;
 	l->backing = copy_of(info, "backing_file");
 	l->backing_format = copy_of(info, "backing_format");
+	l->internal = (unsigned)json_array_size(json_object_get(info, "snapshots"));
+	if (bitmap_in(info))
+		l->bitmap = strdup(bitmap_in(info));
 	json_decref(info);
 	if (l->backing)
-		find_below(l->path, l->backing, &l->below_dev, &l->below_ino);
+		below_find(l->path, l->backing, &l->below);
 	return 0;
+}
+
+void layer_release(struct layer *l)
+{
+	free(l->path);
+	free(l->backing);
+	free(l->backing_format);
+	free(l->bitmap);
+}
+
+int layer_read(struct layer *ret, const char *path, struct err *err)
+{
+	*ret = (struct layer){.path = strdup(path)};
+	if (!ret->path)
+		return err_nomem(err);
+	if (read_header(ret, err) == 0)
+		return 0;
+	layer_release(ret);
+	*ret = (struct layer){0};
+	return err_object(err, path);
 }
 
 bool leans_on(const struct layer *l, const struct layer *below)
 {
-	return l != below && !l->missing && !below->missing && l->below_ino &&
-	       l->below_ino == below->ino && l->below_dev == below->dev;
+	return l != below && !l->missing && !below->missing && l->below.ino &&
+	       l->below.ino == below->ino && l->below.dev == below->dev;
+}
+
+const struct layer *tree_next_child(const struct tree *t, const struct layer *l,
+				    const struct layer *after)
+{
+	for (size_t i = after ? (size_t)(after - t->layers) + 1 : 0; i < t->n; i++)
+		if (leans_on(&t->layers[i], l))
+			return &t->layers[i];
+	return NULL;
 }
 
 static int build(struct snap_disk *d, struct tree *t, struct err *err)
@@ -95,17 +107,19 @@ static int build(struct snap_disk *d, struct tree *t, struct err *err)
 				return -1;
 			l->missing = true;
 		}
+		/* What was overwritten reads as raw */
+		if (e && strcmp(l->format, "qcow2") != 0)
+			l->missing = true;
 	}
+	if (t->n > 1 && strcmp(t->layers[0].format, "qcow2") != 0)
+		t->layers[0].below.unclear = true;
 	return 0;
 }
 
 static void free_layers(struct tree *t)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		free(t->layers[i].path);
-		free(t->layers[i].backing);
-		free(t->layers[i].backing_format);
-	}
+	for (size_t i = 0; i < t->n; i++)
+		layer_release(&t->layers[i]);
 	free(t->layers);
 }
 
@@ -138,6 +152,7 @@ int tree_find(const struct snap_disk *d, const struct tree *t, const char *name,
 			return 0;
 		err_set(err, ERR_NOT_FOUND, "the file of snapshot %s is gone, or is no image",
 			name);
+		err_hint(err, "vmsnap delete --lost forgets one whose file is gone for good");
 		return err_object(err, l->path);
 	}
 	err_set(err, ERR_NOT_FOUND, "has no snapshot %s", name ? name : "");
@@ -204,6 +219,86 @@ int tree_annotate(struct snap_disk *d, struct snap_entry *list, size_t n, struct
 	return rc;
 }
 
+/* ---- what forbids to remove or to write a file */
+
+const struct layer *tree_unclear(const struct tree *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->layers[i].missing || t->layers[i].below.unclear)
+			return &t->layers[i];
+	return NULL;
+}
+
+int refuse_unclear(const struct tree *t, struct err *err)
+{
+	const struct layer *l = tree_unclear(t);
+
+	if (!l)
+		return 0;
+	if (l->missing) {
+		err_set(err, ERR_CORRUPT,
+			"the file of snapshot %s is gone, or is no image: nobody knows what it "
+			"leans on",
+			l->name ? l->name : "");
+		err_hint(err, "put it back; vmsnap delete --lost forgets one that is gone for "
+			      "good");
+	} else if (strcmp(l->format, "qcow2") != 0) {
+		err_set(err, ERR_CORRUPT,
+			"is no qcow2 image any more: nobody knows what it leaned on");
+	} else {
+		err_set(err, ERR_BUSY,
+			"has a backing file whose name is not understood: it may be any");
+		err_hint(err, "qemu-img rebase -u -b FILE gives it a plain one");
+	}
+	return err_object(err, l->path);
+}
+
+const char *bitmap_in(const json_t *info)
+{
+	const json_t *list = json_object_get(json_object_get(info, "format_specific"), "bitmaps");
+	json_t *b, *flag;
+	size_t i, k;
+
+	json_array_foreach(list, i, b)
+	{
+		bool in_use = false, automatic = false;
+
+		json_array_foreach(json_object_get(b, "flags"), k, flag)
+		{
+			const char *text = json_string_value(flag);
+
+			in_use = in_use || (text && strcmp(text, "in-use") == 0);
+			automatic = automatic || (text && strcmp(text, "auto") == 0);
+		}
+		/* Without "auto" it was disabled by somebody, and still says what it said then */
+		if (!in_use && (!automatic || json_is_true(json_object_get(b, "consistent"))))
+			return json_string_value(json_object_get(b, "name"));
+	}
+	return NULL;
+}
+
+int refuse_bitmap(const char *bitmap, const char *path, struct err *err)
+{
+	err_set(err, ERR_UNSUPPORTED,
+		"has the persistent bitmap %s, which would be lost: the next incremental backup "
+		"needs it",
+		bitmap);
+	err_hint(err, "qemu-img bitmap --remove FILE %s gives it up", bitmap);
+	return err_object(err, path);
+}
+
+int refuse_inside(const struct layer *l, struct err *err)
+{
+	if (l->internal) {
+		err_set(err, ERR_UNSUPPORTED,
+			"has %u internal snapshot%s, which would be lost or show something else",
+			l->internal, l->internal > 1 ? "s" : "");
+		err_hint(err, "qemu-img snapshot -l lists, -d deletes them");
+		return err_object(err, l->path);
+	}
+	return l->bitmap ? refuse_bitmap(l->bitmap, l->path, err) : 0;
+}
+
 /* ---- images that are none of ours */
 
 static bool is_ours(const struct tree *t, const struct layer *l)
@@ -218,23 +313,26 @@ static bool is_ours(const struct tree *t, const struct layer *l)
 static int refuse_if_on(const struct tree *t, const char *path, const struct layer *below,
 			struct err *err)
 {
-	struct layer l = {.path = strdup(path)};
+	struct layer l;
 	struct stat st;
 	int rc = 0;
 
-	if (!l.path)
-		return err_nomem(err);
 	/* What cannot be read, or is no image, leans on nothing that we could know of */
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && read_header(&l, NULL) == 0 &&
-	    leans_on(&l, below) && !is_ours(t, &l)) {
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || layer_read(&l, path, NULL) < 0)
+		return 0;
+	if (!is_ours(t, &l) && leans_on(&l, below)) {
 		rc = err_set(err, ERR_BUSY, "is the backing file of %s, which is no snapshot",
 			     path);
-		err_object(err, below->path);
 		err_hint(err, "vmimg rebase makes that image stand by itself");
+	} else if (!is_ours(t, &l) && l.below.unclear) {
+		rc = err_set(err, ERR_BUSY,
+			     "may be the backing file of %s, whose name for that is not understood",
+			     path);
+		err_hint(err, "qemu-img rebase -u -b FILE gives it a plain one");
 	}
-	free(l.path);
-	free(l.backing);
-	free(l.backing_format);
+	if (rc < 0)
+		err_object(err, below->path);
+	layer_release(&l);
 	return rc;
 }
 
