@@ -33,7 +33,7 @@ complete -c vmrun -n '__vmrun_is_main' -l ephemeral -s e -d 'what the guest writ
 complete -c vmrun -n '__vmrun_is_main' -l read-only -d 'the guest cannot write to its disks'
 complete -c vmrun -n '__vmrun_is_main' -l allow-backing -x -a '(__fish_complete_directories)' -d 'backing files may lie below DIR too'
 complete -c vmrun -n '__vmrun_is_main' -l name -s n -x -d 'of the machine, for ps, stats, pause, resume and stop (default: none, and it has no control socket)'
-complete -c vmrun -n '__vmrun_is_main' -l timeout -s t -x -d 'end the machine after this: status 10 (default: never)'
+complete -c vmrun -n '__vmrun_is_main' -l timeout -s t -x -d 'end the machine after this: status 10 (default: never). A disk on a server that does not answer is given up five seconds later'
 complete -c vmrun -n '__vmrun_is_main' -l root -s r -r -F -d 'a command\'s files: all below DIR, copied into the guest\'s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda'
 complete -c vmrun -n '__vmrun_is_main' -l env -x -d 'set in the command\'s environment, which is PATH and HOME otherwise'
 complete -c vmrun -n '__vmrun_is_main' -l workdir -x -d 'where the command starts, in the guest (default: /)'

@@ -67,8 +67,8 @@ _vmrun() {
 		'*--allow-backing=[backing files may lie below DIR too]:DIR:_files -/' \
 		'(-n --name)-n+[of the machine, for ps, stats, pause, resume and stop (default\: none, and it has no control socket)]:NAME:' \
 		'(-n --name)--name=[of the machine, for ps, stats, pause, resume and stop (default\: none, and it has no control socket)]:NAME:' \
-		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never)]:TIME:' \
-		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never)]:TIME:' \
+		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never). A disk on a server that does not answer is given up five seconds later]:TIME:' \
+		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never). A disk on a server that does not answer is given up five seconds later]:TIME:' \
 		'(-r --root)-r+[a command'\''s files\: all below DIR, copied into the guest'\''s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
 		'(-r --root)--root=[a command'\''s files\: all below DIR, copied into the guest'\''s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
 		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \

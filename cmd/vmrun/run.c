@@ -106,7 +106,9 @@ static const struct opt options[] = {
 	 .type = OPT_DURATION,
 	 .value = &o.timeout,
 	 .arg = "TIME",
-	 .help = "end the machine after this: status 10 (default: never)"},
+	 .help = "end the machine after this: status 10 (default: never). A disk on a server that "
+		 "does not answer is "
+		 "given up five seconds later"},
 	{.letter = 'r',
 	 .name = "root",
 	 .type = OPT_STRING,
@@ -338,8 +340,11 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 	opts.streams = &streams;
 	opts.initrd_fd = initrd;
 	opts.output = cli->verbose ? STDERR_FILENO : -1;
-	if (machine_run(&opts, &r, err) < 0)
+	if (machine_run(&opts, &r, err) < 0) {
+		if (err->code == ERR_TIMEOUT)
+			cli->failure_status = TIMED_OUT;
 		return -1;
+	}
 	if (r.end == MACHINE_POWEROFF && r.status >= 0) {
 		cli->status = r.status;
 		return 0;

@@ -16,7 +16,12 @@
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/machine_private.h"
 
-enum { DISK_QUEUES_MAX = 4, PCI_PORT = 0xcf8, PCI_PORTS = 8 };
+enum {
+	DISK_QUEUES_MAX = 4,
+	PCI_PORT = 0xcf8,
+	PCI_PORTS = 8,
+	GRACE_MS = 5000 /* for the disks' last requests, when the time is over */
+};
 
 void machine_wake(struct machine *m)
 {
@@ -332,6 +337,8 @@ static int run(struct machine *m, struct err *err)
 	if (m->opts->control)
 		control_detach(m->opts->control);
 	atomic_store(&m->ended, true);
+	if (m->end == MACHINE_TIMEOUT)
+		grace_start(&m->grace, GRACE_MS);
 	machine_resume(m);
 	for (unsigned i = 0; i < m->vcpus; i++)
 		vcpu_stop(&m->vcpu[i]);
@@ -391,6 +398,11 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 		free_device(m->blk[i] ? &m->blk[i]->dev : NULL);
 	if (rc == 0)
 		rc = flush_disks(m, err);
+	if (grace_end(&m->grace))
+		rc = err_set(err, ERR_TIMEOUT,
+			     "the guest was not done in time, and then a disk did not answer for "
+			     "%d s: its last writes may be lost",
+			     GRACE_MS / 1000);
 	kvm_close(&m->kvm);
 	guest_memory_destroy(&m->mem);
 	if (m->wake >= 0)

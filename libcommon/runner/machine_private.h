@@ -7,6 +7,7 @@
 
 #include "libcommon/runner/bus.h"
 #include "libcommon/runner/control.h"
+#include "libcommon/runner/grace.h"
 #include "libcommon/runner/kvm.h"
 #include "libcommon/runner/legacy.h"
 #include "libcommon/runner/linux.h"
@@ -43,10 +44,11 @@ struct machine {
 	struct virtio_blk *blk[MACHINE_DISKS_MAX];
 	struct virtio_console *streams;
 	struct vcpu vcpu[MACHINE_CPUS_MAX];
-	unsigned vcpus; /* made */
-	int wake;	/* eventfd: the main loop has something to look at */
-	int signals;	/* signalfd: SIGINT, SIGTERM, SIGHUP while the machine runs */
-	int stopped_by; /* the signal that ended it, or 0; the main loop's alone */
+	unsigned vcpus;	    /* made */
+	int wake;	    /* eventfd: the main loop has something to look at */
+	int signals;	    /* signalfd: SIGINT, SIGTERM, SIGHUP while the machine runs */
+	struct grace grace; /* after the deadline */
+	int stopped_by;	    /* the signal that ended it, or 0; the main loop's alone */
 
 	pthread_mutex_t lock; /* guards the two below */
 	enum machine_end end;

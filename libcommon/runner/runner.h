@@ -34,7 +34,7 @@ struct machine_opts {
 	size_t n_disks;
 	int input, output;   /* of the serial console; -1: none. Borrowed */
 	int escape;	     /* a byte of @input that ends the machine; -1: none */
-	uint64_t timeout_ms; /* 0: none */
+	uint64_t timeout_ms; /* 0: none; the disks get five seconds more for what they are at */
 	/* A command in the guest, which vmrun-init in the initial RAM disk runs: its streams; the first stop signal is handed
 	 * on to it. NULL: none */
 	const struct machine_streams *streams;
@@ -65,7 +65,7 @@ struct machine_result {
  *
  * A stop signal (base/stop.h) ends it with ERR_CANCELLED; a reader of the console that went away with ERR_PIPE.
  * Return: 0 with *@ret, or -1: ERR_UNSUPPORTED (KVM is absent or odd), ERR_DENIED, ERR_USAGE (memory), errors of
- * linux_load(), ERR_FAILED
+ * linux_load(), ERR_FAILED, ERR_TIMEOUT (a disk that did not answer had to be given up)
  */
 int machine_run(const struct machine_opts *opts, struct machine_result *ret, struct err *err);
 

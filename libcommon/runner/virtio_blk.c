@@ -9,6 +9,7 @@
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/stop.h"
 
 enum {
 	SECTOR = 512,
@@ -53,7 +54,8 @@ static int failed(struct virtio_blk *b, const char *what, uint64_t off, const st
 {
 	unsigned n = atomic_fetch_add(&b->errors, 1);
 
-	if (n < WARNINGS_MAX)
+	if (n < WARNINGS_MAX &&
+	    !stop_requested()) /* else it was cancelled, and why is told at the end */
 		log_warning("%s: %s at %" PRIu64 " failed: %s%s", disk_name(b->disk), what, off,
 			    err->message,
 			    n == WARNINGS_MAX - 1 ? " (further failures are not told)" : "");

@@ -419,3 +419,20 @@ on_terminal() {
 	[ "$flushed" = yes ] || fail "not waited for: $(cat err)"
 	[ "$status" = 143 ]
 }
+
+@test "--timeout bounds a disk that does not answer too: five seconds more" {
+	require_kvm
+	require nbdkit
+	# The guest's write hangs, the flush would
+	nbdkit -f -U s eval get_size='echo 1M' pread='head -c $3 /dev/zero' pwrite='sleep 30' flush='sleep 30' 3>&- &
+	server=$!
+	until [ -S s ]; do sleep 0.05; done
+	began=$SECONDS
+	run_split timeout -k 1 40 vmrun -k "$GUEST" -a do=disk:w -m 8M -t 0.5 -f raw -d "nbd+unix:///?socket=$PWD/s" </dev/null
+	took=$((SECONDS - began))
+	kill -9 $server
+	wait $server || true
+	assert_status 10
+	[[ $stderr == *"did not answer"* ]]
+	[ "$took" -lt 20 ]
+}
