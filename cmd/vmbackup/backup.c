@@ -11,6 +11,7 @@
 #include "libcommon/base/digest.h"
 #include "libcommon/base/io.h"
 #include "libcommon/base/size.h"
+#include "libcommon/image/format.h"
 
 enum { MACHINE_MAX = 1 << 20 };
 
@@ -260,16 +261,10 @@ static int open_disks(char **argv, size_t n, struct backup_disk *disks, char (*n
 		.allow_dirs = o.allow.items,
 		.n_allow_dirs = o.allow.count,
 	};
-	bool have_stdin = o.machine && strcmp(o.machine, "-") == 0;
 
 	for (size_t i = 0; i < n; i++) {
 		const char *path = split_argument(argv[i], i, names[i]);
 
-		if (strcmp(path, "-") == 0 && have_stdin)
-			return err_set(err, ERR_USAGE,
-				       "standard input can be only one of the disks, or the "
-				       "machine's description");
-		have_stdin |= strcmp(path, "-") == 0;
 		disks[i] = (struct backup_disk){
 			.name = names[i], .source = path, .consistency = o.consistency};
 		if (image_open(&disks[i].image, path, &opts, err) < 0)
@@ -291,7 +286,7 @@ static struct backup_opts common_opts(struct cli *cli)
 		.no_full = o.no_full,
 		.keep_clones = o.keep_clone,
 		.dry_run = o.dry_run,
-		.progress = &cli->progress,
+		.progress = cli ? &cli->progress : NULL,
 		.rate_limit = o.rate_limit,
 	};
 }
@@ -354,7 +349,7 @@ static int say_domain(struct cli *cli, const struct backup_stats *s, const struc
 	return say(cli, s, names, r->n_disks, err);
 }
 
-static int run_domain(struct cli *cli, int argc, struct err *err)
+static int run_domain(struct cli *cli, struct err *err)
 {
 	const struct image_open_opts open = {.allow_dirs = o.allow.items,
 					     .n_allow_dirs = o.allow.count};
@@ -363,9 +358,6 @@ static int run_domain(struct cli *cli, int argc, struct err *err)
 	struct backup_stats stats;
 	int rc;
 
-	if (argc || o.machine || o.consistency || o.format || o.shared)
-		return err_set(err, ERR_USAGE,
-			       "--domain finds images, formats, description and state by itself");
 	o.domain.no_full = o.no_full;
 	rc = domain_backup(&o.domain, &opts, &open, &stats, &report, err);
 	if (rc == 0 && !o.vm)
@@ -374,6 +366,57 @@ static int run_domain(struct cli *cli, int argc, struct err *err)
 		rc = say_domain(cli, &stats, &report, err);
 	domain_report_release(&report);
 	return rc;
+}
+
+static int check_domain(int argc, struct err *err)
+{
+	if (argc || o.machine || o.consistency || o.format || o.shared)
+		return err_set(err, ERR_USAGE,
+			       "--domain finds images, formats, description and state by itself");
+	if (o.vm && !repo_name_valid(o.vm))
+		return err_set(err, ERR_USAGE, "\"%s\" cannot be a name in the repository", o.vm);
+	return 0;
+}
+
+static int check_images(size_t n, char **argv, struct err *err)
+{
+	CLEANUP_FREE struct backup_disk *disks = calloc(n + 1, sizeof(*disks));
+	CLEANUP_FREE char(*names)[65] = calloc(n + 1, sizeof(*names));
+	struct backup_opts opts = common_opts(NULL);
+	const struct image_format *format;
+	size_t pipes = o.machine && strcmp(o.machine, "-") == 0;
+
+	if (!disks || !names)
+		return err_nomem(err);
+	if (o.domain.quiesce || o.domain.exclude.count || o.domain.no_checkpoint ||
+	    o.domain.scratch)
+		return err_set(err, ERR_USAGE, "an option that only goes with --domain is given");
+	if (!o.vm) {
+		err_set(err, ERR_USAGE, "the machine has no name");
+		return err_hint(err, "say --vm NAME, or --domain for a libvirt machine");
+	}
+	if (n == 0)
+		return err_set(err, ERR_USAGE, "no image is named");
+	for (size_t i = 0; i < n; i++) {
+		pipes += strcmp(split_argument(argv[i], i, names[i]), "-") == 0;
+		disks[i].name = names[i];
+	}
+	if (pipes > 1)
+		return err_set(err, ERR_USAGE,
+			       "standard input can be only one of the disks, or the machine's "
+			       "description");
+	opts.disks = disks;
+	opts.n_disks = n;
+	return o.format && image_format_find(&format, o.format, err) < 0
+		       ? -1
+		       : repo_backup_check(&opts, err);
+}
+
+static int check(int argc, char **argv, struct err *err)
+{
+	if (o.full && o.no_full)
+		return err_set(err, ERR_USAGE, "--full and --no-full exclude each other");
+	return o.domain.name ? check_domain(argc, err) : check_images((size_t)argc, argv, err);
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -389,19 +432,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return err_nomem(err);
 	if (vmbackup_url(&url, err) < 0)
 		return -1;
-	if (o.full && o.no_full)
-		return err_set(err, ERR_USAGE, "--full and --no-full exclude each other");
 	if (o.domain.name)
-		return run_domain(cli, argc, err);
-	if (o.domain.quiesce || o.domain.exclude.count || o.domain.no_checkpoint ||
-	    o.domain.scratch)
-		return err_set(err, ERR_USAGE, "an option that only goes with --domain is given");
-	if (!o.vm) {
-		err_set(err, ERR_USAGE, "the machine has no name");
-		return err_hint(err, "say --vm NAME, or --domain for a libvirt machine");
-	}
-	if (n == 0)
-		return err_set(err, ERR_USAGE, "no image is named");
+		return run_domain(cli, err);
 	rc = read_machine(&machine, err);
 	if (rc == 0)
 		rc = open_disks(argv, n, disks, names, err);
@@ -446,5 +478,6 @@ const struct verb verb_backup = {
 	.json = true,
 	.progress = true,
 	.complete_args = COMPLETE_FILE,
+	.check = check,
 	.run = run,
 };

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,10 +15,14 @@
 
 enum { OUTPUT_MAX = 1 << 20 };
 
-static void be_child(char *const *argv, int out)
+static void be_child(char *const *argv, int out, int keep, pid_t parent)
 {
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
+		_exit(127);
+	if (keep >= 0)
+		(void)fcntl(keep, F_SETFD, 0);
 	if (null >= 0)
 		(void)dup2(null, STDIN_FILENO);
 	if (out >= 0)
@@ -75,12 +80,13 @@ static int wait_for(pid_t pid, bool *told)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int child_run(char *const *argv, bool last, char **ret_output, int *ret_status, struct err *err)
+int child_run(char *const *argv, const struct child_opts *opts, char **ret_output, int *ret_status,
+	      struct err *err)
 {
 	int fds[2] = {-1, -1};
-	bool told = last;
+	bool told = opts->last;
 	char *out = NULL;
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 
 	if (ret_output) {
 		out = malloc(OUTPUT_MAX + 1);
@@ -93,7 +99,7 @@ int child_run(char *const *argv, bool last, char **ret_output, int *ret_status, 
 	}
 	pid = fork();
 	if (pid == 0)
-		be_child(argv, fds[1]);
+		be_child(argv, fds[1], opts->keep, parent);
 	if (ret_output)
 		(void)close(fds[1]);
 	if (pid < 0) {

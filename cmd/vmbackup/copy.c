@@ -180,7 +180,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	}
 	if (o.vm && argc)
 		return err_set(err, ERR_USAGE, "--vm and names of snapshots exclude each other");
-	if (vmbackup_open(&from, err) < 0)
+	if (vmbackup_open_beside(&from, o.to, err) < 0)
 		return -1;
 	rc = repo_open(&to, o.to, &key, err);
 	if (rc < 0) {

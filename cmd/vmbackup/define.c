@@ -25,7 +25,7 @@ struct define {
 	size_t n_disks;
 	char *name;
 	char **files; /* written, one a disk of the snapshot */
-	bool *fresh;  /* it was not there before */
+	bool *fresh;  /* written by us, and not there before */
 	json_t *report;
 };
 
@@ -104,38 +104,63 @@ static int prepare(struct define *d, const char *dir, struct err *err)
 	return check_place(d, err);
 }
 
-static int restore_disk(struct define *d, size_t i, struct err *err)
+static int open_disk(struct define *d, size_t i, struct image **ret, struct copy_opts *opts,
+		     struct err *err)
 {
 	const char *target = d->s->disks[i].name, *format = format_of(d, target);
-	struct copy_opts opts = *d->opts;
-	struct copy_stats stats;
-	struct image *img;
-	int rc;
 
+	*opts = *d->opts;
 	if (!format)
 		return err_set(err, ERR_NOT_FOUND, "the machine's description has no disk %s",
 			       target);
-	if (!opts.target_format)
-		opts.target_format = format;
+	if (!opts->target_format)
+		opts->target_format = format;
+	return repo_open_disk(d->repo, d->s, target, ret, err);
+}
+
+/* All of them are looked at before the first is written: with --force they replace others. */
+static int check_disk(struct define *d, size_t i, struct err *err)
+{
+	const char *target = d->s->disks[i].name, *format;
+	struct copy_opts opts;
+	struct image *img;
+	int rc;
+
+	if (open_disk(d, i, &img, &opts, err) < 0)
+		return -1;
 	if (asprintf(&d->files[i], "%s/%s-%s.%s", d->dir, d->name, target, opts.target_format) <
 	    0) {
 		d->files[i] = NULL;
-		return err_nomem(err);
+		rc = err_nomem(err);
+	} else {
+		rc = image_copy_check(img, d->files[i], &opts, &format, err) < 0
+			     ? err_object(err, d->files[i])
+			     : rewrite_disk(d->x, target, d->files[i], opts.target_format, err);
 	}
-	d->fresh[i] = access(d->files[i], F_OK) < 0;
-	if (rewrite_disk(d->x, target, d->files[i], opts.target_format, err) < 0 ||
-	    repo_open_disk(d->repo, d->s, target, &img, err) < 0)
+	image_close(img);
+	return rc;
+}
+
+static int restore_disk(struct define *d, size_t i, struct err *err)
+{
+	struct copy_opts opts;
+	struct copy_stats stats;
+	struct image *img;
+	bool fresh = access(d->files[i], F_OK) < 0;
+	int rc;
+
+	if (open_disk(d, i, &img, &opts, err) < 0)
 		return -1;
 	rc = image_copy(img, d->files[i], &opts, &stats, err);
 	image_close(img);
-	if (rc < 0) {
-		d->fresh[i] = false;
+	if (rc < 0)
 		return err_object(err, d->files[i]);
-	}
-	json_array_append_new(d->report, json_pack("{s:s, s:o, s:I, s:I}", "disk", target, "target",
-						   cli_json_string(d->files[i]), "virtual_size",
-						   (json_int_t)stats.virtual_size, "target_bytes",
-						   (json_int_t)stats.target_bytes));
+	d->fresh[i] = fresh;
+	json_array_append_new(d->report,
+			      json_pack("{s:s, s:o, s:I, s:I}", "disk", d->s->disks[i].name,
+					"target", cli_json_string(d->files[i]), "virtual_size",
+					(json_int_t)stats.virtual_size, "target_bytes",
+					(json_int_t)stats.target_bytes));
 	return 0;
 }
 
@@ -165,6 +190,9 @@ static int run(struct define *d, const char *dir, struct err *err)
 
 	if (prepare(d, dir, err) < 0)
 		return -1;
+	for (size_t i = 0; i < d->s->n_disks; i++)
+		if (check_disk(d, i, err) < 0)
+			return -1;
 	for (size_t i = 0; i < d->s->n_disks; i++)
 		if (restore_disk(d, i, err) < 0)
 			return -1;

@@ -95,7 +95,7 @@ static void release_key(void *ctx, char *passphrase)
 
 const struct repo_key_source vmbackup_key = {.get = get_key, .release = release_key};
 
-int vmbackup_url(const char **ret, struct err *err)
+static int named(const char **ret, struct err *err)
 {
 	if (!repository || !*repository) {
 		err_set(err, ERR_USAGE, "no repository is named");
@@ -105,18 +105,40 @@ int vmbackup_url(const char **ret, struct err *err)
 	return 0;
 }
 
-int vmbackup_open(struct repo **ret, struct err *err)
+int vmbackup_url(const char **ret, struct err *err)
+{
+	return named(ret, err) < 0 ? -1 : repo_s3_check(*ret, err);
+}
+
+int vmbackup_expect(struct repo *repo, struct err *err)
+{
+	return expected ? repo_expect(repo, expected, err) : 0;
+}
+
+int vmbackup_open_beside(struct repo **ret, const char *other, struct err *err)
 {
 	const char *url = NULL;
 
-	if (vmbackup_url(&url, err) < 0)
+	/* --s3-object-lock is for what is written to. */
+	if (named(&url, err) < 0 || repo_s3_check(other ? other : url, err) < 0)
 		return -1;
 	if (repo_open(ret, url, &vmbackup_key, err) < 0)
 		return err_object(err, url);
-	if (!expected || repo_expect(*ret, expected, err) == 0)
+	if (vmbackup_expect(*ret, err) == 0)
 		return 0;
 	repo_close(*ret);
 	return err_object(err, url);
+}
+
+int vmbackup_open(struct repo **ret, struct err *err)
+{
+	return vmbackup_open_beside(ret, NULL, err);
+}
+
+int vmbackup_each_given(int (*each)(void *ctx, const char *word, struct err *), void *ctx,
+			struct err *err)
+{
+	return cli_each_given(options, each, ctx, err);
 }
 
 /* Snapshots and machines for the shell's completion; only where no passphrase has to be typed. */

@@ -19,7 +19,8 @@ enum where {
 	BACKUP_FLAG, /* yes or no */
 	KEEP,	     /* of prune */
 	DISK,
-	FIELD, /* a text of struct profile */
+	DOMAIN, /* a libvirt machine instead of disks */
+	FIELD,	/* a text of struct profile */
 };
 
 /* The keys, and where they go. Of an option the name is the key's with dashes. */
@@ -29,10 +30,21 @@ static const struct key {
 	size_t field;
 } keys[] = {
 	{"repository", COMMON, 0},
+	{"expect_at_least", COMMON, 0},
 	{"s3_endpoint", COMMON, 0},
 	{"s3_region", COMMON, 0},
 	{"s3_ca", COMMON, 0},
+	{"s3_retries", COMMON, 0},
+	{"s3_rate_limit", COMMON, 0},
+	{"s3_object_lock", COMMON, 0},
+	{"s3_cache_size", COMMON, 0},
 	{"disk", DISK, 0},
+	{"domain", DOMAIN, 0},
+	{"connect", BACKUP, 0},
+	{"quiesce", BACKUP, 0},
+	{"exclude_disk", BACKUP, 0},
+	{"scratch", BACKUP, 0},
+	{"no_checkpoint", BACKUP_FLAG, 0},
 	{"tag", BACKUP, 0},
 	{"description", BACKUP, 0},
 	{"machine", BACKUP, 0},
@@ -145,6 +157,16 @@ static int add_option(struct words *w, const char *key, const char *value, struc
 	return words_add(w, word, err);
 }
 
+/* "DISK=IMAGE", as backup takes it; but a timer has no standard input. */
+static int add_disk(struct profile_machine *m, const char *value, struct err *err)
+{
+	const char *eq = strrchr(value, '=');
+
+	if (strcmp(value, "-") == 0 || (eq && strcmp(eq, "=-") == 0))
+		return err_set(err, ERR_USAGE, "a profile has no standard input");
+	return words_add(&m->disks, value, err);
+}
+
 static int set(struct profile *p, const char *name, const char *value, struct err *err)
 {
 	struct profile_machine *m = p->n_machines ? &p->machines[p->n_machines - 1] : NULL;
@@ -158,6 +180,8 @@ static int set(struct profile *p, const char *name, const char *value, struct er
 		return unknown_key(name, err);
 	if (!*value)
 		return err_set(err, ERR_USAGE, "%s has no value", name);
+	if (strcmp(name, "machine") == 0 && strcmp(value, "-") == 0)
+		return err_set(err, ERR_USAGE, "a profile has no standard input");
 	switch (k->where) {
 	case BACKUP:
 		return add_option(backup, name, value, err);
@@ -169,7 +193,14 @@ static int set(struct profile *p, const char *name, const char *value, struct er
 	case DISK:
 		if (!m)
 			return err_set(err, ERR_USAGE, "a disk belongs below a [MACHINE]");
-		return words_add(&m->disks, value, err);
+		return add_disk(m, value, err);
+	case DOMAIN:
+		if (!m)
+			return err_set(err, ERR_USAGE, "a domain belongs below a [MACHINE]");
+		if (m->domain)
+			return err_set(err, ERR_USAGE, "domain is given twice");
+		m->domain = true;
+		return add_option(&m->options, name, value, err);
 	default:
 		break;
 	}
@@ -230,9 +261,14 @@ static int check(const struct profile *p, struct err *err)
 {
 	if (!p->n_machines)
 		return err_set(err, ERR_USAGE, "no [MACHINE] is named");
-	for (size_t i = 0; i < p->n_machines; i++)
-		if (!p->machines[i].disks.n)
-			return err_set(err, ERR_USAGE, "[%s] has no disk", p->machines[i].name);
+	for (size_t i = 0; i < p->n_machines; i++) {
+		const struct profile_machine *m = &p->machines[i];
+
+		if (!m->disks.n && !m->domain)
+			return err_set(err, ERR_USAGE, "[%s] has no disk", m->name);
+		if (m->disks.n && m->domain)
+			return err_set(err, ERR_USAGE, "[%s] has a disk and a domain", m->name);
+	}
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #ifndef VMKIT_CMD_VMBACKUP_PROFILE_H
 #define VMKIT_CMD_VMBACKUP_PROFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "libcommon/base/err.h"
@@ -26,6 +27,7 @@ struct profile_machine {
 	char *name;
 	struct words options; /* "--tag=nightly" and others, as backup takes them */
 	struct words disks;
+	bool domain; /* the options name a libvirt machine; there are no disks then */
 };
 
 struct profile {

@@ -10,6 +10,7 @@
 #include "cmd/vmbackup/define.h"
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/digest.h"
 #include "libcommon/base/outfile.h"
 #include "libcommon/image/copy/engine.h"
 #include "libcommon/image/format.h"
@@ -183,7 +184,7 @@ static void say(const struct restored *r)
 			      r->target);
 }
 
-static int open_target(struct image **ret, const char *target, uint64_t size, struct err *err)
+static int open_target(struct image **ret, const char *target, struct err *err)
 {
 	const struct image_format *format = o.format ? NULL : image_format_of_suffix(target);
 	struct image_open_opts opts = {
@@ -193,28 +194,55 @@ static int open_target(struct image **ret, const char *target, uint64_t size, st
 		.flags = IMAGE_RDWR,
 	};
 
-	if (image_open(ret, target, &opts, err) < 0)
-		return -1;
-	if (image_size(*ret) == size || ((*ret)->file && (*ret)->file->is_blockdev))
+	return image_open(ret, target, &opts, err);
+}
+
+static int fit_target(struct image *target, uint64_t size, struct err *err)
+{
+	if (image_size(target) == size || (target->file && target->file->is_blockdev))
 		return 0;
-	if (image_resize(*ret, size, err) == 0)
-		return 0;
-	image_close(*ret);
-	return err_object(err, target);
+	return image_resize(target, size, err);
+}
+
+static bool is_in_place(const char *target)
+{
+	return o.differential && access(target, F_OK) == 0;
+}
+
+/* Would it be refused? With several disks all are asked before the first is written. */
+static int check_target(struct repo *repo, const struct snapshot *s, const struct snapshot_disk *d,
+			const char *target, const struct copy_opts *opts, struct err *err)
+{
+	bool in_place = is_in_place(target);
+	struct image *img = NULL;
+	const char *format;
+	int rc = in_place ? open_target(&img, target, err)
+			  : repo_open_disk(repo, s, d->name, &img, err);
+
+	if (rc == 0 && !in_place)
+		rc = image_copy_check(img, target, opts, &format, err);
+	else if (rc == 0 && image_size(img) < d->size && img->file && img->file->is_blockdev)
+		rc = err_set(err, ERR_NO_SPACE, "is smaller than the disk %s", d->name);
+	image_close(img);
+	return rc < 0 ? err_object(err, target) : 0;
 }
 
 /* The image that is there gets what differs. */
 static int restore_in_place(struct cli *cli, struct repo *repo, const struct snapshot *s,
 			    struct image *img, struct restored *r, struct err *err)
 {
+	const struct differential_opts opts = {
+		.threads = o.threads, .rate_limit = o.rate_limit, .progress = &cli->progress};
 	struct image *target;
 	struct compare_result cmp;
 	int rc;
 
-	if (open_target(&target, r->target, r->size, err) < 0)
+	if (open_target(&target, r->target, err) < 0)
 		return -1;
-	rc = repo_restore_differential(repo, s, r->disk, target, o.threads, &cli->progress,
-				       &r->written_bytes, err);
+	rc = fit_target(target, r->size, err);
+	if (rc == 0)
+		rc = repo_restore_differential(repo, s, r->disk, target, &opts, &r->written_bytes,
+					       err);
 	if (rc == 0 && o.verify) {
 		rc = image_compare(img, target, o.threads, false, false, &cli->progress, &cmp, err);
 		if (rc == 0 && !cmp.equal)
@@ -255,7 +283,7 @@ static int restore_disk(struct cli *cli, struct repo *repo, const struct snapsho
 
 	if (repo_open_disk(repo, s, d->name, &img, err) < 0)
 		return -1;
-	if (o.differential && access(target, F_OK) == 0)
+	if (is_in_place(target))
 		rc = restore_in_place(cli, repo, s, img, &r, err);
 	else
 		rc = restore_new(img, opts, &r, err);
@@ -289,48 +317,95 @@ static bool is_folder(const char *target)
 	return (len && target[len - 1] == '/') || (stat(target, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
-static int write_machine(const struct snapshot *s, const char *folder, struct err *err)
+/* *@ret is owned, NULL when there is nothing to write */
+static int machine_path(const struct snapshot *s, const char *folder, char **ret, struct err *err)
 {
-	CLEANUP_FREE char *path = NULL;
-
+	*ret = NULL;
 	if (!s->machine)
 		return 0;
-	if (asprintf(&path, "%s/machine.%s", folder, *s->machine == '<' ? "xml" : "txt") < 0) {
-		path = NULL;
+	if (asprintf(ret, "%s/machine.%s", folder, *s->machine == '<' ? "xml" : "txt") < 0) {
+		*ret = NULL;
 		return err_nomem(err);
 	}
-	return outfile_write(path, s->machine, strlen(s->machine),
-			     o.force || o.differential ? OUTFILE_FORCE : 0, err);
+	return 0;
 }
 
-/* Each disk as DISK.SUFFIX, and what describes the machine. */
+/* It may hold passwords: libvirt's of VNC, and others. */
+static int write_machine(const struct snapshot *s, const char *path, struct err *err)
+{
+	return outfile_write(path, s->machine, strlen(s->machine),
+			     OUTFILE_PRIVATE | (o.force || o.differential ? OUTFILE_FORCE : 0),
+			     err);
+}
+
+static int check_machine(const char *path, struct err *err)
+{
+	struct outfile *of;
+
+	if (outfile_open(&of, path, o.force || o.differential ? OUTFILE_FORCE : 0, err) < 0)
+		return -1;
+	outfile_discard(of);
+	return 0;
+}
+
+static int suffix_of(const char *format, const char **ret, struct err *err)
+{
+	const struct image_format *f;
+
+	*ret = "raw";
+	if (!format)
+		return 0;
+	if (image_format_find(&f, format, err) < 0)
+		return -1;
+	*ret = f->suffixes && *f->suffixes ? *f->suffixes : f->name;
+	return 0;
+}
+
+/* Each disk as DISK.SUFFIX, and what describes the machine. Once to look, once to write. */
+static int each_target(struct cli *cli, struct repo *repo, const struct snapshot *s,
+		       const char *only, const char *folder, struct copy_opts *opts, json_t *list,
+		       bool write, struct err *err)
+{
+	CLEANUP_FREE char *machine = NULL;
+	const char *suffix;
+	int rc = suffix_of(o.format, &suffix, err);
+
+	if (rc == 0 && !only)
+		rc = machine_path(s, folder, &machine, err);
+	for (size_t i = 0; rc == 0 && i < s->n_disks; i++) {
+		const struct snapshot_disk *d = &s->disks[i];
+		CLEANUP_FREE char *path = NULL;
+
+		if (only && strcmp(only, d->name) != 0)
+			continue;
+		if (asprintf(&path, "%s/%s.%s", folder, d->name, suffix) < 0) {
+			path = NULL;
+			return err_nomem(err);
+		}
+		rc = write ? restore_disk(cli, repo, s, d, path, opts, list, err)
+			   : check_target(repo, s, d, path, opts, err);
+	}
+	if (rc == 0 && machine)
+		rc = write ? write_machine(s, machine, err) : check_machine(machine, err);
+	return rc;
+}
+
 static int restore_folder(struct cli *cli, struct repo *repo, const struct snapshot *s,
 			  const char *only, const char *folder, struct copy_opts *opts,
 			  json_t *list, struct err *err)
 {
-	const char *suffix = "raw";
-	const struct image_format *format;
-	int rc = 0;
+	bool made = mkdir(folder, 0777) == 0;
+	int rc;
 
-	if (o.format) {
-		if (image_format_find(&format, o.format, err) < 0)
-			return -1;
-		suffix = format->suffixes && *format->suffixes ? *format->suffixes : format->name;
-	}
-	if (mkdir(folder, 0777) < 0 && errno != EEXIST)
+	if (!made && errno != EEXIST)
 		return err_object(err, folder), err_sys(err, "cannot make the folder");
-	for (size_t i = 0; rc == 0 && i < s->n_disks; i++) {
-		CLEANUP_FREE char *path = NULL;
-
-		if (only && strcmp(only, s->disks[i].name) != 0)
-			continue;
-		if (asprintf(&path, "%s/%s.%s", folder, s->disks[i].name, suffix) < 0) {
-			path = NULL;
-			return err_nomem(err);
-		}
-		rc = restore_disk(cli, repo, s, &s->disks[i], path, opts, list, err);
+	rc = each_target(cli, repo, s, only, folder, opts, list, false, err);
+	if (rc < 0) {
+		if (made)
+			(void)rmdir(folder);
+		return -1;
 	}
-	return rc == 0 && !only ? write_machine(s, folder, err) : rc;
+	return each_target(cli, repo, s, only, folder, opts, list, true, err);
 }
 
 static int restore(struct cli *cli, struct repo *repo, const struct snapshot *s, const char *disk,
@@ -392,6 +467,31 @@ static int check_differential(const char *target, struct err *err)
 	return 0;
 }
 
+static int check(int argc, char **argv, struct err *err)
+{
+	struct bulk_params params = {0};
+	struct digest *digest = NULL;
+	const struct image_format *format;
+
+	(void)argc;
+	if (o.define.name && !o.define.define)
+		return err_set(err, ERR_USAGE, "--name goes with --define");
+	if (o.define.define && (o.digest || o.differential))
+		return err_set(
+			err, ERR_USAGE,
+			"--digest and --differential are for one disk, --define restores all");
+	if (o.define.define && strcmp(argv[1], "-") == 0)
+		return err_set(err, ERR_USAGE, "--define needs a folder");
+	if (o.digest && digest_new(&digest, o.digest, err) < 0)
+		return -1;
+	digest_free(digest);
+	if (o.format && image_format_find(&format, o.format, err) < 0)
+		return -1;
+	if (check_differential(argv[1], err) < 0)
+		return -1;
+	return parse_compress(&params, err);
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct image_option_value *values = NULL;
@@ -408,14 +508,6 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int rc = 0;
 
 	(void)argc;
-	if (o.define.name && !o.define.define)
-		return err_set(err, ERR_USAGE, "--name goes with --define");
-	if (o.define.define && (o.digest || o.differential))
-		return err_set(
-			err, ERR_USAGE,
-			"--digest and --differential are for one disk, --define restores all");
-	if (o.define.define && strcmp(argv[1], "-") == 0)
-		return err_set(err, ERR_USAGE, "--define needs a folder");
 	if (strcmp(argv[1], "-") == 0) {
 		if (cli->json)
 			rc = err_set(err, ERR_USAGE,
@@ -423,8 +515,6 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		else
 			rc = cli_refuse_terminal(err);
 	}
-	if (rc == 0)
-		rc = check_differential(argv[1], err);
 	if (rc == 0)
 		rc = parse_options(&values, &text, err);
 	if (rc == 0)
@@ -466,5 +556,6 @@ const struct verb verb_restore = {
 	.json = true,
 	.progress = true,
 	.complete_args = COMPLETE_SNAPSHOT,
+	.check = check,
 	.run = run,
 };

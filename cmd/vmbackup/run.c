@@ -19,6 +19,7 @@
 #include "cmd/vmbackup/profile.h"
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/log.h"
 #include "libcommon/base/size.h"
 #include "libcommon/base/stop.h"
 
@@ -68,10 +69,13 @@ static const char *const examples[] = {
 
 /* One run. @status is that of the first step that failed. */
 struct job {
+	const struct cli *cli;
 	const char *name;
 	struct profile profile;
+	struct words given; /* what our own command line says of every verb: it beats the profile */
 	struct machine_metrics *machines;
 	int status;
+	int lock;
 };
 
 static int64_t now_ms(void)
@@ -147,16 +151,34 @@ static int add_all(struct words *to, const struct words *from, struct err *err)
 	return 0;
 }
 
-/* "vmbackup VERB" with the profile's common options */
+/* "vmbackup VERB" with the common options of the profile and of our command line */
 static int begin(const struct job *j, struct words *w, const char *verb, struct err *err)
 {
 	if (words_add(w, SELF, err) < 0 || words_add(w, verb, err) < 0)
 		return -1;
-	return add_all(w, &j->profile.common, err);
+	for (unsigned i = 0; i < j->cli->verbose; i++)
+		if (words_add(w, "-v", err) < 0)
+			return -1;
+	if (j->cli->quiet && words_add(w, "-q", err) < 0)
+		return -1;
+	if (add_all(w, &j->profile.common, err) < 0)
+		return -1;
+	return add_all(w, &j->given, err);
 }
 
+/* The lock goes along: when we are killed it is there as long as the step is. */
+static int run_step(const struct job *j, const struct words *w, char **ret_output, int *ret_status,
+		    struct err *err)
+{
+	const struct child_opts opts = {.keep = j->lock};
+
+	return child_run(w->items, &opts, ret_output, ret_status, err);
+}
+
+/* A hook has no lock: what it may start in the background would hold it for ever. */
 static int hook(struct job *j, const char *what, const char *command, bool last, struct err *err)
 {
+	const struct child_opts opts = {.last = last, .keep = -1};
 	char *argv[] = {(char[]){"/bin/sh"}, (char[]){"-c"}, strdup(command ? command : ""), NULL};
 	char status[16];
 	int rc = 0, got = 0;
@@ -167,7 +189,7 @@ static int hook(struct job *j, const char *what, const char *command, bool last,
 	(void)setenv("VMKIT_STATUS", status, 1);
 	(void)setenv("VMKIT_PROFILE", j->name, 1);
 	if (command)
-		rc = child_run(argv, last, NULL, &got, err);
+		rc = child_run(argv, &opts, NULL, &got, err);
 	free(argv[2]);
 	if (rc == 0 && !last && stop_check(err) < 0)
 		return -1;
@@ -183,22 +205,30 @@ static uint64_t number(const json_t *o_, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(o_, key));
 }
 
+static int backup_words(const struct job *j, const struct profile_machine *m, struct words *w,
+			struct err *err)
+{
+	char vm[80];
+
+	(void)snprintf(vm, sizeof(vm), "--vm=%s", m->name);
+	return begin(j, w, "backup", err) < 0 || words_add(w, "--json", err) < 0 ||
+			       words_add(w, vm, err) < 0 ||
+			       add_all(w, &j->profile.backup, err) < 0 ||
+			       add_all(w, &m->options, err) < 0 || words_add(w, "--", err) < 0 ||
+			       add_all(w, &m->disks, err) < 0
+		       ? -1
+		       : 0;
+}
+
 static int backup(struct job *j, const struct profile_machine *m, struct machine_metrics *ret,
 		  struct err *err)
 {
 	CLEANUP_FREE char *out = NULL;
-	char vm[80];
 	struct words w = {0};
-	int rc = begin(j, &w, "backup", err);
+	int rc = backup_words(j, m, &w, err);
 
-	(void)snprintf(vm, sizeof(vm), "--vm=%s", m->name);
-	if (rc == 0 &&
-	    (words_add(&w, "--json", err) < 0 || words_add(&w, vm, err) < 0 ||
-	     add_all(&w, &j->profile.backup, err) < 0 || add_all(&w, &m->options, err) < 0 ||
-	     words_add(&w, "--", err) < 0 || add_all(&w, &m->disks, err) < 0))
-		rc = -1;
 	if (rc == 0)
-		rc = child_run(w.items, false, &out, &ret->status, err);
+		rc = run_step(j, &w, &out, &ret->status, err);
 	words_free(&w);
 	if (rc < 0)
 		return -1;
@@ -213,43 +243,83 @@ static int backup(struct job *j, const struct profile_machine *m, struct machine
 	return 0;
 }
 
-static int prune(struct job *j, struct err *err)
+static int prune_words(const struct job *j, struct words *w, struct err *err)
 {
-	struct words w = {0};
-	int status = 0, rc = begin(j, &w, "prune", err);
-
-	if (rc == 0)
-		rc = add_all(&w, &j->profile.keep, err);
-	for (size_t i = 0; rc == 0 && i < j->profile.n_machines; i++) {
+	if (begin(j, w, "prune", err) < 0 || add_all(w, &j->profile.keep, err) < 0)
+		return -1;
+	for (size_t i = 0; i < j->profile.n_machines; i++) {
 		char vm[80];
 
 		(void)snprintf(vm, sizeof(vm), "--vm=%s", j->profile.machines[i].name);
-		rc = words_add(&w, vm, err);
+		if (words_add(w, vm, err) < 0)
+			return -1;
 	}
+	return 0;
+}
+
+static int verify_words(const struct job *j, struct words *w, struct err *err)
+{
+	const char *how = j->profile.verify;
+	char share[64];
+
+	if (begin(j, w, "verify", err) < 0)
+		return -1;
+	if (strcmp(how, "all") == 0)
+		return 0;
+	(void)snprintf(share, sizeof(share), "--share=%s", how);
+	return words_add(w, strcmp(how, "quick") == 0 ? "--quick" : share, err);
+}
+
+static int step(struct job *j, int (*words)(const struct job *, struct words *, struct err *),
+		struct err *err)
+{
+	struct words w = {0};
+	int status = 0, rc = words(j, &w, err);
+
 	if (rc == 0)
-		rc = child_run(w.items, false, NULL, &status, err);
+		rc = run_step(j, &w, NULL, &status, err);
 	words_free(&w);
 	note(j, status);
 	return rc;
 }
 
-static int verify(struct job *j, struct err *err)
+/* Consumes @w, which is a whole command. */
+static int rehearse(const struct job *j, const struct verb *v, struct words *w, int rc,
+		    struct err *err)
 {
-	struct words w = {0};
-	const char *how = j->profile.verify;
-	char share[64];
-	int status = 0, rc = begin(j, &w, "verify", err);
-
-	(void)snprintf(share, sizeof(share), "--share=%s", how);
-	if (rc == 0 && strcmp(how, "quick") == 0)
-		rc = words_add(&w, "--quick", err);
-	else if (rc == 0 && strcmp(how, "all") != 0)
-		rc = words_add(&w, share, err);
 	if (rc == 0)
-		rc = child_run(w.items, false, NULL, &status, err);
-	words_free(&w);
-	note(j, status);
+		rc = cli_rehearse(j->cli->program, v, (int)w->n - 2, w->items + 2, err);
+	words_free(w);
 	return rc;
+}
+
+/* Before the first hook: a word that a step would not take must not be found when half of them are done. */
+static int check(const struct job *j, struct err *err)
+{
+	const struct profile *p = &j->profile;
+	const char *url = NULL;
+
+	for (size_t i = 0; i < p->n_machines; i++) {
+		struct words w = {0};
+		int rc = backup_words(j, &p->machines[i], &w, err);
+
+		if (rehearse(j, &verb_backup, &w, rc, err) < 0) {
+			err_prefix(err, "[%s]", p->machines[i].name);
+			return err_object(err, p->path);
+		}
+	}
+	for (int i = 0; i < 2; i++) {
+		struct words w = {0};
+		int rc = 0;
+
+		if (i == 0 && p->keep.n)
+			rc = rehearse(j, &verb_prune, &w, prune_words(j, &w, err), err);
+		else if (i == 1 && p->verify)
+			rc = rehearse(j, &verb_verify, &w, verify_words(j, &w, err), err);
+		if (rc < 0)
+			return err_object(err, p->path);
+	}
+	return vmbackup_url(&url, err); /* as it was given in the last rehearsal */
 }
 
 static int steps(struct job *j, struct err *err)
@@ -267,11 +337,11 @@ static int steps(struct job *j, struct err *err)
 	if (stop_check(err) < 0)
 		return -1;
 	/* With a backup missing the rules would count it out. */
-	if (all && p->keep.n && prune(j, err) < 0)
+	if (all && p->keep.n && step(j, prune_words, err) < 0)
 		return -1;
 	if (stop_check(err) < 0)
 		return -1;
-	return p->verify ? verify(j, err) : 0;
+	return p->verify ? step(j, verify_words, err) : 0;
 }
 
 static int write_metrics(const struct job *j, time_t began, int64_t took_ms, struct err *err)
@@ -301,6 +371,18 @@ static void set_keys(const struct profile *p)
 		(void)setenv("VMKIT_PASSWORD_COMMAND", p->password_command, 1);
 }
 
+/* An error after the steps: the first one is the run's, the others are only told. */
+static int tell(struct job *j, int rc, struct err *late, struct err *err)
+{
+	note(j, err_status(late->code));
+	if (rc == 0)
+		*err = *late;
+	else
+		log_warning("%s%s%s", late->object, *late->object ? ": " : "", late->message);
+	*late = (struct err)ERR_INIT;
+	return -1;
+}
+
 /* What the steps came to goes into the metrics and to the hook, whatever it was. */
 static int run_job(struct job *j, struct err *err)
 {
@@ -319,24 +401,29 @@ static int run_job(struct job *j, struct err *err)
 	rc = steps(j, err);
 	if (rc < 0)
 		note(j, err_status(err->code));
-	if (write_metrics(j, began, now_ms() - start, &late) < 0 && rc == 0) {
-		note(j, err_status(late.code));
-		*err = late;
-		rc = -1;
-	}
-	if (hook(j, "after", j->profile.after, true, &late) < 0 && rc == 0) {
-		*err = late;
-		rc = -1;
+	if (write_metrics(j, began, now_ms() - start, &late) < 0)
+		rc = tell(j, rc, &late, err);
+	if (hook(j, "after", j->profile.after, true, &late) < 0) {
+		bool first = j->status == 0;
+
+		rc = tell(j, rc, &late, err);
+		/* The hook may have used the figures, so they were there before it; now they are other ones. */
+		if (first && write_metrics(j, began, now_ms() - start, &late) < 0)
+			rc = tell(j, rc, &late, err);
 	}
 	free(j->machines);
 	return rc;
 }
 
+static int add_given(void *ctx, const char *word, struct err *err)
+{
+	return words_add(ctx, word, err);
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	CLEANUP_FREE char *path = NULL;
-	CLEANUP_CLOSE int held = -1;
-	struct job j = {.name = argv[0]};
+	struct job j = {.cli = cli, .name = argv[0], .lock = -1};
 	int rc;
 
 	(void)argc;
@@ -350,13 +437,20 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	}
 	if (profile_read(path, &j.profile, err) < 0)
 		return -1;
-	rc = lock(path, &held, err);
+	rc = vmbackup_each_given(add_given, &j.given, err);
+	if (rc == 0)
+		rc = check(&j, err);
+	if (rc == 0)
+		rc = lock(path, &j.lock, err);
 	if (rc == 0)
 		rc = jitter(err);
 	if (rc == 0)
 		rc = run_job(&j, err);
+	if (j.lock >= 0)
+		(void)close(j.lock);
 	profile_free(&j.profile);
-	cli->status = j.status;
+	words_free(&j.given);
+	cli->status = cli->failure_status = j.status;
 	return rc;
 }
 
@@ -366,14 +460,19 @@ const struct verb verb_run = {
 	.summary = "do what a profile says: backups, retention, a partial verification",
 	.details =
 		"A profile is a file of KEY = VALUE lines and [MACHINE] sections with disk = "
-		"[DISK=]IMAGE lines. Above the machines: repository, password_file or "
+		"[DISK=]IMAGE lines, or one line domain = MACHINE for a libvirt machine. Above the "
+		"machines: repository, password_file or "
 		"password_command, before and after (shell commands), keep_last, keep_hourly, "
 		"keep_daily, keep_weekly, keep_monthly, keep_yearly, keep_within, keep_tag, "
 		"max_delete, max_unused (as prune's options; without a keep_ key nothing is "
-		"removed), verify (quick, all, or a share as 10% or 1/7), metrics. Above or "
+		"removed), verify (quick, all, or a share as 10% or 1/7), metrics, and "
+		"expect_at_least, s3_endpoint, s3_region, s3_ca, s3_retries, s3_rate_limit, "
+		"s3_object_lock, s3_cache_size (as the options that every verb has, which beat "
+		"them). Above or "
 		"below: tag, description, machine, consistency, format, allow_backing, level, "
-		"threads, rate_limit and, with yes, force_share, keep_clone, no_full, as backup's "
-		"options.\n\n"
+		"threads, rate_limit, connect, quiesce, exclude_disk, scratch and, with yes, "
+		"force_share, keep_clone, no_full, no_checkpoint, as backup's options.\n\n"
+		"Nothing is begun when the profile is wrong. "
 		"It says nothing when all went well. A machine whose backup fails does not keep "
 		"the others from theirs, but nothing is removed then. The command \"after\" is "
 		"always run, with the status in VMKIT_STATUS.",

@@ -1,4 +1,5 @@
 /* vmbackup serve: a disk of a snapshot as a network block device, at once. nbdkit does the work, with our plugin. */
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,14 +106,31 @@ static void set_env(const char *name, const char *value)
 		(void)setenv(name, value, 1);
 }
 
-/* The plugin knows no options of ours, but the environment. */
-static void hand_over_s3(void)
+enum { N_FIGURES = 4, FIGURE_MAX = 48 };
+
+/* The plugin knows the environment and, of our options, figures: @ret points to @text. */
+static void hand_over_s3(char text[N_FIGURES][FIGURE_MAX], const char *ret[N_FIGURES + 1])
 {
 	const struct repo_s3_opts *s3 = repo_s3_opts();
+	const struct {
+		const char *key;
+		uint64_t value;
+	} figures[N_FIGURES] = {
+		{"s3_retries", s3->retries},
+		{"s3_rate_limit", s3->rate_limit},
+		{"s3_cache_size", s3->cache_size},
+		{"s3_stall_ms", s3->stall_ms},
+	};
 
 	set_env("AWS_ENDPOINT_URL", s3->endpoint);
 	set_env("AWS_REGION", s3->region);
 	set_env("AWS_CA_BUNDLE", s3->ca_file);
+	for (size_t i = 0; i < N_FIGURES; i++) {
+		(void)snprintf(text[i], FIGURE_MAX, "%s=%" PRIu64, figures[i].key,
+			       figures[i].value);
+		ret[i] = text[i];
+	}
+	ret[N_FIGURES] = NULL;
 }
 
 static int look(const char *spec, char **ret, struct err *err)
@@ -126,7 +144,7 @@ static int look(const char *spec, char **ret, struct err *err)
 		return -1;
 	if (repo_open(&repo, url, &key, err) < 0)
 		return err_object(err, url);
-	rc = pin(repo, url, spec, ret, err);
+	rc = vmbackup_expect(repo, err) < 0 ? err_object(err, url) : pin(repo, url, spec, ret, err);
 	repo_close(repo);
 	return rc;
 }
@@ -134,6 +152,8 @@ static int look(const char *spec, char **ret, struct err *err)
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	CLEANUP_FREE char *image = NULL;
+	char figures[N_FIGURES][FIGURE_MAX];
+	const char *settings[N_FIGURES + 1] = {NULL};
 	struct nbdkit_serve s = {
 		.socket = o.socket,
 		.export_name = o.name,
@@ -144,6 +164,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		.idle_ms = o.idle_ms,
 		.command = argv + 1,
 		.n_command = argc - 1,
+		.settings = settings,
 	};
 	int rc;
 
@@ -152,7 +173,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	s.image = image;
 	s.passphrase = passphrase;
-	hand_over_s3();
+	hand_over_s3(figures, settings);
 	rc = nbdkit_exec(&s, err);
 	cli_password_free(s.passphrase);
 	return rc;

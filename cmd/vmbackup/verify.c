@@ -138,6 +138,16 @@ static int parse_share(struct verify_opts *opts, struct err *err)
 	return err_set(err, ERR_USAGE, "\"%s\" is no share: N/M, as 2/7, or 1%% to 100%%", o.share);
 }
 
+static int check(int argc, char **argv, struct err *err)
+{
+	struct verify_opts opts = {0};
+
+	(void)argv;
+	if (o.share && argc)
+		return err_set(err, ERR_USAGE, "--share is of the whole repository");
+	return o.share ? parse_share(&opts, err) : 0;
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	struct faults faults = {.json = cli->json, .list = cli->json ? json_array() : NULL};
@@ -155,9 +165,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	struct repo *repo;
 	int rc;
 
-	if ((o.share && (argc ? err_set(err, ERR_USAGE, "--share is of the whole repository")
-			      : parse_share(&opts, err)) < 0) ||
-	    vmbackup_open(&repo, err) < 0) {
+	if ((o.share && parse_share(&opts, err) < 0) || vmbackup_open(&repo, err) < 0) {
 		json_decref(faults.list);
 		return -1;
 	}
@@ -186,5 +194,6 @@ const struct verb verb_verify = {
 	.json = true,
 	.progress = true,
 	.complete_args = COMPLETE_SNAPSHOT,
+	.check = check,
 	.run = run,
 };

@@ -92,6 +92,8 @@ struct verb {
 	bool json;     /* prints a result: has --json, needs docs/schema/PROGRAM-VERB.json */
 	bool progress; /* has -p/--progress */
 	enum complete_kind complete_args;
+	/* What is wrong with options and arguments wherever it is run; before .run, looking at nothing; may be NULL */
+	int (*check)(int argc, char **argv, struct err *err);
 	int (*run)(struct cli *cli, int argc, char **argv,
 		   struct err *err); /* argv: arguments only */
 	bool hidden;
@@ -119,6 +121,18 @@ struct program {
  * Standard output is flushed and closed with its errors checked: a full disk behind a pipe is never status 0.
  */
 int cli_main(const struct program *program, int argc, char **argv);
+
+/**
+ * cli_rehearse() - would "PROGRAM VERB @argv" be understood? For a verb that will run others
+ * The values land in @v's and the program's tables, as if they had been given.
+ * Return: 0, or -1 (ERR_USAGE)
+ */
+int cli_rehearse(const struct program *program, const struct verb *v, int argc, char **argv,
+		 struct err *err);
+
+/** cli_each_given() - @each gets "--name=value" for every option of @table on the command line, in its order */
+int cli_each_given(const struct opt *table, int (*each)(void *ctx, const char *word, struct err *),
+		   void *ctx, struct err *err);
 
 /** cli_print_json() - @value (consumed; NULL: out of memory) as one document; with --json=lines as one line, an
  *  array as one line an element; Return: 0 or -1 */

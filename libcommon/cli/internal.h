@@ -18,6 +18,7 @@ enum { HELP_WIDTH = 79, OPT_TABLES_MAX = 3 };
 /** struct opt_set - tables that hold for one command line; the first that knows a name wins */
 struct opt_set {
 	const struct opt *tables[OPT_TABLES_MAX]; /* NULL: none */
+	bool rehearsal; /* not the command line of this process: nothing of it is remembered */
 };
 
 /** struct common - values of the options that every verb has */

@@ -153,13 +153,34 @@ static int run_verb(const struct program *p, const struct verb *v, const struct 
 	return rc == 0 && status == 0 ? cli.status : status;
 }
 
+int cli_rehearse(const struct program *p, const struct verb *v, int argc, char **argv,
+		 struct err *err)
+{
+	struct common c = {0};
+	const struct opt_set own = {.tables = {v->options}};
+	const struct opt_set set = {
+		.tables = {v->options, p->options, common_options(&c, v->json, v->progress)},
+		.rehearsal = true};
+	CLEANUP_FREE char **args = calloc((size_t)argc + 1, sizeof(*args));
+	int n = 0, used, rc = args ? 0 : err_nomem(err);
+
+	if (rc == 0)
+		rc = opt_parse(&set, argc, argv, false, args, &n, &used, err);
+	if (rc == 0)
+		rc = check_arguments(p, v, (unsigned)n, err);
+	if (rc == 0 && v->check)
+		rc = v->check(n, args, err);
+	opt_release(&own);
+	return rc;
+}
+
 /* The verb is known: its options and arguments in any order. */
 static int parse_and_run(const struct program *p, const struct verb *v, struct common *c, int argc,
 			 char **argv, struct err *config_err)
 {
-	const struct opt_set own = {{v->options}};
+	const struct opt_set own = {.tables = {v->options}};
 	const struct opt_set set = {
-		{v->options, p->options, common_options(c, v->json, v->progress)}};
+		.tables = {v->options, p->options, common_options(c, v->json, v->progress)}};
 	CLEANUP_FREE char **args = calloc((size_t)argc + 1, sizeof(*args));
 	struct err err = ERR_INIT;
 	int n = 0, used, status;
@@ -181,7 +202,8 @@ static int parse_and_run(const struct program *p, const struct verb *v, struct c
 	} else if (c->json && !v->json) {
 		err_set(&err, ERR_USAGE, "%s has no --json", v->name);
 		status = finish_usage(p, v, &err);
-	} else if (check_arguments(p, v, (unsigned)n, &err) < 0) {
+	} else if (check_arguments(p, v, (unsigned)n, &err) < 0 ||
+		   (v->check && v->check(n, args, &err) < 0)) {
 		status = finish_usage(p, v, &err);
 	} else {
 		output_setup(c->stderr_is_tty);
@@ -225,7 +247,7 @@ static int help_about(const struct program *p, const char *name, struct err *err
 /* __man, __completion SHELL, __complete KIND PREFIX: for the Makefile and for completions. */
 static int hidden_verb(const struct program *p, int argc, char **argv, struct err *err)
 {
-	const struct opt_set set = {{p->options}};
+	const struct opt_set set = {.tables = {p->options}};
 	int rc = 0;
 
 	if (!strcmp(argv[0], "__man") && argc == 1) {
@@ -246,7 +268,7 @@ static int hidden_verb(const struct program *p, int argc, char **argv, struct er
 
 static bool needs_config(const struct program *p, const struct verb *v)
 {
-	const struct opt_set set = {{p->options, v ? v->options : NULL}};
+	const struct opt_set set = {.tables = {p->options, v ? v->options : NULL}};
 
 	return opt_has_env(&set);
 }
@@ -260,7 +282,7 @@ int cli_main(const struct program *p, int argc, char **argv)
 {
 	struct err err = ERR_INIT, config_err = ERR_INIT;
 	struct common c = {0};
-	const struct opt_set set = {{p->options, common_options(&c, true, false)}};
+	const struct opt_set set = {.tables = {p->options, common_options(&c, true, false)}};
 	const struct verb *v = NULL;
 	int n, used;
 
@@ -280,7 +302,7 @@ int cli_main(const struct program *p, int argc, char **argv)
 		v = p->main_verb;
 	if (needs_config(p, v))
 		(void)config_load(p->name, &config_err); /* told after --help had its turn */
-	opt_defaults(&(struct opt_set){{p->options}});
+	opt_defaults(&(struct opt_set){.tables = {p->options}});
 	if (implied)
 		return parse_and_run(p, v, &c, argc - 1, argv + 1, &config_err);
 	if (opt_parse(&set, argc - 1, argv + 1, true, NULL, &n, &used, &err) < 0)

@@ -2,6 +2,7 @@
 #include "libcommon/cli/nbdkit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,11 +22,12 @@
 /* Beside the folder of the programs, where make builds it and make install puts it. */
 #define PLUGIN "libexec/vmkit/nbdkit-vmimg-plugin.so"
 
-enum { MAX_ARGS = 128, PASS_FD = 9 /* one that every sh can close */ };
+enum { MAX_ARGS = 128, PASS_FD_MIN = 3, PASS_FD_MAX = 9 /* every sh can close that */ };
 
 struct command {
 	char *argv[MAX_ARGS + 1];
 	size_t n;
+	int pass_fd; /* where the passphrase will be */
 	bool failed; /* no memory, or no room */
 };
 
@@ -66,14 +68,17 @@ static void quote(FILE *f, const char *word)
 }
 
 /* What --run shall run: CMD with $uri in its environment, and in place of an argument that is just that. */
-static int run_text(char **words, int n, char **ret, struct err *err)
+static int run_text(char **words, int n, int pass_fd, char **ret, struct err *err)
 {
 	size_t size;
 	FILE *f = open_memstream(ret, &size);
 
 	if (!f)
 		return err_nomem(err);
-	(void)fprintf(f, "export uri; exec %d<&-; exec", PASS_FD);
+	(void)fprintf(f, "export uri; ");
+	if (pass_fd >= 0)
+		(void)fprintf(f, "exec %d<&-; ", pass_fd);
+	(void)fprintf(f, "exec");
 	for (int i = 0; i < n; i++) {
 		(void)fputc(' ', f);
 		if (strcmp(words[i], "$uri") == 0)
@@ -113,7 +118,9 @@ static void add_image(struct command *c, const struct nbdkit_serve *s)
 	if (s->once)
 		add(c, "once=1");
 	if (s->passphrase)
-		add(c, "pass_fd=%d", PASS_FD);
+		add(c, "pass_fd=%d", c->pass_fd);
+	for (const char *const *w = s->settings; w && *w; w++)
+		add(c, "%s", *w);
 	for (size_t i = 0; i < s->n_allow; i++)
 		add(c, "allow=%s", s->allow[i]);
 }
@@ -134,7 +141,8 @@ static int build(struct command *c, const char *plugin, const struct nbdkit_serv
 		add(c, "--filter=cow");
 	add_listener(c, s);
 	if (s->n_command) {
-		if (run_text(s->command, s->n_command, &text, err) < 0)
+		if (run_text(s->command, s->n_command, s->passphrase ? c->pass_fd : -1, &text,
+			     err) < 0)
 			return -1;
 		add(c, "--run=%s", text);
 	}
@@ -197,7 +205,17 @@ static int clear_socket(const char *path, struct err *err)
 	return 0;
 }
 
-static int hand_over_passphrase(struct nbdkit_serve *s, struct err *err)
+/* One that nobody uses: what the caller has open is the command's. */
+static int choose_pass_fd(void)
+{
+	int fd = PASS_FD_MIN;
+
+	while (fd < PASS_FD_MAX && fcntl(fd, F_GETFD) >= 0)
+		fd++;
+	return fd;
+}
+
+static int hand_over_passphrase(struct nbdkit_serve *s, int to, struct err *err)
 {
 	if (!s->passphrase)
 		return 0;
@@ -205,7 +223,7 @@ static int hand_over_passphrase(struct nbdkit_serve *s, struct err *err)
 	int fd = memfd_create("passphrase", MFD_CLOEXEC);
 
 	if (fd < 0 || io_write(fd, s->passphrase, strlen(s->passphrase), err) < 0 ||
-	    (fd != PASS_FD && dup2(fd, PASS_FD) < 0))
+	    (fd == to ? fcntl(fd, F_SETFD, 0) : dup2(fd, to)) < 0)
 		return err_sys(err, "cannot hand the passphrase over");
 	cli_password_free(s->passphrase);
 	s->passphrase = NULL;
@@ -231,11 +249,11 @@ int nbdkit_check(const struct nbdkit_serve *s, struct err *err)
 int nbdkit_exec(struct nbdkit_serve *s, struct err *err)
 {
 	char plugin[PATH_MAX + sizeof(PLUGIN)];
-	struct command c = {0};
+	struct command c = {.pass_fd = choose_pass_fd()};
 
 	if ((s->socket && clear_socket(s->socket, err) < 0) || find_plugin(plugin, err) < 0)
 		return -1;
-	if (build(&c, plugin, s, err) == 0 && hand_over_passphrase(s, err) == 0) {
+	if (build(&c, plugin, s, err) == 0 && hand_over_passphrase(s, c.pass_fd, err) == 0) {
 		/* What was ignored here would be so in nbdkit and in the command. */
 		(void)signal(SIGPIPE, SIG_DFL);
 		(void)signal(SIGXFSZ, SIG_DFL);

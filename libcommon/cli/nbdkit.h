@@ -24,6 +24,7 @@ struct nbdkit_serve {
 	uint64_t idle_ms;
 	char **command; /* the words after --; NULL: none */
 	int n_command;
+	const char *const *settings; /* of the plugin, "KEY=VALUE", NULL-terminated; NULL: none */
 	char *passphrase; /* for the plugin; owned: cleansed before nbdkit runs; NULL: none */
 };
 

@@ -1,8 +1,10 @@
 /* Options from tables: parsing, defaults from the environment and the configuration file. See cli.h. */
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcommon/base/cleanup.h"
 #include "libcommon/base/size.h"
 #include "libcommon/cli/internal.h"
 
@@ -88,9 +90,52 @@ static int add_to_list(const struct opt *o, const char *value, struct err *err)
 	return 0;
 }
 
-/* @value: NULL when the option stands alone. */
-static int set_value(const struct opt *o, const char *value, struct err *err)
+/* What the command line gave, in its order: there is one a process. */
+static struct given {
+	const struct opt *o;
+	const char *value; /* NULL: the option stood alone */
+} * given;
+static size_t n_given;
+
+static int remember(const struct opt *o, const char *value, struct err *err)
 {
+	struct given *more = reallocarray(given, n_given + 1, sizeof(*more));
+
+	if (!more)
+		return err_nomem(err);
+	given = more;
+	given[n_given++] = (struct given){o, value};
+	return 0;
+}
+
+int cli_each_given(const struct opt *table, int (*each)(void *ctx, const char *word, struct err *),
+		   void *ctx, struct err *err)
+{
+	for (size_t i = 0; i < n_given; i++) {
+		CLEANUP_FREE char *word = NULL;
+		const struct opt *o = table;
+
+		while (o->name && o != given[i].o)
+			o++;
+		if (!o->name)
+			continue;
+		if (asprintf(&word, "--%s%s%s", o->name, given[i].value ? "=" : "",
+			     given[i].value ? given[i].value : "") < 0) {
+			word = NULL;
+			return err_nomem(err);
+		}
+		if (each(ctx, word, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* @value: NULL when the option stands alone. */
+static int set_value(const struct opt_set *set, const struct opt *o, const char *value,
+		     struct err *err)
+{
+	if (!set->rehearsal && remember(o, value, err) < 0)
+		return -1;
 	switch (o->type) {
 	case OPT_FLAG:
 		*(bool *)o->value = true;
@@ -167,7 +212,7 @@ static int parse_long(const struct opt_set *set, int argc, char **argv, int *i, 
 			return need_value(o, err);
 		value = argv[++*i];
 	}
-	return set_value(o, value, err);
+	return set_value(set, o, value, err);
 }
 
 /* "-a", "-abc", "-ovalue", "-o value". An optional value with choices has none in the one-letter form, so
@@ -181,7 +226,7 @@ static int parse_letters(const struct opt_set *set, int argc, char **argv, int *
 		if (!o)
 			return err_set(err, ERR_USAGE, "unknown option '-%c'", *s);
 		if (takes_none(o) || (o->type == OPT_OPTIONAL && (o->choices || !s[1]))) {
-			if (set_value(o, NULL, err) < 0)
+			if (set_value(set, o, NULL, err) < 0)
 				return -1;
 			continue;
 		}
@@ -191,7 +236,7 @@ static int parse_letters(const struct opt_set *set, int argc, char **argv, int *
 				return need_value(o, err);
 			value = argv[++*i];
 		}
-		return set_value(o, value, err);
+		return set_value(set, o, value, err);
 	}
 	return 0;
 }

@@ -1,7 +1,6 @@
 /* The local folder of one S3 repository: see s3_local(). */
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,20 +21,15 @@ static const char *environment(const char *name)
 
 static int cache_folder(char path[PATH_CAP], struct err *err)
 {
-	const char *own = environment("VMKIT_CACHE_DIR"), *xdg = environment("XDG_CACHE_HOME"),
-		   *home = environment("HOME");
-	struct passwd pw, *found = NULL;
-	char names[2048];
+	const char *own = environment("VMKIT_CACHE_DIR"), *xdg = environment("XDG_CACHE_HOME");
+	char home[1024];
 	int n;
 
-	if (!own && !xdg && !home && !getpwuid_r(geteuid(), &pw, names, sizeof(names), &found) &&
-	    found)
-		home = pw.pw_dir;
 	if (own)
 		n = snprintf(path, PATH_CAP, "%s", own);
 	else if (xdg)
 		n = snprintf(path, PATH_CAP, "%s/vmkit", xdg);
-	else if (home)
+	else if (s3_home(home, sizeof(home)) == 0)
 		n = snprintf(path, PATH_CAP, "%s/.cache/vmkit", home);
 	else
 		return err_set(err, ERR_USAGE, "there is no cache folder: set VMKIT_CACHE_DIR");

@@ -42,7 +42,7 @@ static int check_texts(const struct backup_opts *o, struct err *err)
 	return 0;
 }
 
-static int check_opts(const struct backup_opts *o, struct err *err)
+int repo_backup_check(const struct backup_opts *o, struct err *err)
 {
 	if (!repo_name_valid(o->vm))
 		return err_set(err, ERR_USAGE,
@@ -316,7 +316,7 @@ static int run(struct backup *b, struct err *err)
 	double start = seconds_now();
 	size_t damaged;
 
-	if (check_opts(o, err) < 0 ||
+	if (repo_backup_check(o, err) < 0 ||
 	    repo_list(b->repo, o->vm, &b->older, &b->n_older, &damaged, err) < 0 ||
 	    begin(b, err) < 0)
 		return -1;

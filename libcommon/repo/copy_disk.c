@@ -205,10 +205,9 @@ int disk_copy_run(struct disk_copy *d, struct err *err)
 				     .image = d->image,
 				     .size = d->ours.size,
 				     .progress = d->progress,
-				     .rate_limit = d->rate_limit}};
+				     .pace = PACE_INIT(d->rate_limit)}};
 	int rc;
 
-	pthread_mutex_init(&r.scan.rate_lock, NULL);
 	rc = prepare(d, &r, err);
 	if (rc == 0 && r.todo.n)
 		rc = parallel_for(r.todo.n, d->threads, one_region, &r, err);
@@ -226,6 +225,5 @@ int disk_copy_run(struct disk_copy *d, struct err *err)
 	free(r.workers);
 	free(r.todo.items);
 	tree_builder_free(r.scan.builder);
-	pthread_mutex_destroy(&r.scan.rate_lock);
 	return rc;
 }

@@ -11,7 +11,9 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/iszero.h"
 #include "libcommon/base/pipeline.h"
+#include "libcommon/base/stop.h"
 #include "libcommon/repo/disk_image.h"
+#include "libcommon/repo/pace.h"
 #include "libcommon/repo/repo.h"
 #include "libcommon/repo/store.h"
 
@@ -22,10 +24,18 @@ struct job {
 	struct tree tree;
 	struct page_cache *cache;
 	struct image *target;
-	struct progress *progress;
+	const struct differential_opts *opts;
+	struct pace pace;
 	uint8_t **bufs; /* one of PIECE bytes a worker */
 	_Atomic uint64_t written;
 };
+
+/* What the target holds is all read, what differs is fetched and written: reading stands for the work. */
+static int look(struct job *j, uint8_t *buf, uint64_t off, size_t len, struct err *err)
+{
+	pace_wait(&j->pace, len);
+	return stop_check(err) < 0 ? -1 : image_read(j->target, buf, off, len, err);
+}
 
 static int put(struct job *j, const void *data, uint64_t off, size_t len, struct err *err)
 {
@@ -44,7 +54,7 @@ static int zeros(struct job *j, uint8_t *buf, uint64_t off, uint64_t end, struct
 			return -1;
 		len = e.kind == EXTENT_DATA ? min_u64(e.len, PIECE) : e.len;
 		if (e.kind == EXTENT_DATA) {
-			if (image_read(j->target, buf, off, len, err) < 0)
+			if (look(j, buf, off, len, err) < 0)
 				return -1;
 			if (!is_zero(buf, len)) {
 				j->written += len;
@@ -63,7 +73,7 @@ static int chunk(struct job *j, uint8_t *buf, uint64_t base, const struct page_c
 	uint64_t off = base + c->off;
 	struct repo_id id;
 
-	if (image_read(j->target, buf, off, c->len, err) < 0 ||
+	if (look(j, buf, off, c->len, err) < 0 ||
 	    store_id(j->st, BLOB_CHUNK, buf, c->len, &id, err) < 0)
 		return -1;
 	if (memcmp(id.bytes, c->id.bytes, sizeof(id.bytes)) == 0)
@@ -105,7 +115,7 @@ static int one_region(void *ctx, size_t i, unsigned worker, struct err *err)
 		return -1;
 	rc = region(j, j->bufs[worker], p, base, end, err);
 	page_cache_put(j->cache, p);
-	progress_add(j->progress, end - base);
+	progress_add(j->opts->progress, end - base);
 	return rc;
 }
 
@@ -128,11 +138,15 @@ static int run(struct job *j, unsigned threads, struct err *err)
 }
 
 int repo_restore_differential(struct repo *repo, const struct snapshot *snap, const char *disk,
-			      struct image *target, unsigned threads, struct progress *progress,
+			      struct image *target, const struct differential_opts *opts,
 			      uint64_t *ret_written, struct err *err)
 {
 	const struct snapshot_disk *d;
-	struct job j = {.st = repo_store(repo), .target = target, .progress = progress};
+	struct job j = {.st = repo_store(repo),
+			.target = target,
+			.opts = opts,
+			.pace = PACE_INIT(opts->rate_limit)};
+	unsigned threads = opts->threads ? opts->threads : threads_default();
 	int rc;
 
 	if (snapshot_find_disk(snap, disk, &d, err) < 0)
@@ -141,11 +155,9 @@ int repo_restore_differential(struct repo *repo, const struct snapshot *snap, co
 		return err_set(err, ERR_NO_SPACE, "has %" PRIu64 " bytes, the disk %" PRIu64,
 			       image_size(target), d->size);
 	j.tree = (struct tree){d->root, d->tree_levels, d->size};
-	if (!threads)
-		threads = threads_default();
 	if (page_cache_new(&j.cache, j.st, PAGES, err) < 0)
 		return -1;
-	progress_begin(progress, "restore", d->size);
+	progress_begin(opts->progress, "restore", d->size);
 	rc = run(&j, threads, err);
 	page_cache_free(j.cache);
 	*ret_written = j.written;

@@ -92,7 +92,7 @@ static int stream_produce(void *ctx, void *unit, struct err *err)
 		size_t want = CHUNK_REGION - u->len < SCAN_READ ? CHUNK_REGION - u->len : SCAN_READ;
 		ssize_t n;
 
-		scan_wait(t->scan, want);
+		pace_wait(&t->scan->pace, want);
 		n = image_read_stream(t->scan->image, u->data + u->len, want, err);
 		if (n < 0)
 			return -1;
@@ -196,14 +196,13 @@ int disk_scan_run(struct disk_scan *d, struct err *err)
 		.trust_parent = d->trust_parent && d->parent,
 		.changes = d->parent && d->trust_parent && d->parent->size == d->size ? d->changes
 										      : NULL,
-		.rate_limit = d->rate_limit,
+		.pace = PACE_INIT(d->rate_limit),
 		.data_bytes = d->changes ? d->parent_data_bytes : 0,
 	};
 	/* A stream has one unit more than threads, so that one can be read while all others are chunked. */
 	unsigned workers = d->size == IMAGE_SIZE_UNKNOWN ? d->threads + 1 : d->threads;
 	int rc;
 
-	pthread_mutex_init(&s.rate_lock, NULL);
 	rc = prepare(d, &s, workers, err);
 	if (rc == 0)
 		rc = read_disk(d, &s, workers, err);
@@ -214,6 +213,5 @@ int disk_scan_run(struct disk_scan *d, struct err *err)
 	take_counts(d, &s);
 	tree_builder_free(s.builder);
 	page_cache_free(s.cache);
-	pthread_mutex_destroy(&s.rate_lock);
 	return rc;
 }

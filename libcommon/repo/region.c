@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "libcommon/base/checked.h"
 #include "libcommon/repo/known.h"
@@ -24,28 +23,6 @@ void scan_worker_free(struct scan_worker *w)
 	free(w->chunks);
 	free(w->page);
 	memset(w, 0, sizeof(*w));
-}
-
-/* Each read books its time; who is early sleeps. */
-void scan_wait(struct scan *s, size_t len)
-{
-	struct timespec now;
-	int64_t at, start;
-
-	if (!s->rate_limit)
-		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	at = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-	pthread_mutex_lock(&s->rate_lock);
-	start = s->rate_free_ns > at ? s->rate_free_ns : at;
-	s->rate_free_ns = start + (int64_t)((double)len * 1e9 / (double)s->rate_limit);
-	pthread_mutex_unlock(&s->rate_lock);
-	if (start > at) {
-		struct timespec until = {.tv_sec = start / 1000000000,
-					 .tv_nsec = start % 1000000000};
-
-		(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-	}
 }
 
 /* The reading side of a region: a window of bytes that are not chunked yet. Positions are offsets in the region. */
@@ -112,7 +89,7 @@ static int window_fill(struct window *w, struct err *err)
 		return -1;
 	if (len == 0)
 		return 0;
-	scan_wait(w->s, len);
+	pace_wait(&w->s->pace, len);
 	if (image_read(w->s->image, w->buf + w->fill, w->base + pos, len, err) < 0)
 		return -1;
 	w->fill += len;

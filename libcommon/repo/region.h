@@ -8,6 +8,7 @@
 #include "libcommon/base/progress.h"
 #include "libcommon/image/changes.h"
 #include "libcommon/repo/chunker.h"
+#include "libcommon/repo/pace.h"
 #include "libcommon/repo/page.h"
 #include "libcommon/repo/tree.h"
 
@@ -25,11 +26,9 @@ struct scan {
 	bool trust_parent; /* nothing in the repository is known to be damaged: what the parent holds at
 				      the same place is there, without a look into the index */
 	const struct changes
-		*changes;	   /* since the parent; NULL: unknown, everything is read. Only with
+		*changes; /* since the parent; NULL: unknown, everything is read. Only with
 					  @trust_parent, and @data_bytes begins as the parent's */
-	uint64_t rate_limit;	   /* bytes a second; 0: none */
-	pthread_mutex_t rate_lock; /* guards rate_free_ns */
-	int64_t rate_free_ns;	   /* when the next read may begin */
+	struct pace pace; /* of reading */
 	_Atomic uint64_t data_bytes, read_bytes, new_bytes, chunks, new_chunks;
 };
 
@@ -52,9 +51,6 @@ int scan_region(struct scan *s, struct scan_worker *w, unsigned worker, uint64_t
 /** scan_bytes() - the same for a region whose @len bytes lie in memory; *@ret_leaf is none when all are zero */
 int scan_bytes(struct scan *s, struct scan_worker *w, unsigned worker, const uint8_t *data,
 	       size_t len, struct repo_id *ret_leaf, struct err *err);
-
-/** scan_wait() - --rate-limit: sleep until @len more bytes may be read */
-void scan_wait(struct scan *s, size_t len);
 
 /** scan_put_page() - @ctx is a struct scan: stores a page with worker 0; for tree_builder_finish() */
 int scan_put_page(void *ctx, const uint8_t *data, size_t len, struct repo_id *ret, struct err *err);

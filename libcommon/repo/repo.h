@@ -124,6 +124,9 @@ struct backup_stats {
 	double seconds;
 };
 
+/** repo_backup_check() - names, tags and texts, before anything is opened: ERR_USAGE. disks[].image is not looked at */
+int repo_backup_check(const struct backup_opts *opts, struct err *err);
+
 /** repo_backup() - one snapshot of all disks; durable when it returns 0. Killed at any point, nothing but unreferenced
  *  packs is left, which the next run adopts */
 int repo_backup(struct repo *repo, const struct backup_opts *opts, struct backup_stats *ret,
@@ -274,15 +277,21 @@ struct repo_copy_result {
 int repo_copy(struct repo *from, struct repo *to, const struct repo_copy_opts *opts,
 	      struct repo_copy_result *ret, struct err *err);
 
+struct differential_opts {
+	unsigned threads;    /* 0: all */
+	uint64_t rate_limit; /* bytes of the target a second; 0: none */
+	struct progress *progress;
+};
+
 /**
  * repo_restore_differential() - make @target, which is open for writing, hold the disk: only what differs is fetched and
  * written, in place
- * @disk: NULL: the only one; @threads: 0: all; *@ret_written: bytes that were, on failure too
+ * @disk: NULL: the only one; *@ret_written: bytes that were, on failure too
  * Return: 0, all durable; -1: ERR_NO_SPACE when the target is smaller than the disk, ERR_CORRUPT, ... What lies behind
  * the disk's end is left alone.
  */
 int repo_restore_differential(struct repo *repo, const struct snapshot *snap, const char *disk,
-			      struct image *target, unsigned threads, struct progress *progress,
+			      struct image *target, const struct differential_opts *opts,
 			      uint64_t *ret_written, struct err *err);
 
 /** repo_register() - make image_open() understand "repo:URL@..." names: "repo:PATH#VM@WHEN:DISK" */

@@ -2,10 +2,12 @@
 #include "libcommon/repo/s3_config.h"
 
 #include <openssl/crypto.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
@@ -217,18 +219,31 @@ int s3_config_profile(struct s3_config *ret, const char *text, const char *profi
 	return 0;
 }
 
+int s3_home(char *ret, size_t cap)
+{
+	const char *home = environment("HOME");
+	struct passwd pw, *found = NULL;
+	char names[2048];
+
+	/* A system service of systemd has none. */
+	if (!home && !getpwuid_r(geteuid(), &pw, names, sizeof(names), &found) && found)
+		home = pw.pw_dir;
+	return home && (size_t)snprintf(ret, cap, "%s", home) < cap ? 0 : -1;
+}
+
 static int from_file(struct s3_config *c, struct err *err)
 {
-	const char *name = environment("AWS_SHARED_CREDENTIALS_FILE"), *home = environment("HOME");
+	const char *name = environment("AWS_SHARED_CREDENTIALS_FILE");
 	const char *profile = environment("AWS_PROFILE");
-	char path[1024];
+	char home[512], path[1024];
 	char *text;
 	size_t len;
 	int rc;
 
-	if (!name && (!home || (size_t)snprintf(path, sizeof(path), "%s/.aws/credentials", home) >=
-				       sizeof(path)))
+	if (!name && s3_home(home, sizeof(home)) < 0)
 		return err_set(err, ERR_DENIED, "there are no keys for the object store");
+	if (!name)
+		snprintf(path, sizeof(path), "%s/.aws/credentials", home);
 	if (io_read_file(name ? name : path, CREDENTIALS_MAX, &text, &len, err)) {
 		if (!name && err && err->code == ERR_NOT_FOUND)
 			return err_set(err, ERR_DENIED, "there are no keys for the object store");
@@ -267,8 +282,9 @@ static const char *first_of(const char *a, const char *b, const char *c)
 	return a && *a ? a : b ? b : c;
 }
 
-int s3_config_load(struct s3_config *ret, const char *url, const struct repo_s3_opts *opts,
-		   struct err *err)
+/* All but the keys. */
+static int settings(struct s3_config *ret, const char *url, const struct repo_s3_opts *opts,
+		    struct err *err)
 {
 	const char *endpoint = first_of(opts->endpoint, environment("AWS_ENDPOINT_URL"), NULL);
 	const char *region =
@@ -297,6 +313,26 @@ int s3_config_load(struct s3_config *ret, const char *url, const struct repo_s3_
 	if (opts->object_lock && s3_config_lock(ret, opts->object_lock, err))
 		return -1;
 	ret->stall_s = opts->stall_ms ? (unsigned)((opts->stall_ms + 999) / 1000) : 30;
+	return 0;
+}
+
+int repo_s3_check(const char *url, struct err *err)
+{
+	struct s3_config c;
+
+	if (strncmp(url, "s3:", 3) == 0)
+		return settings(&c, url, chosen, err) ? err_object(err, url) : 0;
+	if (!chosen->object_lock)
+		return 0;
+	err_set(err, ERR_USAGE, "only an object store can lock what is stored");
+	return err_object(err, url);
+}
+
+int s3_config_load(struct s3_config *ret, const char *url, const struct repo_s3_opts *opts,
+		   struct err *err)
+{
+	if (settings(ret, url, opts, err))
+		return -1;
 	if (!credentials(ret, err))
 		return 0;
 	if (err && err->code == ERR_DENIED && !err->hint[0])

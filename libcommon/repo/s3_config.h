@@ -3,6 +3,7 @@
 #define VMKIT_REPO_S3_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "libcommon/base/err.h"
@@ -47,6 +48,9 @@ int s3_config_lock(struct s3_config *ret, const char *text, struct err *err);
 int s3_config_load(struct s3_config *ret, const char *url, const struct repo_s3_opts *opts,
 		   struct err *err);
 void s3_config_wipe(struct s3_config *c);
+
+/** s3_home() - the user's folder, of HOME or else of the passwd database; Return: 0, or -1 without an error object */
+int s3_home(char *ret, size_t cap);
 
 /** s3_config_profile() - the keys of one profile out of a credentials file's text; ERR_DENIED when it has none */
 int s3_config_profile(struct s3_config *ret, const char *text, const char *profile,

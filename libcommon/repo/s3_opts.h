@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+struct err;
+
 #define S3_RETRIES    10
 #define S3_CACHE_SIZE (4ULL << 30)
 
@@ -22,6 +24,9 @@ struct repo_s3_opts {
 
 /** repo_set_s3_opts() - once at start, before there are threads; @opts must stay */
 void repo_set_s3_opts(const struct repo_s3_opts *opts);
+
+/** repo_s3_check() - do the options that were set make sense for the repository @url? ERR_USAGE; no keys are asked for */
+int repo_s3_check(const char *url, struct err *err);
 
 /** repo_s3_opts() - what was set, or the defaults */
 const struct repo_s3_opts *repo_s3_opts(void);

@@ -376,6 +376,31 @@ spooled() { find cache -path '*/spool/*packs*' -type f | wc -l; }
 	refused 7 vmbackup --s3-ca /dev/null list
 }
 
+@test "the keys of a user whose HOME is not set" {
+	require_root
+	vmbackup init --no-encryption
+	mkdir -p home/.aws
+	printf '[default]\naws_access_key_id = AKFAKE\naws_secret_access_key = SKFAKE\n' >home/.aws/credentials
+	echo "root:x:0:0:root:$PWD/home:/bin/sh" >passwd
+	unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+	HOME=$PWD/nowhere refused 12 vmbackup list
+	unshare -m sh -c 'mount --bind passwd /etc/passwd && exec env -u HOME vmbackup list --json' >out
+	[ "$(cat out)" = '[]' ]
+}
+
+@test "a lock is for object stores" {
+	vmbackup -r dir init --no-encryption
+	random_image a.raw 100000
+	refused 2 vmbackup -r dir --s3-object-lock governance:3 backup --vm m a.raw
+	refused 2 vmbackup -r new --s3-object-lock governance:3 init --no-encryption
+	assert_not_exists new
+	refused 2 vmbackup --s3-object-lock governance:nine list
+	vmbackup -r dir backup --vm m a.raw
+	refused 2 vmbackup -r dir --s3-object-lock governance:3 copy --to dir
+	vmbackup init --no-encryption
+	vmbackup -r dir --s3-object-lock governance:3 copy --to "$VMKIT_REPOSITORY"
+}
+
 @test "a repository in a folder does not load libcurl" {
 	vmbackup -r dir init --no-encryption
 	LD_DEBUG=files LD_DEBUG_OUTPUT=$PWD/dir.ld vmbackup -r dir list

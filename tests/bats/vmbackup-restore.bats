@@ -155,3 +155,62 @@ release() {
 	[[ $stderr == *'vmbackup: out.raw: bytes '* ]]
 	cmp -s <(tail -c 1500000 a.raw) <(tail -c 1500000 out.raw) || fail 'something was written'
 }
+
+@test "of several disks none is written when one of the targets is refused" {
+	require qemu-img qemu-io
+	local holder
+	random_image a.raw 3000320 1 20
+	random_image b.raw 2000384 2 20
+	echo '<domain/>' >web.xml
+	vmbackup backup --vm web --machine web.xml a.raw data=b.raw
+	mkdir out
+	echo mine >out/data.raw
+	refused 5 vmbackup restore web out
+	assert_not_exists out/vda.raw
+	rm out/data.raw
+	echo mine >out/machine.xml
+	refused 5 vmbackup restore web out
+	[ "$(ls out)" = machine.xml ]
+	rm out/machine.xml
+	cp a.raw out/vda.raw
+	printf x | dd of=out/vda.raw bs=1 conv=notrunc status=none
+	cp out/vda.raw was.raw
+	truncate -s 2000384 out/data.raw
+	hold raw out/data.raw
+	refused 6 vmbackup restore --force web out
+	refused 6 vmbackup restore --differential web out
+	release
+	assert_same_bytes out/vda.raw was.raw
+	vmbackup restore --differential web out
+	assert_same_bytes out/vda.raw a.raw
+	assert_same_bytes out/data.raw b.raw
+	refused 9 vmbackup restore -O qed web new/
+	assert_not_exists new
+	assert_clean
+}
+
+@test "the machine's description is for its owner alone" {
+	random_image a.raw 100000 1 5
+	echo '<domain><graphics passwd="x"/></domain>' >web.xml
+	vmbackup backup --vm web --machine web.xml a.raw
+	vmbackup restore web out/
+	[ "$(stat -c %a out/machine.xml)" = 600 ]
+	chmod 644 out/machine.xml
+	vmbackup restore --force web out/
+	[ "$(stat -c %a out/machine.xml)" = 600 ]
+}
+
+@test "differential: a digest that is unknown is refused before anything is written; --rate-limit holds" {
+	random_bytes 3 3000000 >a.raw
+	vmbackup backup --vm m a.raw
+	random_bytes 4 3000000 >out.raw
+	cp out.raw was.raw
+	refused 2 vmbackup restore --differential --digest sha257 m out.raw
+	assert_same_bytes out.raw was.raw
+	refused 2 vmbackup restore --digest sha257 m new.raw
+	local began=$EPOCHREALTIME
+	vmbackup restore --differential --rate-limit 1500000 m out.raw
+	assert_same_bytes out.raw a.raw
+	# The last piece need not be waited for.
+	((${EPOCHREALTIME/./} - ${began/./} > 1500000)) || fail 'it was faster'
+}

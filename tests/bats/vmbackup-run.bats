@@ -99,6 +99,140 @@ disk = $PWD/a.raw"
 	[ "$(vmbackup -r repo list --json | jq length)" = 1 ]
 }
 
+@test "a hook afterwards that fails: in the figures too, and never instead of what failed before it" {
+	profile "after = exit 9
+metrics = $PWD/out.prom
+[web]
+disk = $PWD/a.raw"
+	refused_p 1
+	[ "$(metric status 'profile="p"')" = 1 ]
+	[ "$(metric machine_status 'profile="p",machine="web"')" = 0 ]
+	mv a.raw gone.raw
+	run_p
+	assert_status 4
+	[[ $stderr == *a.raw*after* ]] || fail "$stderr"
+	[ "$(metric status 'profile="p"')" = 4 ]
+}
+
+@test "options of every verb: the command line beats the profile, which beats the environment" {
+	vmbackup -r other init --no-encryption
+	profile "[web]
+disk = $PWD/a.raw"
+	run_p -r other
+	assert_status 0
+	[ "$(vmbackup -r repo list --json)" = '[]' ]
+	[ "$(vmbackup -r other list --json | jq length)" = 1 ]
+	VMKIT_REPOSITORY=nowhere run_p
+	assert_status 0
+	run_p --expect-at-least 9
+	assert_status 8
+	[[ $stderr == *9* ]]
+	profile "expect_at_least = 1
+[web]
+disk = $PWD/a.raw"
+	run_p
+	assert_status 0
+	profile "expect_at_least = 7
+[web]
+disk = $PWD/a.raw"
+	run_p
+	assert_status 8
+	run_p --expect-at-least 1
+	assert_status 0
+	[ "$(vmbackup -r repo list --json | jq length)" = 3 ]
+	printf '[web]\ndisk = %s\n' "$PWD/a.raw" >conf/p.conf
+	refused_p 2
+	VMKIT_REPOSITORY=other run_p -v
+	assert_status 0
+	[[ $stderr == *"disk vda: unchanged"* || $stderr == *"disk vda: scan"* ]] || fail "$stderr"
+}
+
+@test "nothing is begun when a value is one that a step would not take" {
+	local text
+	while IFS='|' read -r want text; do
+		{
+			printf 'repository = %s\nbefore = touch %s\n' "$PWD/repo" "$PWD/began"
+			printf '%b' "$text"
+			printf '[db]\ndisk = %s\n' "$PWD/b.raw"
+		} >conf/p.conf
+		refused_p 2
+		[[ $stderr == *"$want"* && $stderr == *conf/p.conf* ]] || fail "$text: $stderr"
+		assert_not_exists began
+	done <<-END
+		keep-last|keep_last = many\\n
+		max-delete|keep_last = 1\\nmax_delete = 0\\n
+		share|verify = 200%\\n
+		level|level = 23\\n
+		quiesce|quiesce = perhaps\\n
+		format|format = qcow9\\n
+		tag|tag = $(printf '%0300d' 1)\\n
+		rate-limit|rate_limit = fast\\n
+		s3-retries|s3_retries = -1\\n
+		standard input|[web]\\ndisk = -\\n
+		standard input|[web]\\ndisk = vda=-\\n
+		standard input|[web]\\ndisk = x\\nmachine = -\\n
+		two disks|[web]\\ndisk = a=x\\ndisk = a=y\\n
+		goes with --domain|[web]\\ndisk = x\\nexclude_disk = vdb\\n
+		a disk and a domain|[web]\\ndisk = x\\ndomain = web\\n
+		--domain finds|[web]\\ndomain = web\\nformat = raw\\n
+	END
+	printf 's3_object_lock = governance:1\nbefore = touch %s\n[web]\ndisk = x\n' "$PWD/began" >conf/p.conf
+	refused_p 2 -r repo
+	[[ $stderr == *"lock"* ]]
+	refused_p 2 -r s3://bucket/x --s3-object-lock governance:0
+	assert_not_exists began
+	[ "$(vmbackup -r repo list --json)" = '[]' ]
+}
+
+@test "killed at once: the step that was at work ends, and holds the lock until then" {
+	require pgrep
+	local pid child i
+	random_bytes 5 20000000 >slow.raw
+	profile "rate_limit = 1M
+[web]
+disk = $PWD/slow.raw"
+	vmbackup run --config-dir conf p 2>err 3>&- &
+	pid=$!
+	for ((i = 0; i < 200; i++)); do
+		child=$(pgrep -P $pid) && ls repo/tmp/* >/dev/null 2>&1 && break
+		sleep 0.05
+	done
+	kill -STOP "$child"
+	kill -KILL $pid
+	wait $pid || true
+	refused_p 6
+	kill -CONT "$child"
+	for ((i = 0; i < 100; i++)); do
+		kill -0 "$child" 2>/dev/null || break
+		sleep 0.05
+	done
+	((i < 100)) || fail 'the step goes on alone'
+	profile "[web]
+disk = $PWD/a.raw"
+	run_p
+	assert_status 0
+}
+
+@test "a libvirt machine in a profile" {
+	require virsh
+	cat >dom.xml <<-END
+		<domain type='test'><name>lvm1</name><memory>1024</memory><os><type>hvm</type></os><devices>
+		<disk type='file' device='disk'><source file='$PWD/a.raw'/><target dev='vda'/></disk></devices></domain>
+	END
+	cat >node.xml <<-END
+		<node><domain file='$PWD/dom.xml'/></node>
+	END
+	sed -i "s/<name>/<testdomain:runstate xmlns:testdomain='http:\/\/libvirt.org\/schemas\/domain\/test\/1.0'>5<\/testdomain:runstate>&/" dom.xml
+	profile "connect = test://$PWD/node.xml
+quiesce = no
+[web]
+domain = lvm1"
+	run_p
+	assert_status 0
+	vmbackup -r repo restore web - | cmp - a.raw
+	[ "$(vmbackup -r repo show web --json | jq -r .machine | grep -c lvm1)" -ge 1 ]
+}
+
 @test "one run of a profile at a time; a signal ends it, and after it the hook runs" {
 	profile "before = touch $PWD/began; exec sleep 20
 after = echo \$VMKIT_STATUS >$PWD/hook

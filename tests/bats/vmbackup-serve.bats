@@ -71,3 +71,41 @@ serve() { ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS LD_PRELOAD=$runtime vmbackup
 	echo other >pw
 	refused 12 vmbackup serve web -- true
 }
+
+@test "whatever descriptors the caller has open, the passphrase arrives, and nothing of the caller's is lost" {
+	printf 'secret' >pw
+	export VMKIT_PASSWORD_FILE=$PWD/pw
+	vmbackup init --scrypt-log2n 10
+	random_image a.raw 2000128 3 30
+	vmbackup backup --vm web a.raw
+	local last
+	echo yes >mine
+	for last in 2 5 8 9; do
+		(
+			for fd in 3 4 5 6 7 8 9; do
+				((fd > last)) && eval "exec $fd>&-" || eval "exec $fd<mine"
+			done
+			LD_PRELOAD=$runtime ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS timeout -s KILL 30 \
+				vmbackup serve web -- sh -c 'nbdcopy "$uri" - >out.raw; cat <&5 >read; true'
+		) || fail "$last: status $?"
+		assert_same_bytes a.raw out.raw
+		((last < 5)) || [ "$(cat read)" = yes ] || fail "$last: descriptor 5 is gone"
+	done
+}
+
+@test "a repository that was rolled back is not served; options of object stores go along" {
+	vmbackup init --no-encryption
+	random_image a.raw 200000 3 30
+	vmbackup backup --vm web a.raw
+	refused 8 vmbackup --expect-at-least 2 serve web -- true
+	serve --expect-at-least 1 web -- true
+	# nbdkit's place is taken by one that tells what it was given.
+	mkdir bin
+	printf '#!/bin/sh\nprintf "%%s\\n" "$@"\n' >bin/nbdkit
+	chmod +x bin/nbdkit
+	PATH=$PWD/bin:$PATH run vmbackup serve --s3-retries 3 --s3-rate-limit 5M --s3-cache-size 7M web -- true
+	assert_success
+	assert_line s3_retries=3
+	assert_line s3_rate_limit=5242880
+	assert_line s3_cache_size=7340032
+}

@@ -39,7 +39,7 @@ static const struct opt table[] = {
 	{.name = "secret", .type = OPT_FLAG, .value = &v.other, .help = "h", .hidden = true},
 	OPT_END,
 };
-static const struct opt_set set = {{table}};
+static const struct opt_set set = {.tables = {table}};
 
 static char *args[16];
 static int n_args, used;

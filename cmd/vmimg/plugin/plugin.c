@@ -22,6 +22,7 @@
 #include "libcommon/image/protocol/nbd.h"
 #include "libcommon/package/package.h"
 #include "libcommon/repo/repo.h"
+#include "libcommon/repo/s3_opts.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -33,6 +34,7 @@ static struct image_open_opts how = {.allow_dirs = allow};
 static const char *name, *export = "", *socket_path;
 static long idle_ms, pass_fd = -1;
 static bool once_only;
+static struct repo_s3_opts s3 = {.retries = S3_RETRIES, .cache_size = S3_CACHE_SIZE};
 
 static struct image *image; /* from after_fork to cleanup */
 
@@ -83,6 +85,14 @@ static int plugin_config(const char *key, const char *value)
 		once_only = true;
 	else if (strcmp(key, "pass_fd") == 0)
 		pass_fd = strtol(value, NULL, 10);
+	else if (strcmp(key, "s3_retries") == 0)
+		s3.retries = (unsigned)strtoul(value, NULL, 10);
+	else if (strcmp(key, "s3_rate_limit") == 0)
+		s3.rate_limit = strtoull(value, NULL, 10);
+	else if (strcmp(key, "s3_cache_size") == 0)
+		s3.cache_size = strtoull(value, NULL, 10);
+	else if (strcmp(key, "s3_stall_ms") == 0)
+		s3.stall_ms = strtoull(value, NULL, 10);
 	else {
 		nbdkit_error("vmimg serve does not say %s=", key);
 		return -1;
@@ -157,6 +167,7 @@ static int plugin_after_fork(void)
 	package_register();
 	nbd_register();
 	repo_register(&key);
+	repo_set_s3_opts(&s3);
 	if (image_open(&image, name, &how, &err) < 0)
 		return failed(&err);
 	idle_since_ms = now_ms();
