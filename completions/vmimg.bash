@@ -7,7 +7,7 @@ _vmimg_verb() # sets options and kind of arguments for a verb
 		options=" --format= --chain --force-share --allow-backing= --json --quiet --verbose --help --version"
 		kind=file ;;
 	convert)
-		options=" --format= --target-format= --option= --for= --compress --digest= --verify --snapshot= --backing= --backing-format= --allow-backing= --disk= --name= --cpus= --memory= --firmware= --nic= --os= --domain-xml= --force --threads= --rate-limit= --force-share --no-sync --dry-run --json --progress --quiet --verbose --help --version"
+		options=" --format= --target-format= --option= --for= --compress --digest= --verify --resume --snapshot= --backing= --backing-format= --allow-backing= --disk= --name= --cpus= --memory= --firmware= --nic= --os= --domain-xml= --force --threads= --rate-limit= --force-share --no-sync --dry-run --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	create)
 		options=" --format= --option= --for= --backing= --backing-format= --allow-backing= --force --quiet --verbose --help --version"

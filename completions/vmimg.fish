@@ -47,6 +47,7 @@ complete -c vmimg -n '__fish_seen_subcommand_from convert' -l for -x -a 'azure a
 complete -c vmimg -n '__fish_seen_subcommand_from convert' -l compress -s c -d 'compress: zstd or zlib; without a value what suits the format'
 complete -c vmimg -n '__fish_seen_subcommand_from convert' -l digest -x -a '(__vmimg_dynamic digest)' -d 'print the digest of the disk\'s content, computed on the way'
 complete -c vmimg -n '__fish_seen_subcommand_from convert' -l verify -d 'read the target back and compare it with the source'
+complete -c vmimg -n '__fish_seen_subcommand_from convert' -l resume -d 'go on with what an interrupted convert --resume left, if source and options are the same'
 complete -c vmimg -n '__fish_seen_subcommand_from convert' -l snapshot -x -d 'read this internal snapshot of the source, by name or id'
 complete -c vmimg -n '__fish_seen_subcommand_from convert' -l backing -s B -r -F -d 'store only what differs from this backing file'
 complete -c vmimg -n '__fish_seen_subcommand_from convert' -l backing-format -s F -x -a '(__vmimg_dynamic format)' -d 'format of the backing file'

@@ -83,6 +83,7 @@ _vmimg() {
 		'(-c --compress)--compress=-[compress\: zstd or zlib; without a value what suits the format]::ALGORITHM\[\:LEVEL\]:' \
 		'--digest=[print the digest of the disk'\''s content, computed on the way]:ALGORITHM: _vmimg_dynamic digest' \
 		'--verify[read the target back and compare it with the source]' \
+		'--resume[go on with what an interrupted convert --resume left, if source and options are the same]' \
 		'--snapshot=[read this internal snapshot of the source, by name or id]:NAME:' \
 		'(-B --backing)-B+[store only what differs from this backing file]:FILE:_files' \
 		'(-B --backing)--backing=[store only what differs from this backing file]:FILE:_files' \

@@ -20,7 +20,7 @@ static struct {
 	const char *format, *target_format, *compress, *digest, *snapshot, *backing,
 		*backing_format, *target, *disk;
 	struct opt_list options, allow;
-	bool verify, force, shared, no_sync, dry_run;
+	bool verify, force, shared, no_sync, dry_run, resume;
 	unsigned threads;
 	uint64_t rate;
 } o;
@@ -44,6 +44,9 @@ static const struct opt options[] = {
 	 .complete = COMPLETE_DIGEST},
 	{0, "verify", OPT_FLAG, &o.verify,
 	 .help = "read the target back and compare it with the source"},
+	{0, "resume", OPT_FLAG, &o.resume,
+	 .help = "go on with what an interrupted convert --resume left, if source and options are "
+		 "the same"},
 	{0, "snapshot", OPT_STRING, &o.snapshot, .arg = "NAME",
 	 .help = "read this internal snapshot of the source, by name or id"},
 	{'B', "backing", OPT_STRING, &o.backing, .arg = "FILE",
@@ -88,6 +91,7 @@ static const char *const examples[] = {
 	"vmimg convert --digest sha256 --verify disk.qcow2 disk.raw",
 	"vmimg convert --disk 2 appliance.ova data.qcow2",
 	"vmimg convert --memory 4G --cpus 2 --nic 'VM Network' root.qcow2 data.raw web.ova",
+	"vmimg convert --resume -c /mnt/nfs/disk.vmdk disk.qcow2",
 	"ssh host cat /dev/vg/disk | vmimg convert -f raw -O qcow2 -c - disk.qcow2",
 	NULL};
 
@@ -113,12 +117,13 @@ static int print_result(struct cli *cli, struct image *src, const char *target,
 	}
 
 	json_t *obj = json_pack(
-		"{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f}", "source",
+		"{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f}", "source",
 		cli_json_string(image_name(src)), "source_format", image_format_name(src), "target",
 		cli_json_string(target), "virtual_size", (json_int_t)s->virtual_size, "data_bytes",
 		(json_int_t)s->data_bytes, "read_bytes", (json_int_t)s->read_bytes, "cloned_bytes",
-		(json_int_t)s->cloned_bytes, "file_size", (json_int_t)s->file_size, "actual_size",
-		(json_int_t)s->target_bytes, "verified", (int)o.verify, "seconds", seconds);
+		(json_int_t)s->cloned_bytes, "resumed_bytes", (json_int_t)s->resumed_bytes,
+		"file_size", (json_int_t)s->file_size, "actual_size", (json_int_t)s->target_bytes,
+		"verified", (int)o.verify, "seconds", seconds);
 
 	if (obj && o.digest)
 		json_object_set_new(
@@ -203,6 +208,7 @@ static int make_package(struct cli *cli, int argc, char **argv, const struct ima
 			  : o.backing	  ? "-B"
 			  : o.digest	  ? "--digest"
 			  : o.target	  ? "--for"
+			  : o.resume	  ? "--resume"
 			  : o.disk	  ? "--disk (name it ova:FILE#DISK)"
 					  : NULL;
 	struct bulk_params params = {0};
@@ -249,6 +255,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		.force = o.force,
 		.no_sync = o.no_sync,
 		.verify = o.verify,
+		.resume = o.resume,
+		.source_state = o.snapshot,
 		.rate_limit = o.rate,
 		.progress = &cli->progress,
 		.target_format = o.target_format,
@@ -259,6 +267,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 	if (o.backing_format && !o.backing)
 		return err_set(err, ERR_USAGE, "-F needs -B");
+	if (o.resume && o.no_sync)
+		return err_set(err, ERR_USAGE,
+			       "--resume needs what was written on the disk: not with --no-sync");
 	if (out && cli->json)
 		return err_set(err, ERR_USAGE, "--json and the target - both want standard output");
 	if (out && !o.dry_run && cli_refuse_terminal(err) < 0)
@@ -298,6 +309,14 @@ const struct verb verb_convert = {
 		   "encryption=luks,\n"
 		   "whose keys are random). - is standard input or output;\n"
 		   "formats that cannot be streamed go through a nameless file in TMPDIR.\n\n"
+		   "With --resume a convert that was stopped, killed or ran out of space "
+		   "leaves TARGET.part and\n"
+		   "TARGET.part.record; the same command goes on from there and makes the "
+		   "same bytes as if it had\n"
+		   "never stopped. When a file of the source has changed in any way, or an "
+		   "option, or the record is\n"
+		   "lost or damaged, it begins anew. The source must be files, the target "
+		   "one file.\n\n"
 		   "A target called .ova (or -O ova) becomes a package of one machine with all "
 		   "sources as its\n"
 		   "disks. A source may be a package: ova:FILE#DISK, or --disk when it holds "

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ struct outfile {
 	char *tmp_path; /* NULL while the file has no name */
 	char *pending;	/* tmp_path for the signal handler, which knows no descriptor */
 	int slot;	/* in pending[], -1 when none */
+	bool kept;	/* tmp_path is "PATH.part" and stays */
 };
 
 /* Temporary names for the signal handler. A slot's pointer is published last and withdrawn first; the
@@ -149,7 +151,8 @@ static int begin(struct outfile *of, struct err *err)
 	return open_named(of, mode, err);
 }
 
-int outfile_open(struct outfile **ret_of, const char *path, unsigned flags, struct err *err)
+/* A handle without a file, for what may be made under @path. */
+static int new_at_path(struct outfile **ret_of, const char *path, unsigned flags, struct err *err)
 {
 	struct outfile *of = calloc(1, sizeof(*of));
 
@@ -182,10 +185,69 @@ int outfile_open(struct outfile **ret_of, const char *path, unsigned flags, stru
 		free(of);
 		return err_nomem(err);
 	}
+	*ret_of = of;
+	return 0;
+}
 
+int outfile_open(struct outfile **ret_of, const char *path, unsigned flags, struct err *err)
+{
+	struct outfile *of;
+
+	if (new_at_path(&of, path, flags, err) < 0)
+		return -1;
 	if (begin(of, err) < 0) {
 		outfile_free(of);
 		return err_object(err, path);
+	}
+	*ret_of = of;
+	return 0;
+}
+
+/* Return: 1 open and locked, 0 another process has just finished it: again, -1 */
+static int open_part(struct outfile *of, struct err *err)
+{
+	struct stat st, named;
+
+	of->fd = open(of->tmp_path, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0666);
+	if (of->fd < 0)
+		return err_sys(err, "cannot create");
+	if (fstat(of->fd, &st) < 0)
+		return err_sys(err, "cannot look at it");
+	/* Not what somebody else has put there to be written to */
+	if (!S_ISREG(st.st_mode) || st.st_nlink > 1 || st.st_uid != geteuid())
+		return err_set(err, ERR_EXISTS, "is no file of ours");
+	if (flock(of->fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK
+			       ? err_set(err, ERR_BUSY, "another process is writing it")
+			       : err_sys(err, "cannot lock");
+	if (lstat(of->tmp_path, &named) == 0 && named.st_dev == st.st_dev &&
+	    named.st_ino == st.st_ino)
+		return 1;
+	(void)close(of->fd);
+	of->fd = -1;
+	return 0;
+}
+
+int outfile_open_kept(struct outfile **ret_of, const char *path, unsigned flags, struct err *err)
+{
+	struct outfile *of;
+	int rc;
+
+	if (new_at_path(&of, path, flags, err) < 0)
+		return -1;
+	of->kept = true;
+	if (asprintf(&of->tmp_path, "%s.part", of->path) < 0) {
+		of->tmp_path = NULL;
+		outfile_free(of);
+		return err_nomem(err);
+	}
+	do
+		rc = open_part(of, err);
+	while (rc == 0);
+	if (rc < 0) {
+		err_object(err, of->tmp_path);
+		outfile_free(of);
+		return -1;
 	}
 	*ret_of = of;
 	return 0;
@@ -228,6 +290,11 @@ int outfile_fd(const struct outfile *of)
 const char *outfile_path(const struct outfile *of)
 {
 	return of->path;
+}
+
+const char *outfile_part(const struct outfile *of)
+{
+	return of->kept ? of->tmp_path : NULL;
 }
 
 /* Give a nameless file a name: the final one when nothing may be replaced (link never replaces, so two
@@ -312,7 +379,7 @@ out:
 	if (rc < 0) {
 		if (of->at == AT_FDCWD)
 			err_object(err, of->path);
-		if (of->tmp_path)
+		if (of->tmp_path && !of->kept)
 			(void)unlinkat(of->at, of->tmp_path, 0);
 	}
 	outfile_free(of);
@@ -323,7 +390,7 @@ void outfile_discard(struct outfile *of)
 {
 	if (!of)
 		return;
-	if (of->tmp_path)
+	if (of->tmp_path && !of->kept)
 		(void)unlinkat(of->at, of->tmp_path, 0);
 	outfile_free(of);
 }

@@ -44,6 +44,17 @@ int outfile_open(struct outfile **ret_of, const char *path, unsigned flags, stru
 int outfile_open_at(struct outfile **ret_of, int dir, const char *name, unsigned flags,
 		    struct err *err);
 
+/**
+ * outfile_open_kept() - a file under a name of its own, "PATH.part", that stays when it is discarded or the process killed
+ * What a former process left there is opened as it is: its size tells. It is locked (flock) until it is committed
+ * or discarded. OUTFILE_NAMED and OUTFILE_PRIVATE have no meaning.
+ * Return: as outfile_open(), and ERR_BUSY while another process holds it
+ */
+int outfile_open_kept(struct outfile **ret_of, const char *path, unsigned flags, struct err *err);
+
+/** outfile_part() - the name of a kept file; borrowed; NULL for others */
+const char *outfile_part(const struct outfile *of);
+
 /** outfile_temporary_name() - ".NAME.vmkit-RANDOM" beside @path; owned by the caller, NULL: no memory */
 char *outfile_temporary_name(const char *path);
 

@@ -86,6 +86,22 @@ int blocks_encode(struct bulk *b, struct bulk_unit *u, struct err *err)
 	return 0;
 }
 
+size_t blocks_save(const struct bulk *b, const struct bulk_unit *u, uint8_t *out)
+{
+	(void)b;
+	memcpy(out, u->priv, sizeof(struct blocks_unit));
+	return sizeof(struct blocks_unit);
+}
+
+int blocks_load(struct bulk *b, struct bulk_unit *u, const uint8_t *in, size_t len, struct err *err)
+{
+	(void)b;
+	if (bulk_load_len(len, sizeof(struct blocks_unit), err) < 0)
+		return -1;
+	memcpy(u->priv, in, len);
+	return 0;
+}
+
 static bool has_data(const struct blocks_unit *p, uint64_t i)
 {
 	return p->data[i / 64] >> i % 64 & 1;

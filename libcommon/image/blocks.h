@@ -18,6 +18,11 @@ int blocks_unit_init(struct bulk *b, struct bulk_unit *u, struct err *err);
 void blocks_unit_free(struct bulk *b, struct bulk_unit *u);
 int blocks_encode(struct bulk *b, struct bulk_unit *u, struct err *err);
 
+/** blocks_save(), blocks_load() - the same */
+size_t blocks_save(const struct bulk *b, const struct bulk_unit *u, uint8_t *out);
+int blocks_load(struct bulk *b, struct bulk_unit *u, const uint8_t *in, size_t len,
+		struct err *err);
+
 /** blocks_has_data() - does [off, off + len) of the disk, inside the encoded unit @u, hold data? */
 bool blocks_has_data(const struct bulk_unit *u, uint64_t off, uint64_t len);
 

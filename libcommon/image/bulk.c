@@ -37,6 +37,14 @@ int bulk_reserve(struct bulk_unit *u, size_t len, struct err *err)
 	return 0;
 }
 
+int bulk_load_len(size_t len, size_t want, struct err *err)
+{
+	if (len == want)
+		return 0;
+	return err_set(err, ERR_CORRUPT, "a unit of the record has %zu bytes instead of %zu", len,
+		       want);
+}
+
 static bool refused(struct bulk *b, unsigned way)
 {
 	return atomic_load_explicit(&b->copy_refused, memory_order_relaxed) & way;

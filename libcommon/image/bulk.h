@@ -22,6 +22,7 @@
 #include "libcommon/image/protocol.h"
 
 #define BULK_UNIT_MAX (2U << 20)
+#define BULK_SAVE_MAX (32U << 10)
 
 enum image_option_type { OPTION_BOOL, OPTION_SIZE, OPTION_STRING, OPTION_CHOICE };
 
@@ -70,6 +71,8 @@ struct bulk {
 	bool needs_data; /* Set by begin(): takes no units with src, whatever ops->can_copy says */
 	/* Set by begin(): it consists of more files, and can only be read back by its name */
 	bool has_files;
+	/* Set by begin(): why a later process could not go on with it; NULL: it can, if ops->can_resume */
+	const char *not_resumable;
 	/* Set by the engine: the image is done and has its name; until then abort() removes extra files */
 	bool committed;
 	/* bulk_copy_range()'s own, any thread: */
@@ -107,6 +110,13 @@ struct bulk_ops {
 	int (*finish)(struct bulk *b, struct err *err);
 	void (*abort)(struct bulk *b); /* free priv, remove extra files; after finish() as well */
 	bool can_copy;		       /* uncompressed: takes units with src */
+	/* A writing that a later process goes on with: place() of the units that were stored is repeated, in order and
+	 * without their data, which brings the memory of the writer to where it was. save() writes what encode()
+	 * left for place(), at most BULK_SAVE_MAX bytes, and says how many; load() puts it back. Both NULL: nothing */
+	bool can_resume;
+	size_t (*save)(const struct bulk *b, const struct bulk_unit *u, uint8_t *out);
+	int (*load)(struct bulk *b, struct bulk_unit *u, const uint8_t *in, size_t len,
+		    struct err *err);
 	/* When units are stored in the order in which they were placed, all writes, those of finish() too, go
 	 * on where the last one ended: a pipe will do */
 	bool can_stream;
@@ -118,6 +128,9 @@ struct bulk_ops {
 
 /** bulk_reserve() - room for @len encoded bytes; Return: 0 or -1 (no memory) */
 int bulk_reserve(struct bulk_unit *u, size_t len, struct err *err);
+
+/** bulk_load_len() - ERR_CORRUPT unless @len is @want: for load() */
+int bulk_load_len(size_t len, size_t want, struct err *err);
 
 /** bulk_copy_range() - reflink, else copy_file_range, else read and write; remembers what is refused */
 int bulk_copy_range(struct bulk *b, struct bfile *src, uint64_t src_off, uint64_t dst_off,

@@ -8,6 +8,8 @@
 #ifndef VMKIT_IMAGE_FORMAT_H
 #define VMKIT_IMAGE_FORMAT_H
 
+#include <sys/stat.h>
+
 #include "libcommon/image/bulk.h"
 #include "libcommon/image/image.h"
 #include "libcommon/image/protocol.h"
@@ -100,6 +102,10 @@ struct image {
 	bool stream;  /* priv is stream.c's; there is no file */
 	bool guessed; /* a backing file whose format nobody stated: may not name files */
 	char *path;   /* resolved where a chain led here, else as given; NULL: no folder */
+	/* What the files of this layer were when they were opened, before a byte of them was read: @file first.
+	 * Zeroed for what is no file */
+	struct stat *files;
+	size_t n_files;
 };
 
 /** image_formats - the static table, NULL-terminated (format/table.c) */

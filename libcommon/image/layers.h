@@ -17,6 +17,9 @@ char *trust_printable(const char *name, char *buf, size_t room);
 /** same_file() - both are the same inode */
 bool same_file(const struct bfile *a, const struct bfile *b);
 
+/** image_note_file() - add to img->files what @f is now; Return: 0 or -1 (no memory) */
+int image_note_file(struct image *img, const struct bfile *f, struct err *err);
+
 /** stream_new() - a raw image that is read once, in order, from the pipe @fd (owned from now on)
  *  @peeked: its first bytes, read already; copied */
 int stream_new(struct image **ret, int fd, const char *name, const void *peeked, size_t peeked_len,

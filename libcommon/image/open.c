@@ -68,6 +68,7 @@ static void close_layer(struct image *img)
 	free(img->backing_name);
 	free(img->backing_format);
 	free(img->path);
+	free(img->files);
 	free(img->name);
 	free(img);
 }
@@ -117,10 +118,25 @@ static int probe_file(struct bfile *file, const struct image_format **ret, struc
 	return 0;
 }
 
+int image_note_file(struct image *img, const struct bfile *f, struct err *err)
+{
+	struct stat *more = reallocarray(img->files, img->n_files + 1, sizeof(*more));
+
+	if (!more)
+		return err_nomem(err);
+	img->files = more;
+	if (f->fd < 0 || fstat(f->fd, &more[img->n_files]) < 0)
+		more[img->n_files] = (struct stat){0}; /* no regular file */
+	img->n_files++;
+	return 0;
+}
+
 /* Give the layer its format and let the driver read the headers. img->file is open. */
 static int open_layer(struct image *img, const char *format, const struct image_open_opts *opts,
 		      struct err *err)
 {
+	if (image_note_file(img, img->file, err) < 0)
+		return -1;
 	if (format) {
 		if (image_format_find(&img->format, format, err) < 0)
 			return -1;

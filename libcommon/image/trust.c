@@ -256,5 +256,10 @@ int image_open_named(struct image *img, const struct image_open_opts *opts, cons
 		*ret = NULL;
 		return err_set(err, ERR_CORRUPT, "loop: the image names itself");
 	}
+	if (image_note_file(img, *ret, err) < 0) {
+		bfile_close(*ret);
+		*ret = NULL;
+		return -1;
+	}
 	return 0;
 }

@@ -29,6 +29,11 @@ at_each_fault() {
 }
 
 # bats test_tags=release
+@test "convert --resume: a call fails, or is the last: the next one makes the same bytes" {
+	at_each_fault resume-qcow2 resume-vmdk
+}
+
+# bats test_tags=release
 @test "check --repair: a call fails, or is the last: no data are lost" {
 	at_each_fault repair repair-lost
 }

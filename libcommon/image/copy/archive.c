@@ -330,9 +330,10 @@ static int to_target(struct archive *a, const char *target, const struct copy_op
 
 int archive_check(const struct copy_opts *opts, struct err *err)
 {
-	if (opts->verify || opts->digest || opts->rate_limit)
+	if (opts->verify || opts->digest || opts->rate_limit || opts->resume)
 		return err_set(err, ERR_USAGE,
-			       "--verify, --digest and --rate-limit are not for the archive of %s",
+			       "--verify, --digest, --rate-limit and --resume are not for the "
+			       "archive of %s",
 			       opts->preset->name);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include "libcommon/base/pipeline.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/image/copy/parts.h"
+#include "libcommon/image/copy/resume.h"
 #include "libcommon/image/preset.h"
 #include "libcommon/image/protocol/nbd.h"
 
@@ -17,6 +18,9 @@ struct copy {
 	struct rate rate;    /* produce's */
 	uint64_t stream_pos; /* produce's: bytes read from a stream */
 	bool stream_ended;
+	uint64_t units;	       /* produce's: planned */
+	bool planned;	       /* all of them */
+	bool again;	       /* what was to be resumed did not fit and is gone */
 	struct digest *digest; /* commit's, as all below */
 	uint64_t digest_pos;
 	uint64_t read_bytes, data_bytes;
@@ -36,6 +40,12 @@ static void copy_unit_free(void *ctx, void *unit)
 	unit_release(unit, c->target.begun ? &c->target.bulk : NULL);
 }
 
+/* Is @u stored since a former process had it? Then it is not read, but for the digest. */
+static bool is_done(const struct copy *c, const struct unit *u)
+{
+	return c->target.resume && resume_done(c->target.resume, u->no);
+}
+
 static int produce_plan(void *ctx, void *unit, struct err *err)
 {
 	struct copy *c = ctx;
@@ -44,6 +54,9 @@ static int produce_plan(void *ctx, void *unit, struct err *err)
 
 	if (rc <= 0)
 		return rc;
+	u->no = c->units++;
+	if (is_done(c, u) && !c->digest)
+		return 1;
 	return rate_wait(&c->rate, u->bytes, err) < 0 ? -1 : 1;
 }
 
@@ -85,6 +98,12 @@ static int copy_work(void *ctx, void *unit, struct err *err)
 	struct copy *c = ctx;
 	struct unit *u = unit;
 
+	if (is_done(c, u)) {
+		u->read_bytes = 0;
+		if (c->digest && unit_read(u, c->src, err) < 0)
+			return -1;
+		return resume_load(c->target.resume, u, &c->target.bulk, err);
+	}
 	if (!image_is_stream(c->src) && unit_read(u, c->src, err) < 0)
 		return -1;
 	if (c->target.kind == TARGET_STREAM)
@@ -166,15 +185,18 @@ static int copy_store(void *ctx, void *unit, struct err *err)
 	struct copy *c = ctx;
 	struct unit *u = unit;
 	struct bulk *b = &c->target.bulk;
+	struct resume *resume = c->target.resume;
 	uint64_t stored = 0;
 
+	if (is_done(c, u))
+		return 0;
 	for (unsigned i = 0; i < u->n_bulk; i++) {
 		if (b->ops->store(b, u->bulk[i], err) < 0)
 			return err_object(err, c->target.name);
 		stored += u->bulk[i]->len;
 	}
 	target_stored(&c->target, stored);
-	return 0;
+	return resume ? resume_stored(resume, u->no, err) : 0;
 }
 
 static int copy_commit(void *ctx, void *unit, struct err *err)
@@ -190,6 +212,9 @@ static int copy_commit(void *ctx, void *unit, struct err *err)
 			return -1;
 	} else if (place_unit(c, u, err) < 0) {
 		return err_object(err, c->target.name);
+	} else if (c->target.resume &&
+		   resume_placed(c->target.resume, u, &c->target.bulk, err) < 0) {
+		return -1;
 	} else if (c->target.kind == TARGET_PIPE && copy_store(c, u, err) < 0) {
 		return -1;
 	}
@@ -236,6 +261,9 @@ static int run(struct copy *c, struct copy_stats *stats, struct err *err)
 	progress_begin(c->opts->progress, "convert", stream ? 0 : c->plan.size);
 	if (pipeline_run(&ops, c, c->opts->threads, 0, err) < 0)
 		return -1;
+	c->planned = true;
+	if (c->target.resume && resume_done(c->target.resume, c->units))
+		return err_set(err, ERR_CORRUPT, "the record has units that the disk has not");
 	if (stream) {
 		c->target.params.size = c->stream_pos;
 		/* The end may have been zeros, which nobody wrote. */
@@ -280,6 +308,8 @@ static int copy_from(struct copy *c, const char *target, struct copy_stats *stat
 	}
 	c->rate.limit = c->opts->rate_limit;
 	rc = run(c, stats, err);
+	c->again = rc < 0 && c->target.resume &&
+		   resume_unfit(c->target.resume, c->planned ? c->units : UINT64_MAX);
 	stats->virtual_size = c->target.params.size;
 	stats->read_bytes = c->read_bytes;
 	stats->data_bytes = c->data_bytes;
@@ -291,8 +321,11 @@ static int copy_from(struct copy *c, const char *target, struct copy_stats *stat
 int image_copy_check(struct image *src, const char *target, const struct copy_opts *opts,
 		     const char **ret_format, struct err *err)
 {
-	struct copy c = {.src = src, .opts = opts};
+	struct copy_opts dry = *opts;
+	struct copy c = {.src = src, .opts = &dry};
+	int rc = 0;
 
+	dry.resume = false; /* what is left of a former call stays */
 	if (opts->preset && opts->preset->archive) {
 		*ret_format = "tar.gz";
 		return archive_check(opts, err);
@@ -303,8 +336,10 @@ int image_copy_check(struct image *src, const char *target, const struct copy_op
 	if (open_target(&c, target, err) < 0) /* nothing is written before the first unit */
 		return -1;
 	*ret_format = c.target.format->name;
+	if (opts->resume)
+		rc = target_check_resume(&c.target, err);
 	target_close(&c.target);
-	return 0;
+	return rc;
 }
 
 /* Can @target take a disk whose size is known at its end only? */
@@ -343,6 +378,11 @@ int image_copy(struct image *src, const char *target, const struct copy_opts *op
 		}
 	}
 	rc = copy_from(&c, target, ret, err);
+	if (rc < 0 && c.again) {
+		err_clear(err);
+		c = (struct copy){.src = c.src, .opts = opts};
+		rc = copy_from(&c, target, ret, err);
+	}
 	image_close(spool);
 	return rc;
 }

@@ -15,6 +15,11 @@ struct copy_opts {
 	bool no_sync;
 	/* Read the target back and compare before it gets its name; not for "-" of raw */
 	bool verify;
+	/* Go on with what an interrupted call left, if source and options are the same; leave the same when
+	 * interrupted. The target is a file; not with no_sync */
+	bool resume;
+	const char *
+		source_state; /* for resume: what of the source is read, as the name of a snapshot; NULL */
 	uint64_t rate_limit; /* bytes a second of data read; 0: none */
 	struct progress *progress;
 	const char *target_format; /* NULL: by the target's suffix; raw for "-" and block devices */
@@ -33,12 +38,13 @@ struct copy_opts {
 
 struct copy_stats {
 	uint64_t virtual_size;
-	uint64_t data_bytes;   /* guest bytes stored */
-	uint64_t read_bytes;   /* guest bytes read */
-	uint64_t cloned_bytes; /* moved by reflink */
-	uint64_t target_bytes; /* allocated size of the target file; 0 for a pipe */
-	uint64_t file_size;    /* the target file's length; 0 for a pipe */
-	char digest[129];      /* lower-case hex; empty when none was asked for */
+	uint64_t data_bytes;	/* guest bytes stored */
+	uint64_t read_bytes;	/* guest bytes read */
+	uint64_t cloned_bytes;	/* moved by reflink */
+	uint64_t target_bytes;	/* allocated size of the target file; 0 for a pipe */
+	uint64_t resumed_bytes; /* of the disk that a former call had dealt with */
+	uint64_t file_size;	/* the target file's length; 0 for a pipe */
+	char digest[129];	/* lower-case hex; empty when none was asked for */
 };
 
 /**
@@ -47,7 +53,8 @@ struct copy_stats {
  *
  * The file appears under its name only when whole; on failure nothing is left. A target that is the source, or a
  * layer of its chain, is refused. With params.backing_name only what differs from the backing file is stored:
- * extents that lie at the same place of the same file are not even read. A stream is spooled to TMPDIR when
+ * extents that lie at the same place of the same file are not even read. With resume what is not yet whole
+ * is TARGET.part, with TARGET.part.record beside it. A stream is spooled to TMPDIR when
  * the target cannot be written without knowing the size.
  * Return: 0 or -1 (ERR_EXISTS, ERR_NO_SPACE, ERR_CANCELLED, ...).
  */

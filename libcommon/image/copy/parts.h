@@ -4,6 +4,7 @@
  *	unit.c		a unit: its buffer, reading it, cutting it into bulk units
  *	copy.c		image_copy(): the pipeline
  *	target.c	choosing, making, finishing, dropping the target
+ *	resume.c identity.c	going on with what was interrupted: resume.h
  *	outstream.c	to a pipe in order; spool files
  *	base.c		the backing file of a new image; create.c: image_create()
  *	archive.c	disk.raw in a tar.gz
@@ -59,6 +60,7 @@ struct unit {
 	size_t bytes;	     /* of the buffer in use */
 	uint64_t read_bytes; /* that came from the source */
 	uint64_t begin, end; /* guest range that this unit settles, for progress */
+	uint64_t no;	     /* copy.c: in the order of the plan */
 	uint8_t *buf, *base_buf;
 	size_t buf_size;
 	struct bulk_unit **bulk; /* made as needed, kept with the unit */
@@ -118,6 +120,9 @@ struct target;
 /** unit_cut() - make bulk units of the runs: without zeros at their ends, without what the base has */
 int unit_cut(struct unit *u, struct target *t, struct err *err);
 
+/** unit_next_bulk() - one more bulk unit of @u, fresh but with the buffers it had; NULL: error */
+struct bulk_unit *unit_next_bulk(struct unit *u, struct bulk *b, struct err *err);
+
 /** unit_encode() - the bulk units of @u, ready to be placed */
 int unit_encode(struct unit *u, struct bulk *b, struct err *err);
 
@@ -144,8 +149,9 @@ struct target {
 	struct image *base; /* owned: the new image's backing file; NULL */
 	struct stat id;	    /* what is under the name now */
 	bool has_id;
-	uint64_t stream_pos; /* TARGET_STREAM: bytes written; guarded by the order of commits */
-	bool stream_seeks;   /* standard output is a fresh regular file: holes are skipped */
+	uint64_t stream_pos;   /* TARGET_STREAM: bytes written; guarded by the order of commits */
+	bool stream_seeks;     /* standard output is a fresh regular file: holes are skipped */
+	struct resume *resume; /* NULL: a file without a name is written */
 	_Atomic uint64_t unsynced; /* bytes stored since write-back was last asked for */
 };
 
@@ -156,6 +162,12 @@ struct target {
  */
 int target_open(struct target *t, struct image *src, const char *name, const struct copy_opts *opts,
 		uint64_t size, struct err *err);
+
+/** target_can_clone() - do the file systems of @src and @fd share blocks? Tried; @fd is empty afterwards */
+bool target_can_clone(struct image *src, int fd);
+
+/** target_check_resume() - ERR_USAGE when opts->resume is wanted of what cannot */
+int target_check_resume(const struct target *t, struct err *err);
 
 /** target_finish() - metadata, verification, fsync, the name; @src to compare with, may be NULL */
 int target_finish(struct target *t, struct image *src, struct copy_stats *stats, struct err *err);

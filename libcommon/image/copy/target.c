@@ -11,6 +11,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/io.h"
 #include "libcommon/image/copy/parts.h"
+#include "libcommon/image/copy/resume.h"
 #include "libcommon/image/preset.h"
 #include "libcommon/image/protocol/nbd.h"
 
@@ -62,8 +63,7 @@ static int refuse_layers(const struct target *t, struct image *img, const char *
 	return 0;
 }
 
-/* Does the file system share blocks between the two? Tried with the first block. */
-static bool probe_clone(struct image *src, int fd)
+bool target_can_clone(struct image *src, int fd)
 {
 	struct stat a, b;
 
@@ -94,12 +94,17 @@ static int open_file(struct target *t, struct image *src, struct err *err)
 			return -1;
 		}
 	}
-	if (outfile_open(&t->of, t->name, flags, err) < 0)
+	if (t->opts->resume) {
+		if (resume_open(&t->resume, t, src, flags, err) < 0)
+			return -1;
+	} else if (outfile_open(&t->of, t->name, flags, err) < 0) {
 		return -1;
+	}
 	fd = fcntl(outfile_fd(t->of), F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return err_sys(err, "cannot duplicate a descriptor");
-	t->can_clone = probe_clone(src, fd);
+	if (!t->resume)
+		t->can_clone = target_can_clone(src, fd);
 	return bfile_of_fd(&t->file, fd, t->name, true, err);
 }
 
@@ -143,7 +148,7 @@ static int open_spool(struct target *t, struct image *src, struct err *err)
 
 	if (io_nameless(&fd, err) < 0)
 		return -1;
-	t->can_clone = probe_clone(src, fd);
+	t->can_clone = target_can_clone(src, fd);
 	return bfile_of_fd(&t->file, fd, "standard output", true, err);
 }
 
@@ -178,6 +183,8 @@ static int choose(struct target *t, struct image *src, struct err *err)
 	if (refuse_layers(t, src, "the source", err) < 0 ||
 	    refuse_layers(t, t->base, "the backing file", err) < 0)
 		return -1;
+	if (t->opts->resume && t->kind != TARGET_FILE)
+		return err_set(err, ERR_USAGE, "only the writing of a file can be resumed");
 	switch (t->kind) {
 	case TARGET_FILE:
 		return open_file(t, src, err);
@@ -230,11 +237,29 @@ int target_open(struct target *t, struct image *src, const char *name, const str
 		target_close(t);
 		return -1;
 	}
+	if (opts->resume && target_check_resume(t, err) < 0) {
+		target_close(t);
+		return -1;
+	}
 	if (!is_pow2(t->bulk.granule) || t->bulk.granule > BULK_UNIT_MAX) {
 		target_close(t);
 		return err_set(err, ERR_UNSUPPORTED, "units of %" PRIu32 " bytes", t->bulk.granule);
 	}
 	return 0;
+}
+
+int target_check_resume(const struct target *t, struct err *err)
+{
+	const char *why = t->kind != TARGET_FILE     ? "it is no file"
+			  : t->bulk.not_resumable    ? t->bulk.not_resumable
+			  : t->bulk.has_files	     ? "it consists of several files"
+			  : !t->bulk.ops->can_resume ? "its format has no way to"
+						     : NULL;
+
+	if (!why)
+		return 0;
+	err_set(err, ERR_USAGE, "the writing of this target cannot be resumed: %s", why);
+	return err_object(err, t->name);
 }
 
 /* Does the target hold what @src holds? By its name, or by its descriptor while it has none. */
@@ -308,8 +333,11 @@ static int finish_bulk(struct target *t, struct image *src, struct err *err)
 
 	if (t->bulk.ops->finish && t->bulk.ops->finish(&t->bulk, err) < 0)
 		return err_object(err, t->name);
-	if (check && !by_name && verify(t, false, src, err) < 0)
+	if (check && !by_name && verify(t, false, src, err) < 0) {
+		if (t->resume && (!err || err->code == ERR_CORRUPT))
+			resume_forget(t->resume); /* it would differ again */
 		return -1;
+	}
 	switch (t->kind) {
 	case TARGET_FILE:
 		return finish_file(t, by_name, src, err);
@@ -336,6 +364,7 @@ int target_finish(struct target *t, struct image *src, struct copy_stats *stats,
 	if (finish_bulk(t, src, err) < 0)
 		return -1;
 	t->bulk.committed = true;
+	stats->resumed_bytes = t->resume ? resume_bytes(t->resume) : 0;
 	stats->cloned_bytes = atomic_load(&t->bulk.cloned_bytes);
 	if (t->kind == TARGET_FILE && fstat(t->file->fd, &st) == 0) {
 		stats->target_bytes = (uint64_t)st.st_blocks * 512;
@@ -346,11 +375,14 @@ int target_finish(struct target *t, struct image *src, struct copy_stats *stats,
 
 void target_close(struct target *t)
 {
+	bool whole = t->bulk.committed;
+
 	if (t->begun && t->bulk.ops->abort)
 		t->bulk.ops->abort(&t->bulk);
 	if (t->file && t->file != t->opts->target_file)
 		bfile_close(t->file);
 	outfile_discard(t->of);
+	resume_close(t->resume, whole);
 	if (t->old)
 		bfile_close(t->old);
 	image_close(t->base);

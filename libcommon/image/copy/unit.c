@@ -131,8 +131,7 @@ int unit_read(struct unit *u, struct image *src, struct err *err)
 	return 0;
 }
 
-/* The next bulk unit of @u, fresh but with the buffers it had. */
-static struct bulk_unit *next_bulk(struct unit *u, struct bulk *b, struct err *err)
+struct bulk_unit *unit_next_bulk(struct unit *u, struct bulk *b, struct err *err)
 {
 	if (u->n_bulk == u->bulk_made) {
 		struct bulk_unit **list =
@@ -164,7 +163,7 @@ static struct bulk_unit *next_bulk(struct unit *u, struct bulk *b, struct err *e
 static int emit_data(struct unit *u, struct bulk *b, const struct run *r, uint64_t from,
 		     uint64_t to, struct err *err)
 {
-	struct bulk_unit *bu = next_bulk(u, b, err);
+	struct bulk_unit *bu = unit_next_bulk(u, b, err);
 
 	if (!bu)
 		return -1;
@@ -176,7 +175,7 @@ static int emit_data(struct unit *u, struct bulk *b, const struct run *r, uint64
 
 static int emit_clone(struct unit *u, struct bulk *b, const struct run *r, struct err *err)
 {
-	struct bulk_unit *bu = next_bulk(u, b, err);
+	struct bulk_unit *bu = unit_next_bulk(u, b, err);
 
 	if (!bu)
 		return -1;
@@ -251,7 +250,7 @@ int unit_take_all(struct unit *u, struct bulk *b, struct err *err)
 {
 	u->n_bulk = 0;
 	for (unsigned i = 0; i < u->n_runs; i++) {
-		struct bulk_unit *bu = next_bulk(u, b, err);
+		struct bulk_unit *bu = unit_next_bulk(u, b, err);
 
 		if (!bu)
 			return -1;

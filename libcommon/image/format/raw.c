@@ -286,6 +286,7 @@ static const struct bulk_ops raw_bulk_ops = {
 	.finish = raw_bulk_finish,
 	.abort = raw_bulk_abort,
 	.can_copy = true,
+	.can_resume = true,
 	.measure = raw_measure,
 };
 

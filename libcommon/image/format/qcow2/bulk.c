@@ -4,6 +4,7 @@
  * 1 MiB of them is complete, so memory does not grow with the disk), then L1, refcount table and blocks.
  * Host clusters come without gaps, so guest data stays contiguous and aligned. The header is written last.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -80,6 +81,9 @@ static int bulk_begin(struct bulk *b, struct err *err)
 	if (!s->l1 || !s->l2 || !s->l2_index)
 		return err_nomem(err);
 	b->granule = s->cluster_size;
+	b->not_resumable = s->o.encrypt	    ? "its keys are random"
+			   : s->o.data_file ? "it consists of several files"
+					    : NULL;
 	if (s->o.encrypt && qcow2_bulk_crypt_begin(b, err) < 0)
 		return -1;
 	return s->o.data_file ? open_data_file(b, s, err) : 0;
@@ -181,6 +185,44 @@ static int bulk_encode(struct bulk *b, struct bulk_unit *u, struct err *err)
 		p->clusters[i].kind =
 			!u->src && is_zero(u->data + i * cs, cs) ? CLUSTER_ZERO : CLUSTER_PLAIN;
 	return s->compress ? compress_unit(s, u, n, err) : 0;
+}
+
+#define SAVED_PLAIN UINT32_MAX /* else the length of the compressed cluster; 0: zeros */
+
+static size_t bulk_save(const struct bulk *b, const struct bulk_unit *u, uint8_t *out)
+{
+	const struct qcow2_unit *p = u->priv;
+	size_t n = unit_clusters(b->priv, u);
+
+	for (size_t i = 0; i < n; i++)
+		put_le32(out + 4 * i, p->clusters[i].kind == CLUSTER_ZERO ? 0
+				      : p->clusters[i].kind == CLUSTER_PLAIN
+					      ? SAVED_PLAIN
+					      : p->clusters[i].enc_len);
+	return 4 * n;
+}
+
+static int bulk_load(struct bulk *b, struct bulk_unit *u, const uint8_t *in, size_t len,
+		     struct err *err)
+{
+	const struct qcow2_bulk *s = b->priv;
+	struct qcow2_unit *p = u->priv;
+	size_t n = unit_clusters(s, u);
+
+	if (bulk_load_len(len, 4 * n, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t v = get_le32(in + 4 * i);
+
+		p->clusters[i].kind = v == 0		 ? CLUSTER_ZERO
+				      : v == SAVED_PLAIN ? CLUSTER_PLAIN
+							 : CLUSTER_COMPRESSED;
+		p->clusters[i].enc_len = v;
+		if (v && v != SAVED_PLAIN && v >= s->cluster_size)
+			return err_set(err, ERR_CORRUPT,
+				       "a compressed cluster of %" PRIu32 " bytes", v);
+	}
+	return 0;
 }
 
 static int add_ref(struct qcow2_bulk *s, uint64_t cluster, struct err *err)
@@ -487,5 +529,8 @@ const struct bulk_ops qcow2_bulk_ops = {
 	.finish = bulk_finish,
 	.abort = bulk_abort,
 	.can_copy = true,
+	.can_resume = true,
+	.save = bulk_save,
+	.load = bulk_load,
 	.measure = bulk_measure,
 };

@@ -203,6 +203,9 @@ const struct bulk_ops vdi_bulk_ops = {
 	.finish = vdi_finish,
 	.abort = vdi_abort,
 	.can_copy = true,
+	.can_resume = true,
+	.save = blocks_save,
+	.load = blocks_load,
 	.measure = vdi_measure,
 };
 

@@ -307,5 +307,8 @@ const struct bulk_ops vhd_bulk_ops = {
 	.finish = bulk_finish,
 	.abort = bulk_abort,
 	.can_copy = true,
+	.can_resume = true,
+	.save = blocks_save,
+	.load = blocks_load,
 	.measure = bulk_measure,
 };

@@ -38,6 +38,7 @@ struct sparse_bulk {
 };
 
 struct sparse_unit {
+	vmdk_sum sum;
 	struct {
 		bool data;
 		size_t extent;
@@ -116,12 +117,41 @@ static void sparse_unit_free(struct bulk *b, struct bulk_unit *u)
 
 static int sparse_encode(struct bulk *b, struct bulk_unit *u, struct err *err)
 {
-	struct sparse_bulk *s = b->priv;
 	struct sparse_unit *p = u->priv;
 
+	(void)b;
 	for (size_t i = 0; i * NEW_GRAIN < u->len; i++)
 		p->grain[i].data = u->src || !is_zero(u->data + i * NEW_GRAIN, NEW_GRAIN);
-	return vmdk_sum_unit(&s->sum, u, err);
+	p->sum = 0;
+	return vmdk_sum_unit(&p->sum, u, err);
+}
+
+/* The sum, and a byte a grain */
+static size_t sparse_save(const struct bulk *b, const struct bulk_unit *u, uint8_t *out)
+{
+	const struct sparse_unit *p = u->priv;
+	size_t n = div_up(u->len, NEW_GRAIN);
+
+	(void)b;
+	put_le64(out, p->sum);
+	for (size_t i = 0; i < n; i++)
+		out[8 + i] = p->grain[i].data;
+	return 8 + n;
+}
+
+static int sparse_load(struct bulk *b, struct bulk_unit *u, const uint8_t *in, size_t len,
+		       struct err *err)
+{
+	struct sparse_unit *p = u->priv;
+	size_t n = div_up(u->len, NEW_GRAIN);
+
+	(void)b;
+	if (bulk_load_len(len, 8 + n, err) < 0)
+		return -1;
+	p->sum = get_le64(in);
+	for (size_t i = 0; i < n; i++)
+		p->grain[i].data = in[8 + i];
+	return 0;
 }
 
 /* Both copies of the tables in the window that have entries */
@@ -183,6 +213,7 @@ static int sparse_place(struct bulk *b, struct bulk_unit *u, struct err *err)
 	struct sparse_unit *p = u->priv;
 	uint64_t first = u->off / NEW_GRAIN;
 
+	atomic_fetch_add_explicit(&s->sum, p->sum, memory_order_relaxed);
 	for (size_t i = 0; i * NEW_GRAIN < u->len; i++) {
 		size_t extent = (first + i) * NEW_GRAIN_SECTORS / s->piece;
 		uint64_t sector = s->next[extent];
@@ -365,5 +396,8 @@ const struct bulk_ops vmdk_sparse_bulk_ops = {
 	.finish = sparse_finish,
 	.abort = sparse_abort,
 	.can_copy = true,
+	.can_resume = true,
+	.save = sparse_save,
+	.load = sparse_load,
 	.measure = sparse_measure,
 };

@@ -37,6 +37,7 @@ struct stream_bulk {
 /* struct stream_unit - bulk_unit.priv */
 struct stream_unit {
 	unsigned n;
+	vmdk_sum sum; /* of the first grain */
 	struct {
 		uint32_t no, off,
 			len; /* grain of the unit; in unit->encoded, with marker and padding */
@@ -109,6 +110,8 @@ static int encode_grain(struct stream_bulk *s, struct bulk_unit *u, size_t i, st
 	if (vmdk_pack(s->packers, u->data + i * NEW_GRAIN, out + MARKER_HEAD, vmdk_pack_room(),
 		      &len, err) < 0)
 		return -1;
+	if (p->n == 0)
+		vmdk_sum_data(&p->sum, u->data + i * NEW_GRAIN, u->off + i * NEW_GRAIN, NEW_GRAIN);
 	put_le64(out, (u->off + i * NEW_GRAIN) / VMDK_SECTOR);
 	put_le32(out + 8, (uint32_t)len);
 	len += MARKER_HEAD;
@@ -129,6 +132,7 @@ static int stream_encode(struct bulk *b, struct bulk_unit *u, struct err *err)
 	size_t room = round_up(MARKER_HEAD + vmdk_pack_room(), VMDK_SECTOR);
 
 	p->n = 0;
+	p->sum = 0;
 	u->encoded_len = 0;
 	if (u->src)
 		return err_set(err, ERR_FAILED, "a unit to compress has no data");
@@ -155,23 +159,53 @@ static struct vmdk_header header(const struct stream_bulk *s, uint64_t gd_sector
 				    .algorithm = 1};
 }
 
-/* Header and descriptor: *@ret is owned. The content ID comes of the first grain: a stream cannot go back to tell
+/* The sum, and number and length of each grain */
+static size_t stream_save(const struct bulk *b, const struct bulk_unit *u, uint8_t *out)
+{
+	const struct stream_unit *p = u->priv;
+
+	(void)b;
+	put_le64(out, p->sum);
+	for (unsigned i = 0; i < p->n; i++) {
+		put_le32(out + 8 + 8 * i, p->grain[i].no);
+		put_le32(out + 12 + 8 * i, p->grain[i].len);
+	}
+	return 8 + 8 * (size_t)p->n;
+}
+
+static int stream_load(struct bulk *b, struct bulk_unit *u, const uint8_t *in, size_t len,
+		       struct err *err)
+{
+	struct stream_unit *p = u->priv;
+
+	(void)b;
+	p->n = (unsigned)min_u64(len < 8 ? 0 : (len - 8) / 8, div_up(u->len, NEW_GRAIN));
+	if (bulk_load_len(len, 8 + 8 * (size_t)p->n, err) < 0)
+		return -1;
+	p->sum = get_le64(in);
+	u->encoded_len = 0;
+	for (unsigned i = 0; i < p->n; i++) {
+		p->grain[i].no = get_le32(in + 8 + 8 * i);
+		p->grain[i].len = get_le32(in + 12 + 8 * i);
+		p->grain[i].off = (uint32_t)u->encoded_len;
+		u->encoded_len += p->grain[i].len;
+	}
+	return bulk_reserve(u, u->encoded_len + 1, err); /* place() points into it */
+}
+
+/* Header and descriptor: *@ret is owned. The content ID comes of the first grain, of which @sum is: a stream cannot go back to tell
  * of the others. A stream without a name gets VMware's; libvmdk wants to find the file by it. */
-static int make_head(const struct bulk *b, const uint8_t *grain, uint64_t off, uint8_t **ret,
-		     struct err *err)
+static int make_head(const struct bulk *b, uint64_t sum, uint8_t **ret, struct err *err)
 {
 	const struct stream_bulk *s = b->priv;
 	const struct vmdk_header h = header(s, VMDK_GD_AT_END);
 	CLEANUP_FREE uint8_t *head = calloc(HEAD_SECTORS, VMDK_SECTOR);
 	CLEANUP_FREE char *text = NULL;
-	vmdk_sum sum = 0;
 	uint32_t cid;
 	size_t len;
 
 	if (!head)
 		return err_nomem(err);
-	if (grain)
-		vmdk_sum_data(&sum, grain, off, NEW_GRAIN);
 	if (vmdk_cid(b, sum, &cid, err) < 0 ||
 	    vmdk_new_text(b, &s->o, cid, NULL, "SPARSE",
 			  vmdk_own_name(b->params, "generated-stream.vmdk"), &text, &len, err) < 0)
@@ -250,11 +284,9 @@ static int stream_place(struct bulk *b, struct bulk_unit *u, struct err *err)
 
 	p->n_pieces = p->n_tables = 0;
 	if (p->n && !s->begun) {
-		size_t at = (size_t)p->grain[0].no * NEW_GRAIN;
-
 		free(p->head);
 		p->head = NULL;
-		if (make_head(b, u->data + at, u->off + at, &p->head, err) < 0)
+		if (make_head(b, p->sum, &p->head, err) < 0)
 			return -1;
 		add_piece(s, p, p->head, HEAD_SECTORS * VMDK_SECTOR);
 		s->begun = true;
@@ -320,7 +352,7 @@ static int stream_finish(struct bulk *b, struct err *err)
 	if (!s->begun) { /* nothing but zeros */
 		CLEANUP_FREE uint8_t *head = NULL;
 
-		if (make_head(b, NULL, 0, &head, err) < 0 ||
+		if (make_head(b, 0, &head, err) < 0 ||
 		    append(b, head, HEAD_SECTORS * VMDK_SECTOR, err) < 0)
 			return -1;
 	}
@@ -363,5 +395,8 @@ const struct bulk_ops vmdk_stream_bulk_ops = {
 	.finish = stream_finish,
 	.abort = stream_abort,
 	.can_stream = true,
+	.can_resume = true,
+	.save = stream_save,
+	.load = stream_load,
 	.measure = stream_measure,
 };
