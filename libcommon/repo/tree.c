@@ -62,24 +62,34 @@ int tree_leaf_id(const struct tree *t, struct page_cache *cache, uint64_t region
 	return 0;
 }
 
+/* A page that can be read may be condemned all the same, or be known to be damaged: the copy that a writer must not count
+ * on is no better for being in a cache. */
+static bool subtree_is_whole(struct store *st, struct page_cache *cache, const struct repo_id *id,
+			     unsigned level)
+{
+	const struct page *p;
+	bool whole = true;
+
+	if (id_is_none(id))
+		return true;
+	if (!store_has(st, id) || page_cache_get(cache, id, level, &p, NULL) < 0)
+		return false;
+	for (size_t i = 0; level == 0 && whole && i < p->n; i++)
+		whole = store_has(st, &p->chunks[i].id);
+	for (unsigned i = 0; level > 0 && whole && i < PAGE_FANOUT; i++)
+		whole = subtree_is_whole(st, cache, &p->children[i], level - 1);
+	page_cache_put(cache, p);
+	return whole;
+}
+
 bool tree_is_whole(struct store *st, const struct tree *t)
 {
 	struct page_cache *cache;
-	bool whole = true;
+	bool whole;
 
 	if (page_cache_new(&cache, st, 2 * PAGE_LEVELS_MAX, NULL) < 0)
 		return false;
-	for (uint64_t r = 0; whole && r < tree_regions(t->size); r++) {
-		const struct page *p;
-
-		if (tree_leaf(t, cache, r, &p, NULL) < 0) {
-			whole = false;
-			break;
-		}
-		for (size_t i = 0; p && whole && i < p->n; i++)
-			whole = store_has(st, &p->chunks[i].id);
-		page_cache_put(cache, p);
-	}
+	whole = !t->size || subtree_is_whole(st, cache, &t->root, t->levels);
 	page_cache_free(cache);
 	return whole;
 }

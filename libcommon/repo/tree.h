@@ -27,7 +27,7 @@ int tree_leaf(const struct tree *t, struct page_cache *cache, uint64_t region,
 int tree_leaf_id(const struct tree *t, struct page_cache *cache, uint64_t region,
 		 struct repo_id *ret, struct err *err);
 
-/** tree_is_whole() - every page can be read and every chunk is present and not known to be damaged */
+/** tree_is_whole() - every page can be read, and every page and chunk is present, not condemned and not known to be damaged */
 bool tree_is_whole(struct store *st, const struct tree *t);
 
 struct tree_builder;

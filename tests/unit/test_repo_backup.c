@@ -13,6 +13,8 @@
 #include "libcommon/base/digest.h"
 #include "libcommon/base/outfile.h"
 #include "libcommon/base/pipeline.h"
+#include "libcommon/repo/page_cache.h"
+#include "libcommon/repo/tree.h"
 
 enum { SIZE = (40 << 20) + 1234 };
 
@@ -246,13 +248,38 @@ static void test_bad_options(void **unused)
 	assert_int_equal(err.code, ERR_USAGE);
 }
 
+/* A page that can be read and must not be counted on: the next backup may not take anything from this tree. */
+static void test_whole_trees(void **unused)
+{
+	struct store *st = repo_store(repo);
+	struct err err = ERR_INIT;
+	struct snapshot *s;
+	struct repo_id leaf;
+	struct page *p;
+	struct tree t;
+
+	(void)unused;
+	(void)backup("whole", true);
+	assert_int_equal(repo_find(repo, "whole", &s, &err), 0);
+	t = (struct tree){s->disks[0].root, s->disks[0].tree_levels, s->disks[0].size};
+	assert_true(tree_is_whole(st, &t));
+	assert_true(t.levels == 1);
+	assert_int_equal(page_load(st, &t.root, t.levels, &p, &err), 0);
+	leaf = p->children[2];
+	page_free(p);
+	assert_int_equal(store_mark_bad(st, &leaf, &err), 0);
+	assert_int_equal(page_load(st, &leaf, 0, &p, &err), 0);
+	page_free(p);
+	assert_false(tree_is_whole(st, &t));
+	snapshots_free(s, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_disk_image),
-		cmocka_unit_test(test_find),
-		cmocka_unit_test(test_register),
-		cmocka_unit_test(test_bad_options),
+		cmocka_unit_test(test_disk_image),  cmocka_unit_test(test_find),
+		cmocka_unit_test(test_register),    cmocka_unit_test(test_bad_options),
+		cmocka_unit_test(test_whole_trees),
 	};
 
 	return cmocka_run_group_tests(tests, make, clean);
