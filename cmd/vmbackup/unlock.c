@@ -51,8 +51,9 @@ const struct verb verb_unlock = {
 		"as the next backup would do.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 4 no repository, 9 a repository of this kind does not tell, 12 wrong "
-		    "passphrase",
+	.statuses = "0 done, 4 no repository, 7 no connection to it, 8 it is damaged, 9 it is of a "
+		    "newer "
+		    "version or of a kind that does not tell, 12 wrong passphrase or no permission",
 	.json = true,
 	.complete_args = COMPLETE_NONE,
 	.run = run,

@@ -57,6 +57,10 @@ struct backend_ops {
 	int (*session)(struct backend *b, uint64_t epoch, struct err *err);
 	int (*sessions_before)(struct backend *b, uint64_t epoch, bool *ret_any, struct err *err);
 	int (*collector)(struct backend *b, struct err *err);
+	/* Bytes that can still be stored; NULL: without bounds that are known */
+	uint64_t (*room)(struct backend *b);
+	/* Where it is, the same text for the same place */
+	void (*place)(struct backend *b, char *ret, size_t cap);
 	/* NULL: an object cannot be replaced here */
 	int (*replace)(struct backend *b, const char *name, const void *data, size_t len,
 		       struct err *err);
@@ -205,6 +209,18 @@ static inline int backend_replace(struct backend *b, const char *name, const voi
 	return b->ops->replace ? b->ops->replace(b, name, data, len, err)
 			       : err_set(err, ERR_UNSUPPORTED,
 					 "objects of such a repository cannot be replaced");
+}
+
+/** backend_room() - bytes that can still be stored, as far as the file system tells; UINT64_MAX: it does not */
+static inline uint64_t backend_room(struct backend *b)
+{
+	return b->ops->room ? b->ops->room(b) : UINT64_MAX;
+}
+
+/** backend_place() - where the repository lies, one text for one place however it was named */
+static inline void backend_place(struct backend *b, char *ret, size_t cap)
+{
+	b->ops->place(b, ret, cap);
 }
 
 static inline void backend_close(struct backend *b)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "libcommon/base/cleanup.h"
@@ -470,6 +471,24 @@ static int dir_orphans(struct backend *b,
 	return rc;
 }
 
+static uint64_t dir_room(struct backend *b)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(((struct dir_backend *)b)->fd, &fs))
+		return UINT64_MAX;
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+static void dir_place(struct backend *b, char *ret, size_t cap)
+{
+	struct stat st = {0};
+
+	(void)fstat(((struct dir_backend *)b)->fd, &st);
+	snprintf(ret, cap, "folder %llu:%llu", (unsigned long long)st.st_dev,
+		 (unsigned long long)st.st_ino);
+}
+
 static void dir_close(struct backend *b)
 {
 	struct dir_backend *d = (struct dir_backend *)b;
@@ -498,6 +517,8 @@ static const struct backend_ops dir_ops = {
 	.session = dir_session,
 	.sessions_before = dir_sessions_before,
 	.collector = dir_collector,
+	.room = dir_room,
+	.place = dir_place,
 	.close = dir_close,
 };
 

@@ -486,6 +486,13 @@ static int probe(struct s3_backend *b, struct err *err)
 	return -1;
 }
 
+static void s3_place(struct backend *base, char *ret, size_t cap)
+{
+	const struct s3_config *c = s3_http_config(((struct s3_backend *)base)->http);
+
+	snprintf(ret, cap, "%s/%s/%s", c->base, c->bucket, c->prefix);
+}
+
 static void s3_close(struct backend *base)
 {
 	struct s3_backend *b = (struct s3_backend *)base;
@@ -517,6 +524,7 @@ static const struct backend_ops s3_ops = {
 	.commit = s3_commit,
 	.writer_close = s3_writer_close,
 	.orphans = s3_orphans,
+	.place = s3_place,
 	.close = s3_close,
 };
 

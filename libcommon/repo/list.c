@@ -188,7 +188,7 @@ int manifest_remove(struct store *st, const uint64_t *seqs, size_t n, size_t *re
 	if (highest_seq(st, USED, &used, err) < 0)
 		return -1;
 	manifest_name(highest, USED, name);
-	if (used < highest && store_object_write(st, name, "", 0, &why) < 0 &&
+	if (used < highest && store_object_write_tight(st, name, "", 0, &why) < 0 &&
 	    why.code != ERR_EXISTS) {
 		if (err)
 			*err = why;

@@ -256,6 +256,26 @@ int store_object_write(struct store *st, const char *name, const void *data, siz
 	return 0;
 }
 
+int store_object_write_tight(struct store *st, const char *name, const void *data, size_t len,
+			     struct err *err)
+{
+	/* Other processes may hold what a run had, so one may not be enough. */
+	for (int i = 0; i < 4; i++) {
+		struct err why = ERR_INIT;
+
+		if (!store_object_write(st, name, data, len, &why))
+			return 0;
+		if (why.code != ERR_NO_SPACE) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+		if (store_make_room(st, err))
+			return err_object(err, name);
+	}
+	return store_object_write(st, name, data, len, err);
+}
+
 int store_object_read(struct store *st, const char *name, size_t max, uint8_t **ret,
 		      size_t *ret_len, struct err *err)
 {

@@ -96,6 +96,10 @@ int store_object_write(struct store *st, const char *name, const void *data, siz
 		       struct err *err);
 int store_object_read(struct store *st, const char *name, size_t max, uint8_t **ret,
 		      size_t *ret_len, struct err *err);
+/** store_object_write_tight() - store_object_write() of a small object without which nothing can be freed: a full disk is
+ *  no reason to fail, while there is an index to give up */
+int store_object_write_tight(struct store *st, const char *name, const void *data, size_t len,
+			     struct err *err);
 /** store_object_list() - names below a prefix, sorted; owned array of owned strings */
 int store_object_list(struct store *st, const char *prefix, char ***ret, size_t *ret_n,
 		      struct err *err);
@@ -105,7 +109,7 @@ int store_object_remove(struct store *st, const char *name, struct err *err);
 int store_object_sync(struct store *st, const char *folder, struct err *err);
 
 struct store_verify {
-	unsigned share, shares; /* as struct verify_opts */
+	unsigned share, shares, share_parts; /* as struct verify_opts */
 	bool quick;
 	unsigned threads;
 	struct progress *progress;

@@ -63,6 +63,7 @@ struct adoption {
 	struct store *store;
 	struct entry_list list;
 	bool write; /* runs are written as the list grows; else it stays in memory */
+	bool drop;  /* temporary packs are removed */
 };
 
 static int flush(struct adoption *a, struct err *err)
@@ -132,7 +133,7 @@ static int orphan(void *ctx, const char *name, struct backend_writer *w, uint64_
 {
 	uint8_t id[PACK_ID];
 
-	if (pack_name_decode(name, id))
+	if (pack_name_decode(name, id) && !((struct adoption *)ctx)->drop)
 		return adopt_pack(ctx, id, w, size, err);
 	backend_writer_close(w, false); /* half an index run or record: nothing depends on it */
 	return 0;
@@ -246,6 +247,49 @@ int store_adopt(struct store *st, struct err *err)
 	return rc ? -1 : store_find_gone(st, err);
 }
 
+/* Where nothing is known to be damaged or gone, all that snapshots need is in packs that have their names. */
+static int drop_temporary(struct store *st, struct err *err)
+{
+	struct adoption a = {.store = st, .drop = true};
+
+	if (store_find_gone(st, err))
+		return -1;
+	if (st->n_bad)
+		return 0;
+	log_info("the disk is full: what killed runs left half is removed");
+	return backend_orphans(st->backend, orphan, &a, err);
+}
+
+/* Return: 0 done, 1 there is no room, -1 */
+static int try_adopt(struct store *st, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	if (!store_adopt(st, &why))
+		return 0;
+	if (why.code == ERR_NO_SPACE)
+		return 1;
+	*err = why;
+	return -1;
+}
+
+int store_adopt_tight(struct store *st, struct err *err)
+{
+	int rc = try_adopt(st, err);
+
+	if (rc > 0)
+		rc = drop_temporary(st, err) ? -1 : try_adopt(st, err);
+	return rc > 0 ? store_rescan_again(st, err) : rc;
+}
+
+int store_rescan_again(struct store *st, struct err *err)
+{
+	pthread_rwlock_wrlock(&st->runs_lock);
+	st->rescanned = false;
+	pthread_rwlock_unlock(&st->runs_lock);
+	return store_rescan(st, err) < 0 ? -1 : 0;
+}
+
 int store_rescan(struct store *st, struct err *err)
 {
 	struct adoption a = {.store = st};
@@ -271,6 +315,7 @@ int store_rescan(struct store *st, struct err *err)
 		return 1; /* another thread was faster */
 	}
 	st->rescanned = true;
+	free(st->extra);
 	st->extra = steal_ptr(&a.list.entries);
 	st->n_extra = a.list.n;
 	pthread_rwlock_unlock(&st->runs_lock);

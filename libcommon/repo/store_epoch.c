@@ -157,7 +157,7 @@ int epoch_publish(struct store *st, const uint8_t *packs, size_t n, struct err *
 	int rc = 0;
 
 	(void)snprintf(name, sizeof(name), PREFIX "%016" PRIx64, next);
-	if (store_object_write(st, name, n ? packs : (const uint8_t *)"", n * PACK_ID, err) ||
+	if (store_object_write_tight(st, name, n ? packs : (const uint8_t *)"", n * PACK_ID, err) ||
 	    backend_session(st->backend, next, err) || epoch_condemn(st, packs, n, err) ||
 	    store_object_list(st, PREFIX, &names, &n_names, err))
 		return -1;

@@ -103,6 +103,9 @@ int store_add_run(struct store *st, const char *name, struct err *err);
 int store_merge(struct store *st, struct err *err);
 /** store_drop_packs() - no run names these packs (sorted) any more; durable on 0 */
 int store_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err);
+/** store_make_room() - free some space with none: the smallest index run goes, and what it says is kept in memory. The next
+ *  writer indexes its packs again. ERR_NO_SPACE: there is none */
+int store_make_room(struct store *st, struct err *err);
 bool store_knows_pack(struct store *st, const uint8_t pack[PACK_ID]);
 
 /* store_bad.c */
@@ -147,10 +150,15 @@ void cache_free(struct store *st);
 /* store_adopt.c */
 /** store_adopt() - finish what dead writers left and index packs that no run names; for writers */
 int store_adopt(struct store *st, struct err *err);
+/** store_adopt_tight() - the same for who is about to free space: on a full disk, half packs that no snapshot can need are
+ *  removed, and what cannot be indexed is known to this process alone */
+int store_adopt_tight(struct store *st, struct err *err);
 /** store_find_gone() - packs that a run names and that are not there: what they held does not count as present */
 int store_find_gone(struct store *st, struct err *err);
 /** store_rescan() - for readers: packs that no run names, into memory; once. Return: 1 when it looked, 0, -1 */
 int store_rescan(struct store *st, struct err *err);
+/** store_rescan_again() - the same, whether it was done or not */
+int store_rescan_again(struct store *st, struct err *err);
 
 /** struct entry_list - growing array of entries and packs for the next run */
 struct entry_list {

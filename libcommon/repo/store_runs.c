@@ -198,6 +198,30 @@ int store_merge(struct store *st, struct err *err)
 	return rc;
 }
 
+int store_make_room(struct store *st, struct err *err)
+{
+	struct run *least = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&st->maintain);
+	for (size_t i = 0; i < st->n_runs; i++)
+		if (!least || st->runs[i]->size < least->size)
+			least = st->runs[i];
+	if (!least) {
+		rc = err_set(err, ERR_NO_SPACE,
+			     "the disk is full, and there is no index to give up");
+	} else {
+		log_info("the disk is full: %s is given up, and made again later", least->name);
+		rc = backend_remove(st->backend, least->name, err);
+	}
+	if (!rc) {
+		drop_run(st, least);
+		rc = backend_sync(st->backend, "index", err);
+	}
+	pthread_mutex_unlock(&st->maintain);
+	return rc ? -1 : store_rescan_again(st, err);
+}
+
 static bool names_any(const struct run *r, const uint8_t *packs, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -208,9 +232,10 @@ static bool names_any(const struct run *r, const uint8_t *packs, size_t n)
 
 /* Runs that name one of the packs become one that names none. Those that are damaged are no longer read by anybody. */
 static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret_done,
-		     struct err *err)
+		     bool *ret_given_up, struct err *err)
 {
 	struct run **chosen = malloc((st->n_runs + 1) * sizeof(*chosen));
+	struct err why = ERR_INIT;
 	char name[INDEX_NAME_MAX];
 	size_t k = 0;
 	int rc;
@@ -221,9 +246,17 @@ static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret
 		if (!atomic_load(&st->runs[i]->damaged) && names_any(st->runs[i], packs, n))
 			chosen[k++] = st->runs[i];
 	*ret_done = !k;
-	rc = k ? index_merge(st->backend, st->crypto, chosen, k, packs, n, name, err) : 0;
+	rc = k ? index_merge(st->backend, st->crypto, chosen, k, packs, n, name, &why) : 0;
 	if (!rc && k && *name)
 		rc = add_named(st, name, err);
+	if (why.code == ERR_NO_SPACE) {
+		/* They are a cache: without room for others they go, and their packs are indexed again when there is some. */
+		log_info("the disk is full: %zu index runs are given up, and made again later", k);
+		*ret_given_up = true;
+		rc = 0;
+	} else if (why.code) {
+		*err = why;
+	}
 	for (size_t i = 0; i < k && !rc; i++) {
 		rc = backend_remove(st->backend, chosen[i]->name, err);
 		if (!rc)
@@ -233,9 +266,22 @@ static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret
 	return rc;
 }
 
+/* What is known of packs that no run names, without these */
+static void drop_extra(struct store *st, const uint8_t *packs, size_t n)
+{
+	size_t left = 0;
+
+	pthread_rwlock_wrlock(&st->runs_lock);
+	for (size_t i = 0; i < st->n_extra; i++)
+		if (!pack_in(packs, n, st->extra[i].place.pack))
+			st->extra[left++] = st->extra[i];
+	st->n_extra = left;
+	pthread_rwlock_unlock(&st->runs_lock);
+}
+
 int store_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err)
 {
-	bool done = false;
+	bool done = false, given_up = false;
 
 	/* Others merge at the same time; who knows that the packs are condemned makes no new run with them. */
 	for (int attempt = 0; !done && attempt < 10; attempt++) {
@@ -244,12 +290,17 @@ int store_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct er
 		if (store_refresh(st, err))
 			return -1;
 		pthread_mutex_lock(&st->maintain);
-		rc = drop_once(st, packs, n, &done, err);
+		rc = drop_once(st, packs, n, &done, &given_up, err);
 		pthread_mutex_unlock(&st->maintain);
 		if (rc)
 			return -1;
 	}
 	if (!done)
 		return err_set(err, ERR_BUSY, "other processes write index runs all the time");
-	return backend_sync(st->backend, "index", err);
+	if (backend_sync(st->backend, "index", err))
+		return -1;
+	if (given_up && store_rescan_again(st, err))
+		return -1;
+	drop_extra(st, packs, n);
+	return 0;
 }

@@ -1,0 +1,236 @@
+/* Which packs a collection removes: what the index knows of them, and what is needed of that. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcommon/base/log.h"
+#include "libcommon/base/stop.h"
+#include "libcommon/repo/store_collect_private.h"
+
+enum { SUSPECTS_MAX = 1 << 20, MOSTLY_DEAD = 8, READS = 3, ROOM_SPARE = 2 << 20 };
+
+static int compare_use(const void *a, const void *b)
+{
+	return memcmp(((const struct pack_use *)a)->id, ((const struct pack_use *)b)->id, PACK_ID);
+}
+
+struct pack_use *collect_find(const struct collection *c, const uint8_t id[PACK_ID])
+{
+	struct pack_use key;
+
+	memcpy(key.id, id, PACK_ID);
+	return c->n ? bsearch(&key, c->packs, c->n, sizeof(key), compare_use) : NULL;
+}
+
+static uint64_t pack_size(struct store *st, const char *name)
+{
+	struct backend_object *o;
+	struct err why = ERR_INIT;
+	uint64_t size;
+
+	if (backend_open(st->backend, name, &o, &size, &why))
+		return 0;
+	backend_object_close(o);
+	return size;
+}
+
+static int list_one(void *ctx, const char *name, struct err *err)
+{
+	struct collection *c = ctx;
+	uint8_t id[PACK_ID];
+
+	if (!pack_name_decode(name, id))
+		return 0;
+	if (c->n == c->cap) {
+		size_t cap = c->cap ? 2 * c->cap : 256;
+		struct pack_use *p = reallocarray(c->packs, cap, sizeof(*p));
+
+		if (!p)
+			return err_nomem(err);
+		c->packs = p;
+		c->cap = cap;
+	}
+	c->packs[c->n] = (struct pack_use){.size = pack_size(c->st, name)};
+	memcpy(c->packs[c->n++].id, id, PACK_ID);
+	return 0;
+}
+
+int collect_list(struct collection *c, struct err *err)
+{
+	c->n = 0;
+	if (backend_list(c->st->backend, "packs", list_one, c, err))
+		return -1;
+	if (c->n)
+		qsort(c->packs, c->n, sizeof(*c->packs), compare_use);
+	return 0;
+}
+
+uint64_t collect_blobs(const struct store *st)
+{
+	uint64_t n = st->n_extra;
+
+	for (size_t i = 0; i < st->n_runs; i++)
+		n += st->runs[i]->n_entries;
+	return n;
+}
+
+static int each_of_run(struct collection *c, struct run *r, collect_entry_fn *fn, struct err *err)
+{
+	struct index_entry entries[INDEX_BLOCK_ENTRIES];
+	size_t n;
+
+	for (uint32_t block = 0; block < r->n_blocks; block++) {
+		if (stop_check(err) || run_block(r, block, entries, &n, err))
+			return -1;
+		for (size_t i = 0; i < n; i++)
+			if (fn(c, &entries[i], err))
+				return -1;
+	}
+	return 0;
+}
+
+int collect_each(struct collection *c, void (*begin)(struct collection *c), collect_entry_fn *fn,
+		 struct err *err)
+{
+	for (unsigned attempt = 0; attempt < READS; attempt++) {
+		int rc = 0;
+
+		if (begin)
+			begin(c);
+		for (size_t i = 0; i < c->st->n_runs && !rc; i++)
+			if (!atomic_load(&c->st->runs[i]->damaged))
+				rc = each_of_run(c, c->st->runs[i], fn, err);
+		for (size_t i = 0; i < c->st->n_extra && !rc; i++)
+			rc = fn(c, &c->st->extra[i], err);
+		if (!rc || err->code != ERR_CORRUPT)
+			return rc;
+		log_warning("%s", err->message);
+		err_clear(err);
+		if (c->o->dry_run || store_adopt_tight(c->st, err))
+			break;
+	}
+	if (err->code)
+		return -1;
+	return err_set(err, ERR_CORRUPT, "the index is damaged: the next backup repairs it");
+}
+
+bool collect_live(const struct collection *c, const struct repo_id *id)
+{
+	return c->o->ops->live(c->o->ctx, id);
+}
+
+static void count_begin(struct collection *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		c->packs[i].live = c->packs[i].dead = 0;
+}
+
+/* A damaged copy of what is whole elsewhere is of no use. */
+static int count_one(struct collection *c, const struct index_entry *e, struct err *err)
+{
+	struct pack_use *u = collect_find(c, e->place.pack);
+
+	(void)err;
+	if (!u)
+		return 0;
+	if (collect_live(c, &e->id) &&
+	    !(bad_has(c->st, &e->id, e->place.pack) && store_has(c->st, &e->id)))
+		u->live += e->place.len;
+	else
+		u->dead += e->place.len;
+	return 0;
+}
+
+/* What little is needed of packs that are mostly dead may be false hits. */
+static int suspect_one(struct collection *c, const struct index_entry *e, struct err *err)
+{
+	const struct pack_use *u = collect_find(c, e->place.pack);
+
+	if (!u || c->suspects.n >= SUSPECTS_MAX || u->live > (u->live + u->dead) / MOSTLY_DEAD ||
+	    !collect_live(c, &e->id))
+		return 0;
+	return id_set_add(&c->suspects, &e->id, err) < 0 ? -1 : 0;
+}
+
+int collect_confirm(struct collection *c, struct err *err)
+{
+	int rc = c->o->ops->confirm(c->o->ctx, &c->suspects, err);
+
+	id_set_clear(&c->suspects);
+	return rc;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	return compare_use(*(struct pack_use *const *)a, *(struct pack_use *const *)b);
+}
+
+static uint64_t to_rewrite(const struct pack_use *u)
+{
+	return (uint64_t)((double)u->size * (double)u->live / (double)(u->live + u->dead));
+}
+
+static int by_rewriting(const void *a, const void *b)
+{
+	uint64_t x = to_rewrite(*(struct pack_use *const *)a),
+		 y = to_rewrite(*(struct pack_use *const *)b);
+
+	return (x > y) - (x < y);
+}
+
+/* What little is needed of the packs must be stored anew before they go: when there is no room for all of that, those of
+ * which nothing or the least is needed go first, and make room for the others. */
+static void limit_to_room(struct collection *c)
+{
+	uint64_t room = c->no_rewriting ? 0 : backend_room(c->st->backend), need = ROOM_SPARE;
+	size_t n = 0;
+
+	qsort(c->chosen, c->n_chosen, sizeof(*c->chosen), by_rewriting);
+	for (; n < c->n_chosen; n++) {
+		const struct pack_use *u = c->chosen[n];
+
+		need += to_rewrite(u) / 10 * 11;
+		if (u->live && need > room && !c->o->dry_run)
+			break;
+	}
+	c->left_out = c->n_chosen - n;
+	c->n_chosen = n;
+	qsort(c->chosen, c->n_chosen, sizeof(*c->chosen), by_id);
+}
+
+int collect_choose(struct collection *c, struct err *err)
+{
+	if (collect_list(c, err) || collect_each(c, count_begin, count_one, err) ||
+	    collect_each(c, NULL, suspect_one, err) ||
+	    (c->suspects.n &&
+	     (collect_confirm(c, err) || collect_each(c, count_begin, count_one, err))))
+		return -1;
+	free(c->chosen);
+	c->n_chosen = c->left_out = 0;
+	c->chosen = calloc(c->n + 1, sizeof(struct pack_use *));
+	if (!c->chosen)
+		return err_nomem(err);
+	for (size_t i = 0; i < c->n; i++) {
+		struct pack_use *u = &c->packs[i];
+		uint64_t all = u->live + u->dead;
+
+		u->go = u->dead &&
+			(!u->live || (double)u->dead * 100 > (double)all * c->o->max_unused);
+		if (u->go)
+			c->chosen[c->n_chosen++] = u;
+	}
+	if (c->n_chosen)
+		limit_to_room(c);
+	return 0;
+}
+
+void collect_estimate(struct collection *c)
+{
+	for (size_t i = 0; i < c->n_chosen; i++) {
+		const struct pack_use *u = c->chosen[i];
+		c->res->removed++;
+		c->res->removed_bytes += u->size;
+		c->res->rewritten += u->live > 0;
+		c->res->new_bytes += to_rewrite(u);
+	}
+}
