@@ -31,8 +31,8 @@ static const struct opt options[] = {
 	 .type = OPT_STRING,
 	 .value = &o.share,
 	 .arg = "N/M|PERCENT",
-	 .help = "only a part of the packs: the Nth of M, or about so many percent, another part "
-		 "each day until all were looked at"},
+	 .help = "only a part of the packs: the Nth of M, or so many percent, other ones each day "
+		 "until all were looked at"},
 	{.name = "threads",
 	 .type = OPT_UINT,
 	 .value = &o.threads,
@@ -81,13 +81,14 @@ static void healed(void *ctx, const char *sentence)
 
 static json_t *result_json(const struct verify_result *r, json_t *faults)
 {
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "ok",
-			 r->faults == 0, "snapshots", (json_int_t)r->snapshots, "packs",
-			 (json_int_t)r->packs, "frames", (json_int_t)r->frames, "chunks",
-			 (json_int_t)r->chunks, "pages", (json_int_t)r->pages, "bytes_read",
-			 (json_int_t)r->bytes_read, "faults", (json_int_t)r->faults,
-			 "damaged_snapshots", (json_int_t)r->damaged_snapshots, "healed",
-			 (json_int_t)r->healed, "messages", faults);
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "ok",
+			 r->faults == 0, "all_packs", (json_int_t)r->all_packs, "snapshots",
+			 (json_int_t)r->snapshots, "packs", (json_int_t)r->packs, "frames",
+			 (json_int_t)r->frames, "chunks", (json_int_t)r->chunks, "pages",
+			 (json_int_t)r->pages, "bytes_read", (json_int_t)r->bytes_read, "faults",
+			 (json_int_t)r->faults, "damaged_snapshots",
+			 (json_int_t)r->damaged_snapshots, "healed", (json_int_t)r->healed,
+			 "messages", faults);
 }
 
 static int say(struct cli *cli, const struct verify_result *r, struct faults *f, struct err *err)
@@ -100,11 +101,19 @@ static int say(struct cli *cli, const struct verify_result *r, struct faults *f,
 	} else {
 		if (f->n > SENTENCES_MAX)
 			(void)printf("and %zu faults more\n", f->n - SENTENCES_MAX);
-		if (cli->verbose)
-			(void)printf("%" PRIu64 " snapshots, %" PRIu64 " packs, %" PRIu64
-				     " chunks, %s read\n",
-				     r->snapshots, r->packs, r->chunks,
+		if (cli->verbose) {
+			(void)printf("%" PRIu64 " snapshots, ", r->snapshots);
+			if (o.share)
+				(void)printf("%" PRIu64 " of %" PRIu64 " packs (%.1f %%), ",
+					     r->packs, r->all_packs,
+					     r->all_packs ? 100.0 * (double)r->packs /
+								    (double)r->all_packs
+							  : 100.0);
+			else
+				(void)printf("%" PRIu64 " packs, ", r->packs);
+			(void)printf("%" PRIu64 " chunks, %s read\n", r->chunks,
 				     size_format(r->bytes_read, size));
+		}
 	}
 	if (r->faults == 0)
 		return 0;
@@ -116,23 +125,38 @@ static int say(struct cli *cli, const struct verify_result *r, struct faults *f,
 		     "the rest again");
 }
 
-/* "2/7"; "15%" is one of 7 parts, which of them the day (UTC) says. */
+/* Digits alone, at most @max. Return: what follows them, or NULL */
+static const char *number(const char *p, unsigned max, unsigned *ret)
+{
+	*ret = 0;
+	if (*p < '0' || *p > '9')
+		return NULL;
+	for (; *p >= '0' && *p <= '9'; p++) {
+		*ret = *ret * 10 + (unsigned)(*p - '0');
+		if (*ret > max)
+			return NULL;
+	}
+	return *ret ? p : NULL;
+}
+
+/* "2/7"; "15%": 15 of 100 parts, the day (UTC) says from which on, so that no part is left out for longer than it must be */
 static int parse_share(struct verify_opts *opts, struct err *err)
 {
-	char *end, *end2;
-	unsigned long n = strtoul(o.share, &end, 10);
+	unsigned n, m;
+	const char *p = number(o.share, SHARES_MAX, &n), *end;
 
-	if (end != o.share && n >= 1 && *end == '/') {
-		unsigned long m = strtoul(end + 1, &end2, 10);
-
-		if (end2 != end + 1 && !*end2 && n <= m && m <= SHARES_MAX) {
-			opts->share = (unsigned)n;
-			opts->shares = (unsigned)m;
+	if (p && *p == '/') {
+		end = number(p + 1, SHARES_MAX, &m);
+		if (end && !*end && n <= m) {
+			opts->share = n;
+			opts->shares = m;
+			opts->share_parts = 1;
 			return 0;
 		}
-	} else if (end != o.share && n >= 1 && n <= 100 && strcmp(end, "%") == 0) {
-		opts->shares = (unsigned)((100 + n - 1) / n);
-		opts->share = 1 + (unsigned)(time(NULL) / 86400 % opts->shares);
+	} else if (p && n <= 100 && strcmp(p, "%") == 0) {
+		opts->shares = 100;
+		opts->share_parts = n;
+		opts->share = 1 + (unsigned)((uint64_t)time(NULL) / 86400 * n % 100);
 		return 0;
 	}
 	return err_set(err, ERR_USAGE, "\"%s\" is no share: N/M, as 2/7, or 1%% to 100%%", o.share);

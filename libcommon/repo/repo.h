@@ -343,8 +343,10 @@ int repo_prune(struct repo *repo, const struct prune_opts *opts, struct prune_re
 	       struct err *err);
 
 struct verify_opts {
-	const char *spec;	/* NULL: everything */
-	unsigned share, shares; /* only the packs of share 1 to @shares, by their names; 0: all */
+	const char *spec; /* NULL: everything */
+	/* only some packs, by their names: of @shares parts (0: all) the one of number @share (from 1) and those that follow
+	 * it, the first after the last, @share_parts in all */
+	unsigned share, shares, share_parts;
 	bool quick; /* objects, structure and pack checksums; else every frame is decompressed, every chunk hashed */
 	bool heal; /* packs by their parity */
 	unsigned threads;
@@ -360,7 +362,8 @@ struct verify_result {
 	uint64_t snapshots, packs, frames, chunks, pages, bytes_read;
 	uint64_t faults; /* objects damaged or missing */
 	uint64_t damaged_snapshots;
-	uint64_t healed; /* packs */
+	uint64_t healed;    /* packs */
+	uint64_t all_packs; /* that are there; .packs were looked at */
 };
 
 /** repo_verify() - Return: 0 with faults counted in @ret; -1 when it could not look. What is found bad is remembered, so
@@ -370,6 +373,9 @@ int repo_verify(struct repo *repo, const struct verify_opts *opts, struct verify
 
 /** repo_uuid() - 32 hex digits */
 void repo_uuid(struct repo *repo, char ret[33]);
+
+/** repo_same_place() - are both handles of one repository, whatever it was called? A mirror of it lies elsewhere */
+bool repo_same_place(struct repo *a, struct repo *b);
 
 struct repo_usage {
 	uint8_t uuid[16];

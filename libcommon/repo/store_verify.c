@@ -325,7 +325,9 @@ static bool in_share(const struct store_verify *opts, const uint8_t id[PACK_ID])
 {
 	unsigned n = (unsigned)id[0] << 16 | (unsigned)id[1] << 8 | id[2];
 
-	return !opts->shares || n % opts->shares == opts->share - 1;
+	return !opts->shares ||
+	       (n % opts->shares + opts->shares - (opts->share - 1)) % opts->shares <
+		       opts->share_parts;
 }
 
 static int verify_pack(void *ctx, size_t i, unsigned worker, struct err *err)
@@ -558,6 +560,7 @@ int store_verify(struct store *st, const struct store_verify *opts, struct verif
 	if (!rc)
 		rc = report_lost(&v, err);
 	ret->packs += v.res.packs;
+	ret->all_packs += v.n_names;
 	ret->frames += v.res.frames;
 	ret->chunks += v.res.chunks;
 	ret->pages += v.res.pages;

@@ -369,6 +369,7 @@ static int verify_store(struct verify *v, struct err *err)
 	const struct store_verify sv = {
 		.share = v->opts->share,
 		.shares = v->opts->shares,
+		.share_parts = v->opts->share_parts,
 		.quick = v->opts->quick,
 		.threads = v->threads,
 		.progress = v->opts->progress,

@@ -310,8 +310,29 @@ disk = $PWD/a.raw"
 		vmbackup -r repo verify --share $i/3 >/dev/null 2>&1 || bad=$((bad + 1))
 	done
 	[ $bad -ge 1 ] || fail 'no share found it'
-	for i in 0/3 4/3 1/0 0% 101% x 1/ /2 50; do
-		refused 2 vmbackup -r repo verify --share $i
+	for i in 0/3 4/3 1/0 0% 101% x 1/ /2 50 ' 1/3' +1/3 1/+3 -1/3 1/99999999999999999999 4294967297/3 1e1% 10.5% 10%%; do
+		refused 2 vmbackup -r repo verify --share "$i"
 	done
 	refused 2 vmbackup -r repo verify --share 50% m1
+}
+
+@test "verify --share PERCENT: never less than that, other packs each day, all in their turn" {
+	[ -e "$VMKIT_TOOLS/clock.so" ] || fail "clock.so is missing: make tools"
+	local i day n sum=0 sum60=0 all
+	for i in {1..25}; do
+		random_bytes "$i" 100000 >"r$i.raw"
+		vmbackup -r repo backup --vm "m$i" "r$i.raw"
+	done
+	all=$(find repo/packs -type f | wc -l)
+	run vmbackup -r repo verify -v --share 1/2
+	n=$(vmbackup -r repo verify --json --share 1/2 | jq .packs)
+	assert_output --partial " $n of $all packs ($(awk "BEGIN { printf \"%.1f\", 100 * $n / $all }") %)"
+	# five days of 20 % are the whole, and of 60 % three times the whole
+	share() { LD_PRELOAD=$(preload clock.so) TEST_TIME=$((1796000000 + day * 86400)) vmbackup -r repo verify --json --share "$1" | jq .packs; }
+	for day in 0 1 2 3 4; do
+		sum=$((sum + $(share 20%)))
+		sum60=$((sum60 + $(share 60%)))
+	done
+	[ $sum = "$all" ]
+	[ $sum60 = $((3 * all)) ]
 }
