@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
@@ -168,6 +169,22 @@ static int copy(struct cli *cli, struct repo *from, struct repo *to, int argc, c
 	return rc;
 }
 
+/* A mirror (cp -a, rsync) has the same id: it has its copies by being mirrored. */
+static int check_other(struct repo *from, struct repo *to, struct err *err)
+{
+	char a[33], b[33];
+
+	repo_uuid(from, a);
+	repo_uuid(to, b);
+	if (strcmp(a, b) != 0)
+		return 0;
+	err_set(err, ERR_USAGE,
+		repo_same_place(from, to) ? "both are the same repository"
+					  : "both are one repository: this is a mirror of it");
+	err_object(err, o.to);
+	return err_hint(err, "snapshots are copied into another one, which vmbackup init makes");
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const struct repo_key_source key = {.get = to_key, .release = release};
@@ -186,7 +203,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc < 0) {
 		err_object(err, o.to);
 	} else {
-		rc = copy(cli, from, to, argc, argv, err);
+		rc = check_other(from, to, err);
+		if (rc == 0)
+			rc = copy(cli, from, to, argc, argv, err);
 		repo_close(to);
 	}
 	repo_close(from);
@@ -205,8 +224,10 @@ const struct verb verb_copy = {
 		   "\"latest\" there is what came last.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 4 no such snapshot or repository, 8 some are damaged and were left "
-		    "out, 12 wrong passphrase, 13 no space",
+	.statuses =
+		"0 done, 2 both are the same repository, 4 no such snapshot or repository, 7 no "
+		"connection, 8 some are damaged and were left "
+		"out, 12 wrong passphrase, 13 no space",
 	.max_args = UINT32_MAX,
 	.json = true,
 	.progress = true,

@@ -127,7 +127,13 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		repo_close(repo);
 		return err_object(err, o.from);
 	}
-	rc = repair(cli, repo, from, err);
+	if (from && repo_same_place(repo, from)) {
+		err_set(err, ERR_USAGE, "this is the repository that is to be repaired");
+		err_object(err, o.from);
+		rc = err_hint(err, "--from names another one, or a mirror that lies elsewhere");
+	} else {
+		rc = repair(cli, repo, from, err);
+	}
 	repo_close(from);
 	repo_close(repo);
 	return rc;
@@ -145,9 +151,9 @@ const struct verb verb_repair = {
 		   "elsewhere too cost no snapshot.",
 	.options = options,
 	.examples = examples,
-	.statuses =
-		"0 no snapshot is damaged now, 4 no such repository, 8 some still are, 12 wrong "
-		"passphrase, 13 no space",
+	.statuses = "0 no snapshot is damaged now, 2 both are the same repository, 4 no such "
+		    "repository, 8 some still are, 12 wrong "
+		    "passphrase, 13 no space",
 	.json = true,
 	.progress = true,
 	.run = run,

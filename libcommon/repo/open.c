@@ -8,7 +8,7 @@
 #include "libcommon/repo/parity.h"
 #include "libcommon/repo/store_private.h"
 
-enum { DEFAULT_LEVEL = 3 };
+enum { DEFAULT_LEVEL = 3, PLACE_MAX = 2048 };
 
 struct repo {
 	char *url;
@@ -140,6 +140,15 @@ void repo_close(struct repo *repo)
 	store_close(repo->store);
 	free(repo->url);
 	free(repo);
+}
+
+bool repo_same_place(struct repo *a, struct repo *b)
+{
+	char x[PLACE_MAX], y[PLACE_MAX];
+
+	backend_place(a->store->backend, x, sizeof(x));
+	backend_place(b->store->backend, y, sizeof(y));
+	return !memcmp(a->store->config.uuid, b->store->config.uuid, CRYPTO_UUID) && !strcmp(x, y);
 }
 
 void repo_uuid(struct repo *repo, char ret[33])

@@ -176,3 +176,17 @@ facts() { jq -S '.[] | del(.seq) | del(.disks[]["root", "new_bytes", "stored_byt
 	run two verify
 	assert_success
 }
+
+@test "a repository is not copied into itself, whatever it is called" {
+	random_bytes 11 100000 >a.raw
+	vmbackup backup --vm m a.raw
+	ln -s repo link
+	cp -a repo mirror
+	local to
+	for to in repo link "dir:$PWD/repo/../repo" mirror; do
+		refused 2 vmbackup copy --to "$to"
+	done
+	[[ $stderr == *mirror* ]]
+	refused 2 vmbackup copy --dry-run --to link
+	[ "$(vmbackup list --json | jq length)" = 1 ]
+}

@@ -191,3 +191,15 @@ second() {
 	[[ $stderr == *": damage was healed by parity: bytes 1998848-2052095"* ]] || fail "$stderr"
 	[ "$(sha256 "$pack")" = "$sum" ]
 }
+
+@test "repair: not from itself, but from a mirror" {
+	second
+	cp -a repo mirror
+	ln -s repo link
+	burst 2000000 1500000
+	refused 2 vmbackup repair --from repo
+	refused 2 vmbackup repair --from link
+	run vmbackup repair --from mirror
+	assert_success
+	restored
+}
