@@ -132,7 +132,7 @@ complete -c vmbackup -n '__fish_seen_subcommand_from restore' -l version -d 'sho
 complete -c vmbackup -n '__fish_seen_subcommand_from restore' -x -a '(__vmbackup_dynamic snapshot)'
 complete -c vmbackup -n '__fish_seen_subcommand_from verify' -l quick -d 'structure and checksums of packs only: nothing is decompressed'
 complete -c vmbackup -n '__fish_seen_subcommand_from verify' -l heal -d 'packs whose parity can heal them are healed, and said to be'
-complete -c vmbackup -n '__fish_seen_subcommand_from verify' -l share -x -d 'only a part of the packs: the Nth of M, or about so many percent, another part each day until all were looked at'
+complete -c vmbackup -n '__fish_seen_subcommand_from verify' -l share -x -d 'only a part of the packs: the Nth of M, or so many percent, other ones each day until all were looked at'
 complete -c vmbackup -n '__fish_seen_subcommand_from verify' -l threads -x -d 'work with so many threads (default: all processors)'
 complete -c vmbackup -n '__fish_seen_subcommand_from verify' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmbackup -n '__fish_seen_subcommand_from verify' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'

@@ -230,7 +230,7 @@ _vmbackup() {
 		_arguments -s -S \
 		'--quick[structure and checksums of packs only\: nothing is decompressed]' \
 		'--heal[packs whose parity can heal them are healed, and said to be]' \
-		'--share=[only a part of the packs\: the Nth of M, or about so many percent, another part each day until all were looked at]:N/M|PERCENT:' \
+		'--share=[only a part of the packs\: the Nth of M, or so many percent, other ones each day until all were looked at]:N/M|PERCENT:' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \

@@ -87,7 +87,8 @@ static int report(struct cli *cli, const struct retention_plan *p, const struct 
 	if (cli->json)
 		return cli_print_json(cli, result_json(p, r), err);
 	retention_print(cli, p);
-	if (retention.dry_run || cli->verbose)
+	/* With more than --max-delete nothing would be collected either. */
+	if (!(retention.dry_run && retention_refused(p)) && (retention.dry_run || cli->verbose))
 		print_collection(r);
 	return 0;
 }
@@ -121,9 +122,12 @@ static int collect(struct cli *cli, const struct retention_plan *p, struct repo 
 	for (size_t i = 0; retention.dry_run && i < p->n; i++)
 		if (p->remove[i])
 			without[opts.n_without++] = p->list[i].seq;
-	if (repo_prune(repo, &opts, &result, err) < 0 || report(cli, p, &result, err) < 0)
+	if (retention.dry_run && retention_refused(p)) {
+		result = (struct prune_result){0};
+	} else if (repo_prune(repo, &opts, &result, err) < 0) {
 		return -1;
-	return retention_end(p, err);
+	}
+	return report(cli, p, &result, err);
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -140,9 +144,15 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc == 0)
 		rc = retention_plan(&plan, repo, argc, argv, false, err);
 	if (rc == 0) {
-		rc = retention_apply(&plan, repo, err);
+		/* A dry run shows what --max-delete would refuse. */
+		if (!retention.dry_run)
+			rc = retention_apply(&plan, repo, err);
 		if (rc == 0)
 			rc = collect(cli, &plan, repo, err);
+		if (rc == 0 && retention.dry_run)
+			rc = retention_apply(&plan, repo, err);
+		if (rc == 0)
+			rc = retention_end(&plan, err);
 		retention_plan_free(&plan);
 	}
 	repo_close(repo);
@@ -162,9 +172,12 @@ const struct verb verb_prune = {
 		"marked, and the next prune removes it, unless --wait waits for that process.",
 	.options = options,
 	.examples = examples,
-	.statuses = "0 done, 1 more than --max-delete: nothing is removed, 4 no such snapshot or "
-		    "machine, 6 another prune works, or --wait ran out, 8 a snapshot is damaged: "
-		    "nothing is freed, 9 not in a repository of this kind, 12 wrong passphrase",
+	.statuses = "0 done, 1 more than --max-delete: nothing is removed, 2 names and rules at "
+		    "once, 4 no "
+		    "such snapshot, machine or repository, 6 another prune works, or --wait ran "
+		    "out, 7 no connection, 8 a snapshot is damaged: nothing is freed, 9 not in a "
+		    "repository of this kind or version, 12 wrong passphrase or no permission, 13 "
+		    "no room to rewrite packs: what needed none is freed",
 	.max_args = UINT_MAX,
 	.json = true,
 	.progress = true,

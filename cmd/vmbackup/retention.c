@@ -163,15 +163,21 @@ void retention_plan_free(struct retention_plan *p)
 	free(p->why);
 }
 
+bool retention_refused(const struct retention_plan *p)
+{
+	return retention.max_delete && p->n_remove > retention.max_delete;
+}
+
 int retention_apply(const struct retention_plan *p, struct repo *repo, struct err *err)
 {
 	size_t removed;
 
-	if (retention.max_delete && p->n_remove > retention.max_delete)
+	if (retention_refused(p))
 		return err_set(err, ERR_FAILED,
 			       "%zu snapshots would be removed, more than --max-delete %u allows: "
-			       "none was",
-			       p->n_remove, retention.max_delete);
+			       "none %s",
+			       p->n_remove, retention.max_delete,
+			       retention.dry_run ? "will be" : "was");
 	if (retention.dry_run)
 		return 0;
 	if (repo_forget(repo, p->list, p->remove, p->n, &removed, err) < 0)

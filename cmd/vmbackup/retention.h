@@ -75,6 +75,9 @@ int retention_plan(struct retention_plan *ret, struct repo *repo, int n_names, c
 		   bool needed, struct err *err);
 void retention_plan_free(struct retention_plan *p);
 
+/** retention_refused() - more would go than --max-delete allows */
+bool retention_refused(const struct retention_plan *p);
+
 /** retention_apply() - remove what the plan says, unless --dry-run; refuses before anything is touched when
  *  --max-delete is exceeded */
 int retention_apply(const struct retention_plan *p, struct repo *repo, struct err *err);

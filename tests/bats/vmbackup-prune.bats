@@ -73,6 +73,29 @@ slow_backup() {
 	sound
 }
 
+@test "--dry-run with --max-delete: what would go is shown, and that it is refused" {
+	init
+	local i
+	for i in 1 2 3; do
+		random_bytes "$i" 1000000 >a.raw
+		vmbackup backup --vm a a.raw
+	done
+	run --separate-stderr vmbackup prune --dry-run --keep-last 1 --max-delete 1
+	assert_status 1
+	[ "${#lines[@]}" = 3 ] || fail "$output"
+	[[ $output != *packs* ]]
+	[[ $stderr == *"2 snapshots would be removed, more than --max-delete 1 allows: none will be"* ]]
+	run --separate-stderr vmbackup prune --dry-run --json --keep-last 1 --max-delete 1
+	assert_status 1
+	assert_schema vmbackup-prune
+	[ "$(json '[.removed, .kept, .collection.removed_packs] | join(" ")')" = '2 1 0' ]
+	run vmbackup prune --dry-run --keep-last 1 --max-delete 2
+	assert_success
+	assert_line --partial 'would remove about 2 of 3 packs'
+	refused 1 vmbackup prune --keep-last 1 --max-delete 1
+	[ "$(vmbackup list --json | jq length)" = 3 ]
+}
+
 @test "packs of which too much is unused are rewritten" {
 	init
 	random_bytes 4 16000000 >a.raw
