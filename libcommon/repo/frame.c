@@ -39,6 +39,27 @@ int frame_header_decode(const uint8_t *p, struct frame_header *ret, struct err *
 	return 0;
 }
 
+/* zstd's level 3 is made for inputs without end. On frames of 1 MiB its hash tables of 128 Ki and 64 Ki entries miss the
+ * cache more than they find: with half of each, 300 MiB of a Linux disk take 0.97 s of processor time instead of 1.21 and
+ * 32.1 % of its size instead of 31.8 %; level 2: 0.77 s and 33.1 % (2026-11-26, all in turn on each frame). */
+static bool set_level(ZSTD_CCtx *c, int level)
+{
+	static const struct {
+		ZSTD_cParameter name;
+		int value;
+	} third[] = {
+		{ZSTD_c_windowLog, 20}, {ZSTD_c_hashLog, 16},	       {ZSTD_c_chainLog, 15},
+		{ZSTD_c_minMatch, 5},	{ZSTD_c_strategy, ZSTD_dfast},
+	};
+
+	if (ZSTD_isError(ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, level)))
+		return false;
+	for (size_t i = 0; level == 3 && i < sizeof(third) / sizeof(third[0]); i++)
+		if (ZSTD_isError(ZSTD_CCtx_setParameter(c, third[i].name, third[i].value)))
+			return false;
+	return true;
+}
+
 int frame_codec_new(struct frame_codec **ret, int level, struct err *err)
 {
 	struct frame_codec *f = calloc(1, sizeof(*f));
@@ -52,8 +73,7 @@ int frame_codec_new(struct frame_codec **ret, int level, struct err *err)
 		f->check = malloc(FRAME_RAW_MAX);
 	}
 	if (!f->dctx || (level && (!f->cctx || !f->packed || !f->check)) ||
-	    (level &&
-	     ZSTD_isError(ZSTD_CCtx_setParameter(f->cctx, ZSTD_c_compressionLevel, level)))) {
+	    (level && !set_level(f->cctx, level))) {
 		frame_codec_free(f);
 		return err_nomem(err);
 	}
