@@ -89,102 +89,55 @@ median_ms() { cut -d' ' -f1 "$1" | sort -n | awk '{ v[NR] = $1 } END { print v[i
 # on_disk PATH - bytes it takes, or null
 on_disk() { if [ -e "$1" ]; then du -s -B 1 "$1" | cut -f1; else echo null; fi; }
 
-# row ID TITLE TARGET-RATIO OUTPUT OURS THEIRS - OURS and THEIRS are shell commands that make OUTPUT (removed before each
-# run; - for none). TARGET-RATIO: what ours / theirs should not exceed, or -. $before is run, unmeasured, ahead of each.
-# $warm MiB of memory are touched before each, see measure.c.
-before='' warm=''
+# row ID TITLE WANTED OUTPUT OURS THEIRS - OURS and THEIRS are shell commands that make OUTPUT (removed before each run; - for
+# none; "grown:A:B": what the folders A and B grow by is the size). WANTED, or -: what ours may take at most, a list with
+# commas of time=, cpu=, size= (ratios to theirs), ms= and mib= (wall time and peak memory of ours). $before is run,
+# unmeasured, ahead of each; $warm MiB of memory are touched and the data of $cached is read then, see measure.c.
+before='' warm='' cached=''
 row() {
-	local id=$1 title=$2 target=$3 output=$4 n=$runs i who command size_ours=null size_theirs=null
+	local id=$1 title=$2 wanted=$3 output=$4 n=$runs i who command at size_ours=null size_theirs=null grown=''
 	[[ $id =~ $regex ]] || return 0
+	if [[ $output == grown:* ]]; then
+		grown=${output#grown:} output=-
+	fi
 	rm -f ours.times theirs.times
 	[[ $id != info* ]] || n=$((runs * 10))
 	for ((i = 0; i <= n; i++)); do
 		for who in ours theirs; do
 			[ "$output" = - ] || rm -rf "$output"
 			[ -z "$before" ] || eval "$before" >log 2>&1 || die "$id: $(tail -n 3 log)"
+			command=$5 at=${grown%:*}
+			[ $who = ours ] || command=$6 at=${grown#*:}
+			[ -z "$at" ] || eval "size_$who=$(on_disk "$at")"
 			sync
-			command=$5
-			[ $who = ours ] || command=$6
-			"$measure" ${warm:+-w "$warm"} $who.times sh -c "exec $command" >log 2>&1 || die "$id, $who: $command: $(tail -n 5 log)"
+			"$measure" ${warm:+-w "$warm"} ${cached:+-c "$cached"} $who.times sh -c "exec $command" >log 2>&1 ||
+				die "$id, $who: $command: $(tail -n 5 log)"
 			[ $i -gt 0 ] || : >$who.times
+			[ -z "$at" ] || eval "size_$who=\$(($(on_disk "$at") - size_$who))"
 			[ "$output" = - ] || eval "size_$who=$(on_disk "$output")"
 		done
 	done
 	[ "$output" = - ] || rm -rf "$output"
 	printf '  %-34s %9.1f ms  %9.1f ms\n' "$id" "$(median_ms ours.times)" "$(median_ms theirs.times)"
-	python3 - "$id" "$title" "$target" "$size_ours" "$size_theirs" "$5" "$6" >>"$rows" <<-'END'
+	python3 - "$id" "$title" "$wanted" "$size_ours" "$size_theirs" "$5" "$6" >>"$rows" <<-'END'
 		import json, os, sys
 		def times(name):
 		    keys = ["wall_us", "user_us", "sys_us", "max_rss_kib"]
 		    return [dict(zip(keys, map(int, line.split()))) for line in open(name)]
 		a = sys.argv
+		wanted = dict(w.split("=") for w in a[3].split(",")) if a[3] != "-" else {}
 		clean = lambda s: s.replace(os.environ["TMPDIR"], "DIR")
-		print(json.dumps({"id": a[1], "title": a[2], "target": None if a[3] == "-" else float(a[3]),
+		print(json.dumps({"id": a[1], "title": a[2], "wanted": {k: float(v) for k, v in wanted.items()},
 		    "ours": {"command": clean(a[6]), "bytes": json.loads(a[4]), "runs": times("ours.times")},
 		    "theirs": {"command": clean(a[7]), "bytes": json.loads(a[5]), "runs": times("theirs.times")}}))
 	END
 }
 
 echo "  row                                       ours         theirs"
-row info-qcow2 "info of a qcow2 image" - - "vmimg info disk.qcow2" "qemu-img info disk.qcow2"
-warm=$((data * 3 / 2 >> 20))
-for where in tmpfs disk disk-synced; do
-	dir=$work sync=' --no-sync' after=
-	if [ $where = tmpfs ]; then
-		[ -n "$shm" ] || continue
-		dir=$shm
-	elif [ $where = disk-synced ]; then
-		sync='' after=' && sync -f'
-	fi
-	q() { if [ -n "$after" ]; then echo "sh -c '$1$after $2'"; else echo "$1"; fi; }
-	row raw-qcow2-$where "raw to qcow2, $where" 1.0 "$dir/out" \
-		"vmimg convert$sync -f raw -O qcow2 $dir/disk.raw $dir/out" \
-		"$(q "qemu-img convert -W -f raw -O qcow2 $dir/disk.raw $dir/out" "$dir/out")"
-	row qcow2-raw-$where "qcow2 to raw, $where" 1.0 "$dir/out" \
-		"vmimg convert$sync -f qcow2 -O raw $dir/disk.qcow2 $dir/out" \
-		"$(q "qemu-img convert -W -f qcow2 -O raw $dir/disk.qcow2 $dir/out" "$dir/out")"
-done
-where=disk dir=$work
-[ -z "$shm" ] || where=tmpfs dir=$shm
-row raw-qcow2-zstd "raw to qcow2 with zstd, $where" 0.667 "$dir/out" \
-	"vmimg convert --no-sync -f raw -O qcow2 -czstd $dir/disk.raw $dir/out" \
-	"qemu-img convert -W -m 16 -c -o compression_type=zstd -f raw -O qcow2 $dir/disk.raw $dir/out"
-if [[ qcow2-zstd-raw =~ $regex ]]; then
-	qemu-img convert -W -m 16 -c -o compression_type=zstd -f raw -O qcow2 "$dir/disk.raw" "$dir/zstd.qcow2"
-	row qcow2-zstd-raw "qcow2 with zstd to raw, $where" - "$dir/out" \
-		"vmimg convert --no-sync -f qcow2 -O raw $dir/zstd.qcow2 $dir/out" \
-		"qemu-img convert -W -m 16 -f qcow2 -O raw $dir/zstd.qcow2 $dir/out"
-	rm -f "$dir/zstd.qcow2"
-fi
-warm=''
-row compare "compare raw with qcow2" - - "vmimg compare disk.raw disk.qcow2" "qemu-img compare disk.raw disk.qcow2"
-row check "check of a qcow2 image" - - "vmimg check disk.qcow2" "qemu-img check disk.qcow2"
-[ -z "$shm" ] || rm -rf "$shm"
-
-export VMKIT_PASSWORD_FILE=$work/backup.key VMKIT_REPOSITORY=$work/repository
-before='rm -rf repository backup.key && vmbackup init --new-key backup.key' warm=$((data >> 20))
-row backup-first "first backup, encrypted, zstd 3; against zstd -T0 -3 of the data" 1.2 - \
-	"vmbackup backup --vm bench disk=disk.raw" "sh -c 'zstd -T0 -3 -q -f data.bin -o out.zst && sync out.zst'"
-rm -f out.zst
-before='' warm=''
-for chunks in 4194304 65536; do
-	[[ backup-unchanged-$chunks =~ $regex || restore-$chunks =~ $regex || backup-first-borg-$chunks =~ $regex ]] || continue
-	borg="borg create --sparse --files-cache disabled --compression zstd,3 --chunker-params fixed,$chunks"
-	before='rm -rf repository backup.key borg && vmbackup init --new-key backup.key && borg init -e repokey-blake2 borg'
-	row backup-first-borg-$chunks "first backup; against borg, fixed chunks of $chunks" - - \
-		"vmbackup backup --vm bench disk=disk.raw" "$borg borg::first disk.raw"
-	rm -rf repository backup.key borg
-	vmbackup init --new-key backup.key >log 2>&1 && vmbackup backup --vm bench disk=disk.raw >>log 2>&1 || die "$(tail -n 3 log)"
-	{ borg init -e repokey-blake2 borg && $borg borg::first disk.raw; } >log 2>&1 || die "$(tail -n 3 log)"
-	# A new time of change, or the file would be known to be the same without a look into it.
-	before='borg delete borg::again || true; touch disk.raw'
-	row backup-unchanged-$chunks "unchanged backup by scan; against borg, fixed chunks of $chunks" 0.333 - \
-		"vmbackup backup --vm bench disk=disk.raw" "$borg borg::again disk.raw"
-	before='rm -rf there; mkdir there'
-	row restore-$chunks "restore to raw; against borg extract --sparse, fixed chunks of $chunks" 0.5 there \
-		"vmbackup restore bench@latest there/disk.raw" "sh -c 'cd there && borg extract --sparse ../borg::first disk.raw'"
-	before=
-	rm -rf repository borg there
+for f in "$root"/bench/rows/*.bash; do
+	before='' warm='' cached=''
+	# shellcheck source=/dev/null
+	. "$f"
 done
 
 # ---- the result

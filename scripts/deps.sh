@@ -14,7 +14,7 @@ test="$build libcmocka-dev bats bats-support bats-assert bats-file qemu-utils nb
 fuzz="$build clang llvm libclang-rt-dev"
 lint="$build clang clang-tidy clang-format cppcheck shellcheck man-db mawk"
 demo="$build e2fsprogs qemu-utils"
-bench="$build e2fsprogs qemu-utils zstd borgbackup python3"
+bench="$build e2fsprogs qemu-utils zstd borgbackup restic python3"
 
 dry=
 if [ "${1:-}" = -n ]; then
