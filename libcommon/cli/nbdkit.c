@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -174,6 +175,28 @@ static int find_plugin(char path[PATH_MAX + sizeof(PLUGIN)], struct err *err)
 	return err_object(err, path);
 }
 
+static bool wait_readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 500) == 1;
+}
+
+/* Leave as the protocol has it. A client that just goes away is an error in that server's log. */
+static void say_goodbye(int fd)
+{
+	static const uint8_t flags_and_abort[] =
+		"\0\0\0\3IHAVEOPT\0\0\0\2\0\0\0"; /* and its zero */
+	char buf[64];
+
+	if (!wait_readable(fd) || read(fd, buf, sizeof(buf)) < 16 ||
+	    memcmp(buf, "NBDMAGICIHAVEOPT", 16) != 0 ||
+	    send(fd, flags_and_abort, sizeof(flags_and_abort), MSG_NOSIGNAL) < 0)
+		return;
+	while (wait_readable(fd) && read(fd, buf, sizeof(buf)) > 0)
+		;
+}
+
 /* A socket that a killed server left behind is in the way; one that somebody listens on is not ours. */
 static int clear_socket(const char *path, struct err *err)
 {
@@ -197,6 +220,7 @@ static int clear_socket(const char *path, struct err *err)
 	if (fd < 0)
 		return err_sys(err, "cannot make a socket");
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0) {
+		say_goodbye(fd);
 		err_set(err, ERR_BUSY, "another server listens on it");
 		return err_object(err, path);
 	}

@@ -45,15 +45,13 @@ serve() { ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS LD_PRELOAD=$runtime vmbackup
 	assert_clean
 }
 
-# nbdkit itself is at fault when it ends so with sanitizers
-# bats test_tags=release
 @test "on a socket, by its id, from an encrypted repository; ends with its last client" {
 	printf 'secret' >pw
 	export VMKIT_PASSWORD_FILE=$PWD/pw
 	vmbackup init
 	random_image a.raw 6000128 3 30
 	vmbackup backup --vm web a.raw
-	(serve web --socket "$PWD/s" --once 3>&-) &
+	(serve web --socket "$PWD/s" --once 2>log 3>&-) &
 	server=$!
 	local i
 	for ((i = 0; i < 200; i++)); do
@@ -64,8 +62,11 @@ serve() { ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS LD_PRELOAD=$runtime vmbackup
 	vmbackup backup --vm web a.raw
 	refused 6 vmbackup serve web --socket "$PWD/s"
 	nbdcopy "nbd+unix:///?socket=$PWD/s" out.raw
+	# An error in its log would hang nbdkit at its end where a sanitizer's runtime is preloaded: glibc's lock of locales
+	# is out of balance then, and p11-kit wants it in its destructor (seen with nbdkit's null plugin too).
 	wait $server
 	server=
+	[ ! -s log ] || fail "$(cat log)"
 	[ "$(cmp -l a.raw out.raw | wc -l)" = 1 ]
 	assert_not_exists s
 	echo other >pw
