@@ -193,16 +193,17 @@ const struct verb verb_sparsify = {
 	.name = "sparsify",
 	.usage = "[OPTIONS] IMAGE [TARGET]",
 	.summary = "give back what the file systems of a disk do not use",
-	.details = "Without TARGET the free space is punched out of IMAGE (raw, qcow2); with it a "
-		   "copy is made that "
-		   "leaves the\n"
-		   "free space out. The maps of ext2, ext3, ext4, FAT, NTFS and swap space are "
-		   "read, without root and "
-		   "without\n"
-		   "starting a machine; partitions with something else stay as they are. A file "
-		   "system that was not "
-		   "unmounted\n"
-		   "cleanly is refused: --partition passes it over.",
+	.details =
+		"Without TARGET the free space is punched out of IMAGE (raw, qcow2); with it a "
+		"copy is made that "
+		"leaves the\n"
+		"free space out. The maps of ext2, ext3, ext4, XFS, FAT, NTFS and swap space are "
+		"read, without root and "
+		"without\n"
+		"starting a machine; partitions with something else stay as they are. A file "
+		"system that was not "
+		"unmounted\n"
+		"cleanly is refused: --partition passes it over.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 2 usage, 4 not found, 5 the target exists, 6 locked, 8 corrupt, 9 "

@@ -67,6 +67,8 @@ struct bulk {
 	void *priv;
 	/* The opened backing file, for what the header says of it; borrowed; NULL: none, or measuring */
 	struct image *base;
+	/* Set by begin(): what the format says of the disk's sectors; 0: nothing, which means 512 */
+	uint32_t sector_size;
 	bool measuring;	 /* @file only counts bytes: make no other files, count them there too */
 	bool needs_data; /* Set by begin(): takes no units with src, whatever ops->can_copy says */
 	/* Set by begin(): it consists of more files, and can only be read back by its name */

@@ -93,6 +93,7 @@ struct image {
 	uint64_t size;
 	void *priv;
 	uint32_t cluster_size; /* 0: none; granularity for info, plans and bulk units */
+	uint32_t sector_size;  /* of the disk, where the format says so; 0: it does not */
 	char *backing_name;    /* owned by core after open; as the header has it */
 	char *backing_format;  /* owned by core; NULL: not named */
 	/* ---- core's own */

@@ -109,6 +109,91 @@ ext_free() { dumpe2fs -h "$1" 2>/dev/null | awk '/^Free blocks:/ { f = $3 } /^Bl
 	[[ $stderr == *dirty* ]]
 }
 
+# xfs_free FILE - free blocks of the trees as xfs_db counts them, in bytes; without the few that each group keeps for itself
+xfs_free() {
+	xfs_db -f -c 'freesp -s' -c 'sb 0' -c 'p blocksize' -c 'p agcount' "$1" |
+		awk '/^total free blocks/ { f = $4 } /^blocksize/ { b = $3 } END { print f * b }'
+}
+
+# xfs_same A B - the same files, as the kernel sees them
+xfs_same() {
+	mkdir -p m n
+	mount -o loop,ro "$1" m && mount -o loop,ro,norecovery,nouuid "$2" n || fail "cannot mount"
+	run diff -r m n
+	umount m n
+	assert_success
+}
+
+# bats test_tags=slow,release
+@test "XFS: free extents of every group, trees of several levels, logs that have gone round" {
+	require mkfs.xfs xfs_db xfs_repair
+	local how i free
+	for how in "-b size=1024 -l size=4m" "-d agcount=1 -l size=6m" "-l version=2,su=64k,size=15m -m rmapbt=1,reflink=1 -s size=4096"; do
+		rm -f x.raw
+		fill x.raw 0 67108864
+		# shellcheck disable=SC2086 # options
+		mkfs.xfs -q -K --unsupported -f $how x.raw 2>/dev/null
+		if [ "$(id -u)" = 0 ]; then
+			mkdir -p m
+			for i in 1 2 3; do
+				mount -o loop x.raw m || skip "cannot mount"
+				mkdir m/d$i
+				(cd m/d$i && seq -f e%g 1500 | xargs touch && random_bytes $i 4000000 | split -b 5000 -a 4 - f) || true
+				sync -f m
+				# What is in use while the file system is mounted is not known.
+				[ $i != 2 ] || cp --sparse=always x.raw dirty.raw
+				find m/d$i -name 'f*[acegikmoqsuwy]' -delete
+				find m/d$i -name 'e*[13579]' -delete
+				umount m
+			done
+			refused 9 vmimg sparsify dirty.raw
+			[[ $stderr == *"was not unmounted"* ]]
+		fi
+		cp x.raw y.raw
+		free=$(xfs_free x.raw)
+		run vmimg sparsify --json y.raw
+		assert_status 0
+		assert_schema vmimg-sparsify
+		[ "$(json '.partitions[0].filesystem')" = xfs ]
+		# Pieces below 4 KiB, and what a group keeps aside, are not worth counting.
+		[ "$(json .free_bytes)" -le "$free" ]
+		[ "$(json .free_bytes)" -ge $((free - free / 4)) ]
+		xfs_repair -n -o force_geometry -f y.raw >.repair 2>&1 || fail "$how: $(cat .repair)"
+		[ "$(id -u)" != 0 ] || xfs_same x.raw y.raw
+	done
+}
+
+@test "XFS: version 4, a log elsewhere, what contradicts itself" {
+	require mkfs.xfs xfs_db
+	truncate -s 32M x.raw
+	mkfs.xfs -q --unsupported -f -m crc=0 x.raw 2>/dev/null
+	run vmimg sparsify --json x.raw
+	assert_status 0
+	[ "$(json .free_bytes)" -gt 20000000 ]
+	mkfs.xfs -q --unsupported -f x.raw 2>/dev/null
+	vmimg sparsify x.raw
+	local at
+	# magic and length of a group, root and levels of its tree, its count; magic, count, neighbour of the root; sizes
+	for at in 513 526 531 543 567 16384+1; do
+		cp x.raw y.raw
+		case $at in 16384+1) at=$(($(xfs_db -f -c 'agf 0' -c 'p bnoroot' x.raw | awk '{ print $3 }') * 4096 + 1)) ;; esac
+		patch_bytes y.raw $at 77
+		cp y.raw z.raw
+		refused 8 vmimg sparsify y.raw
+		assert_same_bytes y.raw z.raw
+	done
+	cp x.raw y.raw
+	patch_bytes y.raw 48 0000000000000000
+	refused 9 vmimg sparsify y.raw
+	[[ $stderr == *"on another device"* ]]
+	cp x.raw y.raw
+	patch_bytes y.raw 126 01
+	refused 9 vmimg sparsify y.raw
+	cp x.raw y.raw
+	patch_bytes y.raw 216 80000000
+	refused 9 vmimg sparsify y.raw
+}
+
 @test "a partitioned disk: each by itself, chosen ones, swap, what is unknown stays" {
 	truncate -s 48M a.raw
 	printf '%s\n' 2048,16384,S ,16384,L ,16384,L ,16384,L | sfdisk -q -X gpt a.raw

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "libcommon/base/checked.h"
+#include "libcommon/base/log.h"
 #include "libcommon/base/pipeline.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/image/copy/parts.h"
@@ -296,6 +297,18 @@ static int open_target(struct copy *c, const char *target, struct err *err)
 	return target_open(&c->target, c->src, target, c->opts, max_u64(want, size), err);
 }
 
+/* Partition tables and file systems count in sectors: a guest may not find them on the new disk. */
+static void warn_of_sectors(const struct copy *c)
+{
+	const struct target *t = &c->target;
+	uint32_t from = c->src->sector_size, to = t->bulk.sector_size ? t->bulk.sector_size : 512;
+
+	if (from && from != to && t->kind != TARGET_DEVICE)
+		log_warning("%s: has sectors of %" PRIu32 " bytes, the target of %" PRIu32
+			    ": partition tables count in sectors",
+			    image_name(c->src), from, to);
+}
+
 static int copy_from(struct copy *c, const char *target, struct copy_stats *stats, struct err *err)
 {
 	int rc;
@@ -306,6 +319,7 @@ static int copy_from(struct copy *c, const char *target, struct copy_stats *stat
 		digest_free(c->digest);
 		return -1;
 	}
+	warn_of_sectors(c);
 	c->rate.limit = c->opts->rate_limit;
 	rc = run(c, stats, err);
 	c->again = rc < 0 && c->target.resume &&
@@ -335,6 +349,7 @@ int image_copy_check(struct image *src, const char *target, const struct copy_op
 	digest_free(c.digest);
 	if (open_target(&c, target, err) < 0) /* nothing is written before the first unit */
 		return -1;
+	warn_of_sectors(&c);
 	*ret_format = c.target.format->name;
 	if (opts->resume)
 		rc = target_check_resume(&c.target, err);

@@ -145,8 +145,8 @@ static const struct {
 	const char *name, *magic;
 	unsigned off;
 } others[] = {
-	{"xfs", "XFSB", 0},	  {"luks", "LUKS\xba\xbe", 0},	{"lvm", "LABELONE", 512},
-	{"exfat", "EXFAT   ", 3}, {"bitlocker", "-FVE-FS-", 3}, {"squashfs", "hsqs", 0},
+	{"luks", "LUKS\xba\xbe", 0},  {"lvm", "LABELONE", 512}, {"exfat", "EXFAT   ", 3},
+	{"bitlocker", "-FVE-FS-", 3}, {"squashfs", "hsqs", 0},
 };
 
 static const char *other_name(const uint8_t *head, size_t len)
@@ -160,8 +160,8 @@ static const char *other_name(const uint8_t *head, size_t len)
 int freemap_read(const struct volume *v, struct freemap *m, const char **ret_name, struct err *err)
 {
 	/* swap first: mkswap leaves old signatures of others in place */
-	static const struct free_reader *const readers[] = {&free_swap, &free_ext, &free_ntfs,
-							    &free_fat};
+	static const struct free_reader *const readers[] = {&free_swap, &free_ext, &free_xfs,
+							    &free_ntfs, &free_fat};
 	uint8_t head[HEAD];
 	size_t len = (size_t)min_u64(v->len, sizeof(head));
 

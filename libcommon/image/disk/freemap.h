@@ -1,6 +1,6 @@
 /* What a file system does not use: free ranges of a disk, from the maps that the file systems keep themselves.
  *
- * Read-only parsers of hostile bytes: ext2/3/4 (through libext2fs), FAT12/16/32, NTFS, Linux swap. A file system that
+ * Read-only parsers of hostile bytes: ext2/3/4 (through libext2fs), XFS, FAT12/16/32, NTFS, Linux swap. A file system that
  * was not unmounted, or needs its journal, is refused: its maps may be behind.
  */
 #ifndef VMKIT_IMAGE_DISK_FREEMAP_H
@@ -38,7 +38,7 @@ struct free_reader {
 	int (*read)(const struct volume *v, struct freemap *m, struct err *err);
 };
 
-extern const struct free_reader free_ext, free_fat, free_ntfs, free_swap;
+extern const struct free_reader free_ext, free_fat, free_ntfs, free_swap, free_xfs;
 
 /** volume_read() - inside the volume, else ERR_CORRUPT */
 int volume_read(const struct volume *v, void *buf, uint64_t off, size_t len, struct err *err);

@@ -96,6 +96,7 @@ static int bulk_begin(struct bulk *b, struct err *err)
 	if (vhdx_options_parse(b->params, &s->o, err) < 0 ||
 	    (s->o.has_parent && look_at_parent(b, s, err) < 0))
 		return -1;
+	b->sector_size = s->o.logical_sector;
 	s->blocks = div_up(s->o.size, s->o.block_size);
 	s->chunk_blocks = vhdx_chunk_blocks(s->o.block_size, s->o.logical_sector);
 	s->bat_entries = vhdx_bat_entries(s->blocks, s->chunk_blocks, s->o.has_parent);

@@ -154,6 +154,7 @@ int vhdx_metadata_read(struct image *img, struct vhdx *v, struct err *err)
 	v->has_parent = get_le32(params + 4) & HAS_PARENT;
 	v->logical_sector = get_le32(logical);
 	v->physical_sector = get_le32(physical);
+	img->sector_size = v->logical_sector;
 	img->size = get_le64(size);
 	if (check_sizes(v, img->size, err) < 0)
 		return -1;
