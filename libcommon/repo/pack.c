@@ -198,7 +198,7 @@ int pack_header_encode(struct crypto *c, const uint8_t id[PACK_ID], uint8_t ret[
 int pack_read_header(struct crypto *c, struct pack_source *src, struct err *err)
 {
 	uint8_t p[PACK_HEADER];
-	struct seal s = header_seal(p);
+	struct seal s;
 
 	if (src->size < PACK_HEADER)
 		return err_set(err, ERR_CORRUPT, "pack of %" PRIu64 " bytes is too short",
@@ -207,6 +207,7 @@ int pack_read_header(struct crypto *c, struct pack_source *src, struct err *err)
 		return -1;
 	if (memcmp(p, pack_magic, 8))
 		return err_set(err, ERR_CORRUPT, "has no pack header");
+	s = header_seal(p);
 	if (memcmp(p + 16, src->id, PACK_ID) || memcmp(p + 64, crypto_uuid(c), CRYPTO_UUID))
 		return err_set(err, ERR_CORRUPT, "is another pack or another repository's");
 	if (crypto_seal_key(c, "vmkit pack", p + 32, &src->key, err))
