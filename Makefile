@@ -158,10 +158,10 @@ $(BUILD)/libexec/vmkit/nbdkit-%-plugin.so: $(BUILD)/cmd/%/plugin/plugin.o $(LIBR
 	$(call say,LD,$@)
 	$(Q)$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -shared -o $@ $^ $(LIBS)
 
-$(BUILD)/libexec/vmkit/vmrun-init: cmd/vmrun/guest/init.c $(BUILD)/flags
+$(BUILD)/libexec/vmkit/vmrun-init: $(wildcard cmd/vmrun/guest/*.[ch]) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) $(WERROR) -O2 -fstack-protector-strong -static -s -o $@ $<
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE $(WARNINGS) $(WERROR) -O2 -fstack-protector-strong -static -s -I. -o $@ $(filter %.c,$^)
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_SHARED) $(LIBRARY)
 	@mkdir -p $(@D)

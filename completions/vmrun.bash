@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only --allow-backing= --name= --timeout= --root= --env= --workdir= --modules= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only --allow-backing= --net= --publish= --name= --timeout= --root= --env= --workdir= --modules= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -38,6 +38,8 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--disk|run:--disk=|run:-d) kind=file ;;
 	run:--format|run:--format=|run:-f) kind=format ;;
 	run:--allow-backing|run:--allow-backing=) kind=dir ;;
+	run:--net|run:--net=) kind=none ;;
+	run:--publish|run:--publish=|run:-p) kind=none ;;
 	run:--name|run:--name=|run:-n) kind=none ;;
 	run:--timeout|run:--timeout=|run:-t) kind=none ;;
 	run:--root|run:--root=|run:-r) kind=file ;;

@@ -39,7 +39,7 @@ _vmrun() {
 			'stop:stop machines\: by the power button, else hard; says which'
 			'pause:hold machines\: their vCPUs do not run until resume'
 			'resume:have paused machines go on'
-			'stats:what a machine has used\: time of its vCPUs, disk requests, memory'
+			'stats:what a machine has used\: time of its vCPUs, disk requests, frames, memory'
 		)
 		_describe verb verbs
 		return ;;
@@ -65,6 +65,9 @@ _vmrun() {
 		'(-e --ephemeral)--ephemeral[what the guest writes to its disks is thrown away; the images are only read]' \
 		'--read-only[the guest cannot write to its disks]' \
 		'*--allow-backing=[backing files may lie below DIR too]:DIR:_files -/' \
+		'*--net=[a network interface\: of passt'\''s, which needs no privileges (with ,host its gateway is this host'\''s 127.0.0.1); of a tap device; of a descriptor, which is a tap device'\''s or passt'\''s socket. Each may have a ,mac=ADDRESS; up to 4 (default\: none)]:user|tap=NAME|fd=N|none:' \
+		'*-p+[this host'\''s PORT, of 127.0.0.1 or of ADDRESS (0.0.0.0\: of all), leads to the guest'\''s, by --net user; may be given again]:\[ADDRESS\:\]PORT\[\:GUESTPORT\]\[/udp\]:' \
+		'*--publish=[this host'\''s PORT, of 127.0.0.1 or of ADDRESS (0.0.0.0\: of all), leads to the guest'\''s, by --net user; may be given again]:\[ADDRESS\:\]PORT\[\:GUESTPORT\]\[/udp\]:' \
 		'(-n --name)-n+[of the machine, for ps, stats, pause, resume and stop (default\: none, and it has no control socket)]:NAME:' \
 		'(-n --name)--name=[of the machine, for ps, stats, pause, resume and stop (default\: none, and it has no control socket)]:NAME:' \
 		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never). A disk on a server that does not answer is given up five seconds later]:TIME:' \

@@ -13,6 +13,7 @@
 #include "libcommon/base/log.h"
 #include "libcommon/runner/cpio.h"
 #include "libcommon/runner/modules.h"
+#include "libcommon/runner/net.h"
 
 /* Beside the folder of the programs, where make builds it and make install puts it. */
 #define INIT "libexec/vmkit/vmrun-init"
@@ -68,6 +69,8 @@ static int pack_modules(struct cpio *out, const struct command *c, struct err *e
 
 	for (size_t i = 0; rc == 0 && i < wanted; i++)
 		rc = modules_add(&m, folder, names[i], err);
+	if (rc == 0 && c->net)
+		rc = modules_add(&m, folder, "virtio_net", err);
 	for (size_t i = 0; rc == 0 && i < ROOT_DRIVERS_MAX && c->drivers.name[i]; i++)
 		rc = modules_add(&m, folder, c->drivers.name[i], err);
 	for (size_t i = 0; rc == 0 && i < m.n; i++) {
@@ -99,6 +102,8 @@ static int pack_command(struct cpio *out, const struct command *c, struct err *e
 		return err_nomem(err);
 	if (c->root_disk)
 		add_string(f, 'r', c->root_disk);
+	if (c->net_user)
+		add_string(f, 'n', NET_USER_ADDRESS " " NET_USER_GATEWAY " " NET_USER_DNS);
 	if (c->folder)
 		add_string(f, 'd', c->folder);
 	for (size_t i = 0; i < c->env->count; i++)

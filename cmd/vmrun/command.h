@@ -26,6 +26,8 @@ struct command {
 	/* "ro", "rw": the root is a file system on the first disk; NULL: it is not */
 	const char *root_disk;
 	struct root_drivers drivers; /* with root_disk */
+	bool net;		     /* it has a network interface */
+	bool net_user;		     /* whose first is passt's: its addresses are known */
 	bool disks;		     /* the guest has some: their driver is loaded too */
 };
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cmd/vmrun/command.h"
+#include "cmd/vmrun/net.h"
 #include "cmd/vmrun/terminal.h"
 #include "cmd/vmrun/vmrun.h"
 #include "libcommon/base/cleanup.h"
@@ -23,7 +24,7 @@ static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
 	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *name;
-	struct opt_list disks, allow, env;
+	struct opt_list disks, allow, env, nets, publish;
 	bool ephemeral, read_only;
 	uint64_t memory, timeout;
 	unsigned cpus;
@@ -93,6 +94,22 @@ static const struct opt options[] = {
 	 .arg = "DIR",
 	 .complete = COMPLETE_DIR,
 	 .help = "backing files may lie below DIR too"},
+	{.name = "net",
+	 .type = OPT_LIST,
+	 .value = &o.nets,
+	 .arg = "user|tap=NAME|fd=N|none",
+	 .help = "a network interface: of passt's, which needs no privileges (with ,host its "
+		 "gateway "
+		 "is this host's 127.0.0.1); of a tap device; of a descriptor, which is a tap "
+		 "device's or passt's "
+		 "socket. Each may have a ,mac=ADDRESS; up to 4 (default: none)"},
+	{.letter = 'p',
+	 .name = "publish",
+	 .type = OPT_LIST,
+	 .value = &o.publish,
+	 .arg = "[ADDRESS:]PORT[:GUESTPORT][/udp]",
+	 .help = "this host's PORT, of 127.0.0.1 or of ADDRESS (0.0.0.0: of all), leads to the "
+		 "guest's, by --net user; may be given again"},
 	{.letter = 'n',
 	 .name = "name",
 	 .type = OPT_STRING,
@@ -147,6 +164,7 @@ static const char *const examples[] = {
 	"vmrun --kernel /boot/vmlinuz --initrd initrd.img --append root=/dev/vda1 --disk "
 	"disk.qcow2",
 	"vmrun -k vmlinuz --root rootfs -- sh -c 'make check' <input >output",
+	"vmrun -k vmlinuz --root rootfs --net user -p 8080:80 -- httpd -f",
 	"vmrun -k vmlinuz -i initrd -m 1G -c 4 --ephemeral -d disk.vmdk --timeout 5m </dev/null",
 	NULL,
 };
@@ -258,6 +276,8 @@ static int told(const struct machine_result *r, struct err *err)
 	}
 }
 
+static struct nets nets;
+
 /* The name's socket; NULL without --name */
 static struct control *control;
 
@@ -273,6 +293,8 @@ static struct machine_opts machine(const struct disks *d, const char *command_li
 		.cpus = o.cpus,
 		.disks = d->disk,
 		.n_disks = d->n,
+		.nets = nets.net,
+		.n_nets = nets.n,
 		.input = -1,
 		.output = -1,
 		.escape = -1,
@@ -320,6 +342,8 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 		.folder = o.workdir,
 		.env = &o.env,
 		.disks = d->n,
+		.net = nets.n,
+		.net_user = nets.user_first,
 	};
 	const struct machine_streams streams = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
 	CLEANUP_FREE char *line = NULL;
@@ -389,7 +413,10 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc == 0)
 		rc = open_disks(&d, err);
 	if (rc == 0)
+		rc = nets_open(&nets, &o.nets, &o.publish, err);
+	if (rc == 0)
 		rc = argc ? run_command(cli, &d, argv, err) : run_system(&d, err);
+	nets_close(&nets);
 	close_disks(&d);
 	control_close(control); /* whoever waits for the machine's end finds the disks free */
 	return rc;
@@ -421,9 +448,11 @@ const struct verb verb_run = {
 	.statuses =
 		"0 the guest powered off, 1 it crashed, or panicked and pvpanic told so, 3 it "
 		"reset itself, or ^] or vmrun stop ended it, "
-		"4 no such kernel or image, 5 a machine of this name runs, 6 a disk is locked, 8 a "
+		"4 no such kernel or image, 5 a machine of this name runs, 6 a disk is locked or a "
+		"port taken, 8 a "
 		"file is cut off or corrupt, "
-		"9 no KVM, or not a kernel, 10 --timeout ran out, 12 no permission, 13 no space, "
+		"9 no KVM, no passt, or not a kernel, 10 --timeout ran out, 12 no permission, 13 "
+		"no space, "
 		"124 --timeout ran out before COMMAND ended, 125 COMMAND given, and vmrun failed, "
 		"126 COMMAND cannot be run, 127 COMMAND was not found",
 	.min_args = 0,

@@ -82,6 +82,45 @@ static int print_disks(const json_t *disks, struct err *err)
 	return 0;
 }
 
+static int print_nets(const json_t *nets, struct err *err)
+{
+	static const char *const headers[] = {"NET",	     "KIND", "LINK",	"PACKETS IN", "IN",
+					      "PACKETS OUT", "OUT",  "DROPPED", "ADDRESS",    NULL};
+	struct table *t;
+
+	if (json_array_size(nets) == 0)
+		return 0;
+	t = table_new(headers, "lllrrrrrl");
+	if (!t)
+		return err_nomem(err);
+	for (size_t i = 0; i < json_array_size(nets); i++) {
+		const json_t *o = json_array_get(nets, i);
+		char in[32], received[SIZE_TEXT_MAX], out[32], sent[SIZE_TEXT_MAX], dropped[32];
+		const char *const cells[] = {text(o, "name"),
+					     text(o, "kind"),
+					     json_is_true(json_object_get(o, "link")) ? "up"
+										      : "down",
+					     in,
+					     received,
+					     out,
+					     sent,
+					     dropped,
+					     text(o, "mac"),
+					     NULL};
+
+		(void)snprintf(in, sizeof(in), "%" PRIu64, number(o, "rx_packets"));
+		(void)size_format(number(o, "rx_bytes"), received);
+		(void)snprintf(out, sizeof(out), "%" PRIu64, number(o, "tx_packets"));
+		(void)size_format(number(o, "tx_bytes"), sent);
+		(void)snprintf(dropped, sizeof(dropped), "%" PRIu64,
+			       number(o, "rx_dropped") + number(o, "tx_dropped"));
+		table_row(t, cells);
+	}
+	table_print(t, stdout);
+	table_free(t);
+	return 0;
+}
+
 static int print(const char *name, const json_t *answer, struct err *err)
 {
 	char resident[SIZE_TEXT_MAX], size[SIZE_TEXT_MAX], age[SIZE_TEXT_MAX];
@@ -92,7 +131,9 @@ static int print(const char *name, const json_t *answer, struct err *err)
 		     size_format(number(answer, "memory"), size));
 	if (print_cpus(json_object_get(answer, "cpus"), err) < 0)
 		return -1;
-	return print_disks(json_object_get(answer, "disks"), err);
+	if (print_disks(json_object_get(answer, "disks"), err) < 0)
+		return -1;
+	return print_nets(json_object_get(answer, "nets"), err);
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -115,12 +156,15 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 const struct verb verb_stats = {
 	.name = "stats",
 	.usage = "[OPTIONS] NAME",
-	.summary = "what a machine has used: time of its vCPUs, disk requests, memory",
-	.details = "A vCPU's time is that of its thread, in the guest and for it. Exits are those "
-		   "that "
-		   "vmrun answers; most are answered by KVM and not counted. Requests count when "
-		   "they are "
-		   "done. Memory in use is what of the guest's memory the host has in its own.",
+	.summary = "what a machine has used: time of its vCPUs, disk requests, frames, memory",
+	.details =
+		"A vCPU's time is that of its thread, in the guest and for it. Exits are those "
+		"that "
+		"vmrun answers; most are answered by KVM and not counted. Requests count when "
+		"they are "
+		"done. Frames go in to the guest and out from it; dropped are those that did not "
+		"fit or broke the rules. Memory in use is what of the guest's memory the host has "
+		"in its own.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 4 no machine of this name, 6 it is starting or ending, 7 it does not "

@@ -1,4 +1,5 @@
 /* What a running machine tells and does when its control socket is asked. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -64,9 +65,31 @@ static json_t *one_disk(const struct virtio_blk *b, unsigned i)
 	return o;
 }
 
+static json_t *one_net(const struct virtio_net *v, unsigned i)
+{
+	char name[16], mac[32];
+	const uint8_t *a = v->net->mac;
+	json_t *o = json_object();
+
+	(void)snprintf(name, sizeof(name), "net%u", i);
+	(void)snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3],
+		       a[4], a[5]);
+	add(o, "name", json_string(name));
+	add(o, "kind", json_string(v->net->kind));
+	add(o, "mac", json_string(mac));
+	add(o, "link", json_boolean(!atomic_load(&v->net->gone)));
+	add(o, "rx_packets", number(atomic_load(&v->rx_packets)));
+	add(o, "rx_bytes", number(atomic_load(&v->rx_bytes)));
+	add(o, "rx_dropped", number(atomic_load(&v->rx_dropped)));
+	add(o, "tx_packets", number(atomic_load(&v->tx_packets)));
+	add(o, "tx_bytes", number(atomic_load(&v->tx_bytes)));
+	add(o, "tx_dropped", number(atomic_load(&v->tx_dropped)));
+	return o;
+}
+
 static void stats(struct machine *m, json_t *answer)
 {
-	json_t *cpus = json_array(), *disks = json_array();
+	json_t *cpus = json_array(), *disks = json_array(), *nets = json_array();
 
 	add_state(m, answer);
 	add(answer, "memory_resident", number(guest_memory_resident(&m->mem)));
@@ -80,7 +103,10 @@ static void stats(struct machine *m, json_t *answer)
 	for (unsigned i = 0; i < m->opts->n_disks; i++)
 		(void)json_array_append_new(disks, one_disk(m->blk[i], i));
 	add(answer, "cpus", cpus);
+	for (unsigned i = 0; i < m->opts->n_nets; i++)
+		(void)json_array_append_new(nets, one_net(m->net[i], i));
 	add(answer, "disks", disks);
+	add(answer, "nets", nets);
 }
 
 /* A guest that is paused hears nothing, so it goes on; one that does not listen to the button is ended at once. */

@@ -121,6 +121,18 @@ static int make_disk(struct machine *m, unsigned i, struct err *err)
 	return add_virtio(m, &b->dev, err);
 }
 
+static int make_net(struct machine *m, unsigned i, struct err *err)
+{
+	struct virtio_net *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return err_nomem(err);
+	m->net[i] = n;
+	if (virtio_net_init(n, m->opts->nets[i], &m->mem, err) < 0)
+		return -1;
+	return add_virtio(m, &n->dev, err);
+}
+
 static void wake_main(void *ctx)
 {
 	machine_wake(ctx);
@@ -174,7 +186,12 @@ static int make_devices(struct machine *m, struct err *err)
 	m->rng = calloc(1, sizeof(*m->rng));
 	if (!m->rng)
 		return err_nomem(err);
-	return virtio_rng_init(m->rng, &m->mem, err) < 0 ? -1 : add_virtio(m, m->rng, err);
+	if (virtio_rng_init(m->rng, &m->mem, err) < 0 || add_virtio(m, m->rng, err) < 0)
+		return -1;
+	for (unsigned i = 0; i < m->opts->n_nets; i++)
+		if (make_net(m, i, err) < 0)
+			return -1;
+	return 0;
 }
 
 /* What may fail by the user's doing; no thread is started, and signals come as ever */
@@ -394,6 +411,8 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 	ret->status = m->streams ? virtio_console_status(m->streams) : -1;
 	free_device(m->streams ? &m->streams->dev : NULL);
 	free_device(m->rng);
+	for (unsigned i = 0; i < MACHINE_NETS_MAX; i++)
+		free_device(m->net[i] ? &m->net[i]->dev : NULL);
 	for (unsigned i = 0; i < MACHINE_DISKS_MAX; i++)
 		free_device(m->blk[i] ? &m->blk[i]->dev : NULL);
 	if (rc == 0)

@@ -17,6 +17,7 @@
 #include "libcommon/runner/serial.h"
 #include "libcommon/runner/virtio_blk.h"
 #include "libcommon/runner/virtio_console.h"
+#include "libcommon/runner/virtio_net.h"
 #include "libcommon/runner/virtio_rng.h"
 
 struct machine;
@@ -43,6 +44,7 @@ struct machine {
 	struct virtio_dev *rng; /* NULL until made; so are those below */
 	struct virtio_blk *blk[MACHINE_DISKS_MAX];
 	struct virtio_console *streams;
+	struct virtio_net *net[MACHINE_NETS_MAX];
 	struct vcpu vcpu[MACHINE_CPUS_MAX];
 	unsigned vcpus;	    /* made */
 	int wake;	    /* eventfd: the main loop has something to look at */

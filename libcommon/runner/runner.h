@@ -1,7 +1,8 @@
 /* The KVM machine: described by a struct machine_opts, run until it ends.
  *
  * It has 1 to 16 vCPUs, memory, the interrupt chips and the timer of a PC in the kernel, a serial console, ACPI with power
- * button and reset, a clock, pvpanic, and virtio-1 devices on PCI: a random number generator, and one disk an image.
+ * button and reset, a clock, pvpanic, and virtio-1 devices on PCI: a random number generator, and one disk an image,
+ * one interface a net.
  * It starts a Linux bzImage at its 64-bit entry. Nothing that the guest does makes this process do more than that; what it
  * never needs it gives up before, for good (confine.h).
  */
@@ -16,8 +17,10 @@
 
 struct control;
 struct disk;
+struct net;
 
-enum { MACHINE_CPUS_MAX = 16, MACHINE_DISKS_MAX = 24 };
+/* Slots of PCI: 32, of which the bridge, the generator of random numbers and the streams take one each */
+enum { MACHINE_CPUS_MAX = 16, MACHINE_DISKS_MAX = 24, MACHINE_NETS_MAX = 4 };
 
 struct machine_streams {
 	int in, out, errors; /* descriptors; borrowed */
@@ -32,6 +35,8 @@ struct machine_opts {
 	unsigned cpus;		   /* 1 to MACHINE_CPUS_MAX */
 	struct disk *const *disks; /* borrowed; vda, vdb, ... */
 	size_t n_disks;
+	struct net *const *nets; /* borrowed; not used by others meanwhile */
+	size_t n_nets;
 	int input, output;   /* of the serial console; -1: none. Borrowed */
 	int escape;	     /* a byte of @input that ends the machine; -1: none */
 	uint64_t timeout_ms; /* 0: none; the disks get five seconds more for what they are at */

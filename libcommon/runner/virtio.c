@@ -2,6 +2,7 @@
 #include "libcommon/runner/virtio.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ int virtio_init(struct virtio_dev *d, const struct virtio_type *type, unsigned q
 		q->dev = d;
 		q->index = i;
 		q->ring.mem = mem;
+		q->source = -1;
 		virtq_reset(&q->ring);
 		(void)pthread_mutex_init(&q->lock, NULL);
 		atomic_store(&q->vector, VIRTIO_NO_VECTOR);
@@ -84,10 +86,44 @@ static int serve_one(struct virtio_queue *q)
 	return 1;
 }
 
+/* By a type that does it itself; in turns, so that a reset gets the lock */
+static unsigned serve_type(struct virtio_queue *q)
+{
+	struct virtio_dev *d = q->dev;
+	unsigned served = 0;
+	int rc;
+
+	do {
+		bool ready, tell;
+
+		(void)pthread_mutex_lock(&q->lock);
+		ready = (atomic_load(&d->status) & VIRTIO_DRIVER_OK) && q->ring.enabled &&
+			!q->ring.broken;
+		q->events = 0;
+		q->again = false;
+		rc = ready ? d->type->serve(d, q) : 0;
+		if (rc < 0)
+			q->ring.broken = true;
+		tell = rc > 0 && virtq_wants_interrupt(&q->ring);
+		(void)pthread_mutex_unlock(&q->lock);
+		served += rc > 0 ? (unsigned)rc : 0;
+		if (tell)
+			virtio_raise(d, (int)q->index);
+		if (d->type->served)
+			d->type->served(d);
+	} while (rc >= 0 && q->again && !atomic_load(&d->stop));
+	if (rc < 0)
+		needs_reset(d);
+	return served;
+}
+
 unsigned virtio_serve(struct virtio_queue *q)
 {
 	unsigned served = 0, untold = 0;
 	int rc;
+
+	if (q->dev->type->serve)
+		return serve_type(q);
 
 	do {
 		bool tell;
@@ -110,13 +146,26 @@ unsigned virtio_serve(struct virtio_queue *q)
 	return served;
 }
 
+/* Return: false when there can be no more */
+static bool wait_for_work(struct virtio_queue *q)
+{
+	struct pollfd p[2] = {{.fd = q->kick, .events = POLLIN},
+			      {.fd = q->events ? q->source : -1, .events = q->events}};
+	uint64_t n;
+
+	if (q->events && poll(p, 2, -1) < 0)
+		return errno == EINTR;
+	if (q->events && !p[0].revents)
+		return true;
+	return read(q->kick, &n, sizeof(n)) > 0 || errno == EINTR;
+}
+
 static void *queue_thread(void *arg)
 {
 	struct virtio_queue *q = arg;
-	uint64_t n;
 
 	while (!atomic_load(&q->dev->stop)) {
-		if (read(q->kick, &n, sizeof(n)) < 0 && errno != EINTR)
+		if (!wait_for_work(q))
 			break;
 		(void)virtio_serve(q);
 	}
@@ -148,6 +197,14 @@ void virtio_stop(struct virtio_dev *d)
 		(void)close(d->queue[i].kick);
 	}
 	d->queues = 0;
+}
+
+void virtio_set_config(struct virtio_dev *d, unsigned off, const void *bytes, size_t len)
+{
+	(void)pthread_mutex_lock(&d->lock);
+	memcpy(d->config + off, bytes, len);
+	(void)pthread_mutex_unlock(&d->lock);
+	virtio_raise(d, -1);
 }
 
 /* With the device's lock. Each queue's lock waits for the request that is under way. */

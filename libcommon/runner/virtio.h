@@ -23,6 +23,7 @@ enum {
 	VIRTIO_QUEUES_MAX = 16,
 	VIRTIO_CONFIG_MAX = 64,
 	VIRTIO_NO_VECTOR = 0xffff,
+	VIRTIO_NET = 1,
 	VIRTIO_RNG = 4,
 	VIRTIO_BLK = 2,
 	VIRTIO_CONSOLE = 3,
@@ -44,12 +45,18 @@ enum virtio_status {
 };
 
 struct virtio_dev;
+struct virtio_queue;
 
 struct virtio_type {
 	uint16_t id;	     /* VIRTIO_BLK, ... */
 	uint32_t class_code; /* of PCI */
 	/* Serve one request. Return: bytes written to the writable part, or VIRTIO_LATER, VIRTIO_BAD */
 	int64_t (*request)(struct virtio_dev *d, unsigned queue, struct virtq_chain *chain);
+	/* Or, where a request and its answer are not one chain: serve some of what waits, with q->lock held and the driver
+	 * ready; q->events and q->again are its to set. Return: chains pushed, or -1: the queue is broken */
+	int (*serve)(struct virtio_dev *d, struct virtio_queue *q);
+	/* After serve(), without a lock; may be NULL */
+	void (*served)(struct virtio_dev *d);
 };
 
 struct virtio_queue {
@@ -59,6 +66,10 @@ struct virtio_queue {
 	struct virtq ring;
 	atomic_uint vector;
 	int kick; /* eventfd */
+	/* Of a type with serve(): the thread wakes for these events (of poll()) of this descriptor too; 0: only by a kick */
+	int source;
+	short events;
+	bool again; /* there is more to do now */
 	pthread_t thread;
 	bool running;
 	struct virtq_chain chain; /* of the thread alone */
@@ -113,7 +124,10 @@ void virtio_set_status(struct virtio_dev *d, uint8_t status);
 /** virtio_enable_queue() - the driver has configured the selected queue; with the lock held */
 void virtio_enable_queue(struct virtio_dev *d);
 
-/** virtio_has() - has the driver taken this feature? */
+/** virtio_set_config() - change bytes of the configuration, and tell the driver; without a lock held */
+void virtio_set_config(struct virtio_dev *d, unsigned off, const void *bytes, size_t len);
+
+/** virtio_has() - has the driver taken this feature? Once it is ready, with the queue's lock */
 bool virtio_has(const struct virtio_dev *d, uint64_t feature);
 
 /* virtio_pci.c */

@@ -138,13 +138,24 @@ void virtq_unpop(struct virtq *q)
 	q->last_avail--;
 }
 
-void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+void virtq_fill(struct virtq *q, unsigned ahead, uint16_t head, uint32_t written)
 {
-	uint8_t *slot = q->used_ring + 4 + 8 * (size_t)(q->used_index & (q->size - 1));
+	uint8_t *slot = q->used_ring + 4 + 8 * (size_t)((q->used_index + ahead) & (q->size - 1U));
 
 	put_le32(slot, head);
 	put_le32(slot + 4, written);
-	store16(q->used_ring + 2, ++q->used_index);
+}
+
+void virtq_publish(struct virtq *q, unsigned n)
+{
+	q->used_index = (uint16_t)(q->used_index + n);
+	store16(q->used_ring + 2, q->used_index);
+}
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+{
+	virtq_fill(q, 0, head, written);
+	virtq_publish(q, 1);
 }
 
 bool virtq_wants_interrupt(const struct virtq *q)

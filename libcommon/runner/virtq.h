@@ -53,6 +53,12 @@ void virtq_unpop(struct virtq *q);
 /** virtq_push() - the request is done, @written bytes of its writable part are filled */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 
+/** virtq_fill() - as virtq_push(), but the driver does not see it yet: the @ahead-th of those that virtq_publish() shows */
+void virtq_fill(struct virtq *q, unsigned ahead, uint16_t head, uint32_t written);
+
+/** virtq_publish() - @n filled requests are done, all at once */
+void virtq_publish(struct virtq *q, unsigned n);
+
 /** virtq_wants_interrupt() - false while the driver polls */
 bool virtq_wants_interrupt(const struct virtq *q);
 

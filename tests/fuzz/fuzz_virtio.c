@@ -1,14 +1,16 @@
-/* A hostile guest: registers of a virtio disk, a random number generator or a console are written, then rings and descriptors of
- * its making are served.
+/* A hostile guest: registers of a virtio disk, a random number generator, a console or a network interface are written, then rings and
+ * descriptors of its making are served.
  *
  * Input: a byte (bits 0 and 7: which device; bits 1 to 6: how many register writes), register writes of 8 bytes (bar, size as a power of
  * two, offset in 16 bits, value in 32), then guest memory from 0x1000 on: descriptors, at 0x2000 the available ring, at
- * 0x3000 the used ring, buffers.
+ * 0x3000 the used ring, buffers. What lies from 0x8000 on is also what the other end of the network says.
  */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/image/image.h"
@@ -16,6 +18,7 @@
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/virtio_blk.h"
 #include "libcommon/runner/virtio_console.h"
+#include "libcommon/runner/virtio_net.h"
 #include "libcommon/runner/virtio_rng.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,8 +30,11 @@ enum {
 	AVAIL = 0x2000,
 	USED = 0x3000,
 	QSIZE = 64,
-	DISK = 1 << 16
+	DISK = 1 << 16,
+	STREAM = 0x8000,
+	STREAM_MAX = 0x2000
 };
+enum { TURNS = 4 /* what waits for room, or for a reader, is looked at again */ };
 
 static struct guest_memory mem;
 static struct disk *disk;
@@ -85,6 +91,37 @@ static void make_console(struct virtio_console *c)
 	c->signal[c->signals++] = 15;
 }
 
+static int peer = -1;
+
+static void make_net(struct virtio_net *v)
+{
+	int pair[2];
+	struct net *net;
+
+	memset(v, 0, sizeof(*v));
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 || net_open_fd(&net, pair[0], NULL) < 0 ||
+	    virtio_net_init(v, net, &mem, NULL) < 0)
+		abort();
+	peer = pair[1];
+}
+
+/* Both ends talk: the other one has said its piece, and reads what it gets */
+static void serve_net(struct virtio_dev *d, size_t said)
+{
+	static uint8_t heard[1 << 16];
+
+	if (said && write(peer, guest_range(&mem, STREAM, said), said) < 0)
+		abort();
+	for (unsigned turn = 0; turn < TURNS; turn++) {
+		for (unsigned i = 0; i < d->queues; i++)
+			(void)virtio_serve(&d->queue[i]);
+		while (recv(peer, heard, sizeof(heard), MSG_DONTWAIT) > 0)
+			;
+		if (turn == 1 && shutdown(peer, SHUT_WR) < 0)
+			abort();
+	}
+}
+
 static const uint8_t *registers(struct pci_bus *bus, struct pci_dev *p, unsigned n,
 				const uint8_t *data, const uint8_t *end)
 {
@@ -130,6 +167,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct virtio_blk blk;
 	static struct virtio_dev rng;
 	static struct virtio_console console;
+	static struct virtio_net net;
 	static const struct irq_sink nobody;
 	const uint8_t *end = data + size;
 	struct virtio_dev *d;
@@ -141,9 +179,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	flags = *data++;
-	d = !(flags & 1) ? &blk.dev : flags & 0x80 ? &console.dev : &rng;
+	d = flags & 1 ? (flags & 0x80 ? &console.dev : &rng) : (flags & 0x80 ? &net.dev : &blk.dev);
 	if (d == &console.dev)
 		make_console(&console);
+	else if (d == &net.dev)
+		make_net(&net);
 	else if ((d == &rng ? virtio_rng_init(&rng, &mem, NULL)
 			    : virtio_blk_init(&blk, disk, 0, 2, &mem, NULL)) < 0)
 		abort();
@@ -157,8 +197,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size)
 		memcpy(guest_range(&mem, DESC, size), data, size);
 	enable(d);
+	if (d == &net.dev)
+		serve_net(d, size <= STREAM - DESC		   ? 0
+			     : size - (STREAM - DESC) < STREAM_MAX ? size - (STREAM - DESC)
+								   : STREAM_MAX);
 	for (unsigned i = 0; i < d->queues; i++)
 		(void)virtio_serve(&d->queue[i]);
 	virtio_stop(d);
+	if (d == &net.dev) {
+		net_close(net.net);
+		(void)close(peer);
+	}
 	return 0;
 }

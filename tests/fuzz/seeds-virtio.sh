@@ -7,7 +7,7 @@ python3 - <<'END'
 import struct
 NEXT, WRITE, INDIRECT = 1, 2, 4
 def memory(descs, heads, parts):
-    m = bytearray(0x6000)
+    m = bytearray(0x8000)
     def put(addr, b): m[addr - 0x1000:addr - 0x1000 + len(b)] = b
     for i, d in descs.items(): put(0x1000 + 16 * i, struct.pack("<QIHH", *d))
     put(0x2000, struct.pack("<HH", 0, len(heads)) + b"".join(struct.pack("<H", h) for h in heads))
@@ -32,6 +32,17 @@ seed("rng", 1, [], memory({0: (0x4000, 64, WRITE, 0)}, [0], {}))
 message = lambda port, event, value: struct.pack("<IHH", port, event, value)
 seed("console", 0x81, [], memory({0: (0x4000, 8, 0, 0), 1: (0x4010, 8, 0, 0), 2: (0x4020, 9, 0, 0), 3: (0x5000, 64, WRITE, 0)}, [0, 1, 2, 3],
      {0x4000: message(0, 0, 1), 0x4010: message(2, 3, 1), 0x4020: b"status 3\n"}))
+frame = bytes(range(60))
+header = bytes(12)
+seed("net-send", 0x80, [], memory({0: (0x4000, 12, NEXT, 1), 1: (0x5000, 60, 0, 0)}, [0], {0x4000: header, 0x5000: frame}))
+seed("net-receive", 0x80, [], memory({0: (0x4000, 40, WRITE, 0), 1: (0x4100, 60, WRITE, 0), 2: (0x4200, 12, WRITE, 0)}, [0, 1, 2],
+     {0x8000: struct.pack(">I", 60) + frame}))
+# A driver that takes merged buffers: F_MRG_RXBUF and version 1
+merges = [reg(0, 2, 8, 0), reg(0, 2, 12, 1 << 15), reg(0, 2, 8, 1), reg(0, 2, 12, 1)]
+seed("net-merge", 0x80, merges, memory({0: (0x4000, 40, WRITE, 0), 1: (0x4100, 60, WRITE, 0), 2: (0x4200, 12, WRITE, 0)}, [0, 1, 2],
+     {0x8000: struct.pack(">I", 60) + frame + struct.pack(">I", 14) + frame[:14]}))
+seed("net-length", 0x80, merges, memory({0: (0x4000, 400, WRITE, 0)}, [0], {0x8000: struct.pack(">I", 70000) + frame}))
+seed("net-gso", 0x80, [], memory({0: (0x4000, 72, 0, 0)}, [0], {0x4000: b"\1\1" + bytes(10) + frame}))
 setup = [reg(0, 2, 8, 1), reg(0, 2, 12, 1), reg(0, 0, 0x14, 11), reg(0, 1, 0x18, 16), reg(0, 2, 0x20, 0x1000), reg(0, 2, 0x28, 0x2000),
          reg(0, 2, 0x30, 0x3000), reg(0, 1, 0x1a, 1), reg(0, 1, 0x1c, 1), reg(0, 0, 0x14, 15)]
 seed("registers", 0, setup, request(0, 0, 512, False))

@@ -2,10 +2,12 @@
  * virtio ports, tells its status, powers off. Static, for any root; it speaks with libcommon/runner/virtio_console.c.
  *
  * /vmrun/modules holds the modules, in the order of their names; /vmrun/command holds strings that end with a NUL: "rro" or "rrw"
- * (the root is on vda), "dFOLDER",
+ * (the root is on vda), "nADDRESS GATEWAY DNS" (of the first network interface), "dFOLDER",
  * "eNAME=VALUE", "aARGUMENT". The pipes between us and the command are those that it would have in a shell: a closed one is
  * end of file, or SIGPIPE.
  */
+#include "cmd/vmrun/guest/init.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -178,6 +180,7 @@ static void open_ports(int ports[PORTS])
 struct command {
 	char *args[WORDS_MAX + 1];
 	const char *folder;
+	char *network;
 	const char *
 		disk; /* how to mount the root on vda: "ro", "rw"; NULL: the root is what we were started from */
 	size_t n;
@@ -199,6 +202,8 @@ static void read_command(struct command *c)
 	for (char *s = text; s < end; s += strlen(s) + 1) {
 		if (*s == 'd')
 			c->folder = s + 1;
+		else if (*s == 'n')
+			c->network = s + 1;
 		else if (*s == 'r')
 			c->disk = s + 1;
 		else if (*s == 'e')
@@ -247,6 +252,7 @@ static void use_disk(const char *how)
 	static const char *const moved[] = {"/proc", "/sys", "/dev"};
 
 	find_root(strcmp(how, "ro") == 0);
+	network_resolver("/vmrun/root", 1);
 	for (size_t i = 0; i < sizeof(moved) / sizeof(moved[0]); i++) {
 		char to[64];
 
@@ -424,8 +430,11 @@ int main(void)
 	(void)setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	(void)setenv("HOME", "/", 1);
 	read_command(&command);
+	network_up(command.network);
 	if (command.disk)
 		use_disk(command.disk);
+	else
+		network_resolver("", 0);
 	open_ports(ports);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&child);
