@@ -414,6 +414,10 @@ static int check_images(size_t n, char **argv, struct err *err)
 
 static int check(int argc, char **argv, struct err *err)
 {
+	const char *url = NULL;
+
+	if (vmbackup_url(&url, err) < 0)
+		return -1;
 	if (o.full && o.no_full)
 		return err_set(err, ERR_USAGE, "--full and --no-full exclude each other");
 	return o.domain.name ? check_domain(argc, err) : check_images((size_t)argc, argv, err);
@@ -425,13 +429,10 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	CLEANUP_FREE struct backup_disk *disks = calloc(n + 1, sizeof(*disks));
 	CLEANUP_FREE char(*names)[65] = calloc(n + 1, sizeof(*names));
 	CLEANUP_FREE char *machine = NULL;
-	const char *url = NULL;
 	int rc;
 
 	if (!disks || !names)
 		return err_nomem(err);
-	if (vmbackup_url(&url, err) < 0)
-		return -1;
 	if (o.domain.name)
 		return run_domain(cli, err);
 	rc = read_machine(&machine, err);

@@ -124,7 +124,7 @@ int cli_main(const struct program *program, int argc, char **argv);
 
 /**
  * cli_rehearse() - would "PROGRAM VERB @argv" be understood? For a verb that will run others
- * The values land in @v's and the program's tables, as if they had been given.
+ * The values are in @v's and the program's tables while @v->check looks, and then as they were before.
  * Return: 0, or -1 (ERR_USAGE)
  */
 int cli_rehearse(const struct program *program, const struct verb *v, int argc, char **argv,

@@ -59,6 +59,11 @@ void opt_defaults(const struct opt_set *set);
 /** opt_has_env() - has any option a default outside of the command line? */
 bool opt_has_env(const struct opt_set *set);
 
+/** opt_save() - all values, for opt_restore(); lists begin empty. Owned; NULL without memory */
+union opt_saved *opt_save(const struct opt_set *set);
+/** opt_restore() - as they were; consumes @saved */
+void opt_restore(const struct opt_set *set, union opt_saved *saved);
+
 /** opt_release() - free the arrays of OPT_LIST */
 void opt_release(const struct opt_set *set);
 

@@ -157,12 +157,12 @@ int cli_rehearse(const struct program *p, const struct verb *v, int argc, char *
 		 struct err *err)
 {
 	struct common c = {0};
-	const struct opt_set own = {.tables = {v->options}};
 	const struct opt_set set = {
 		.tables = {v->options, p->options, common_options(&c, v->json, v->progress)},
 		.rehearsal = true};
 	CLEANUP_FREE char **args = calloc((size_t)argc + 1, sizeof(*args));
-	int n = 0, used, rc = args ? 0 : err_nomem(err);
+	union opt_saved *saved = opt_save(&set);
+	int n = 0, used, rc = args && saved ? 0 : err_nomem(err);
 
 	if (rc == 0)
 		rc = opt_parse(&set, argc, argv, false, args, &n, &used, err);
@@ -170,7 +170,8 @@ int cli_rehearse(const struct program *p, const struct verb *v, int argc, char *
 		rc = check_arguments(p, v, (unsigned)n, err);
 	if (rc == 0 && v->check)
 		rc = v->check(n, args, err);
-	opt_release(&own);
+	if (saved)
+		opt_restore(&set, saved);
 	return rc;
 }
 

@@ -321,6 +321,66 @@ bool opt_has_env(const struct opt_set *set)
 	return false;
 }
 
+static size_t value_size(const struct opt *o)
+{
+	switch (o->type) {
+	case OPT_FLAG:
+		return sizeof(bool);
+	case OPT_COUNT:
+	case OPT_UINT:
+		return sizeof(unsigned);
+	case OPT_LIST:
+		return sizeof(struct opt_list);
+	case OPT_SIZE:
+	case OPT_DURATION:
+		return sizeof(uint64_t);
+	case OPT_STRING:
+	case OPT_CHOICE:
+	case OPT_OPTIONAL:
+		break;
+	}
+	return sizeof(const char *);
+}
+
+/* A saved value has the room of the largest kind. */
+union opt_saved {
+	struct opt_list list;
+	uint64_t number;
+	const char *text;
+};
+
+static size_t exchange(const struct opt_set *set, union opt_saved *saved, bool store)
+{
+	size_t n = 0;
+
+	for (size_t t = 0; t < OPT_TABLES_MAX; t++)
+		for (const struct opt *o = set->tables[t]; o && o->name; o++, n++) {
+			if (saved && store)
+				memcpy(&saved[n], o->value, value_size(o));
+			else if (saved)
+				memcpy(o->value, &saved[n], value_size(o));
+			if (saved && store && o->type == OPT_LIST)
+				*(struct opt_list *)o->value = (struct opt_list){0};
+		}
+	return n;
+}
+
+union opt_saved *opt_save(const struct opt_set *set)
+{
+	union opt_saved *saved = calloc(exchange(set, NULL, false) + 1, sizeof(*saved));
+
+	if (saved)
+		exchange(set, saved, true);
+	return saved;
+}
+
+void opt_restore(const struct opt_set *set, union opt_saved *saved)
+{
+	opt_release(set);
+	exchange(set, saved, false);
+	free(saved);
+}
+
 void opt_release(const struct opt_set *set)
 {
 	for (size_t t = 0; t < OPT_TABLES_MAX; t++)

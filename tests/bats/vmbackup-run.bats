@@ -231,6 +231,16 @@ domain = lvm1"
 	assert_status 0
 	vmbackup -r repo restore web - | cmp - a.raw
 	[ "$(vmbackup -r repo show web --json | jq -r .machine | grep -c lvm1)" -ge 1 ]
+	# What one machine has is not another one's.
+	profile "[web]
+domain = lvm1
+connect = test://$PWD/node.xml
+quiesce = no
+[db]
+disk = $PWD/b.raw
+description = the database"
+	run_p
+	assert_status 0
 }
 
 @test "one run of a profile at a time; a signal ends it, and after it the hook runs" {
