@@ -20,8 +20,8 @@ _vmctl() {
 	local -a line verbs
 	typeset -A opt_args
 	_arguments -C -S \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -69,8 +69,8 @@ _vmctl() {
 		'--state=[only machines in this state]:STATE:(off running paused stopping crashed sleeping )' \
 		'(-0 --null)-0[names alone, each with a NUL behind it\: for xargs -0]' \
 		'(-0 --null)--null[names alone, each with a NUL behind it\: for xargs -0]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -84,8 +84,8 @@ _vmctl() {
 		_arguments -s -S \
 		'--xml[its definition as libvirt has it]' \
 		'--config[as it will be at the next start, not as it is now]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -101,8 +101,8 @@ _vmctl() {
 		'--all[every machine of the host]' \
 		'--paused[its processors wait for resume]' \
 		'--fresh[throw saved memory away and boot]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -119,8 +119,8 @@ _vmctl() {
 		'--no-force[never pull the plug\: a guest that does not listen is status 10]' \
 		'(-t --timeout)-t+[what each step gets before the next is tried (default\: 30s)]:TIME:' \
 		'(-t --timeout)--timeout=[what each step gets before the next is tried (default\: 30s)]:TIME:' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -135,8 +135,8 @@ _vmctl() {
 		_arguments -s -S \
 		'--all[every machine of the host]' \
 		'--reset[as the button does\: what the guest has not written is lost]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -149,8 +149,8 @@ _vmctl() {
 	(suspend)
 		_arguments -s -S \
 		'--all[every machine of the host]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -163,8 +163,8 @@ _vmctl() {
 	(resume)
 		_arguments -s -S \
 		'--all[every machine of the host]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -178,8 +178,8 @@ _vmctl() {
 		_arguments -s -S \
 		'(-o --to)-o+[a file of the host, for vmctl restore (default\: start takes it up by itself)]:FILE:_files' \
 		'(-o --to)--to=[a file of the host, for vmctl restore (default\: start takes it up by itself)]:FILE:_files' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -192,8 +192,8 @@ _vmctl() {
 	(restore)
 		_arguments -s -S \
 		'--paused[its processors wait for resume]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -210,8 +210,8 @@ _vmctl() {
 		'(-f --force)--force[pull the plug of machines that run]' \
 		'(-n --dry-run)-n[only say which would be removed]' \
 		'(-n --dry-run)--dry-run[only say which would be removed]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -230,8 +230,8 @@ _vmctl() {
 		'--wait-for=[print what comes until a line matches (POSIX extended), then end]:REGEX:' \
 		'(-t --timeout)-t+[give up waiting after this\: status 10 (default\: never)]:TIME:' \
 		'(-t --timeout)--timeout=[give up waiting after this\: status 10 (default\: never)]:TIME:' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -249,8 +249,8 @@ _vmctl() {
 		'(-t --timeout)--timeout=[give up after this; the command goes on in the guest (default\: never)]:TIME:' \
 		'*-e+[set in the command'\''s environment; more than once for several]:NAME=VALUE:' \
 		'*--env=[set in the command'\''s environment; more than once for several]:NAME=VALUE:' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -264,8 +264,8 @@ _vmctl() {
 		_arguments -s -S \
 		'(-i --input)-i[the new definition comes on standard input, no editor is started]' \
 		'(-i --input)--input[the new definition comes on standard input, no editor is started]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -283,8 +283,8 @@ _vmctl() {
 		'--max-memory=[memory it may get; at the next start]:SIZE:' \
 		'--live[the running machine only]' \
 		'--config[the next start only]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -299,8 +299,8 @@ _vmctl() {
 		_arguments -s -S \
 		'--all[every machine of the host]' \
 		'--off[they stay off when the host starts]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -317,14 +317,14 @@ _vmctl() {
 		'(-f --format)--format=[format of the image (default\: probed)]:FORMAT: _vmctl_dynamic format' \
 		'*--allow-backing=[backing files of the image may lie below this folder too]:DIR:_files -/' \
 		'--size=[size of the disk\: at least the image'\''s; without an image an empty disk]:SIZE:' \
-		'--dir=[where its files go (default\: where libvirt keeps images)]:DIR:_files -/' \
+		'--dir=[where its files go (default\: where libvirt keeps images, or ~/.local/share/vmkit/disks with builtin)]:DIR:_files -/' \
 		'(-m --memory)-m+[memory (default\: 1G)]:SIZE:' \
 		'(-m --memory)--memory=[memory (default\: 1G)]:SIZE:' \
 		'--cpus=[virtual processors (default\: 1)]:N:' \
 		'--kernel=[boot this Linux kernel, not the disk]:FILE:_files' \
 		'--initrd=[with --kernel\: the first root file system]:FILE:_files' \
 		'--append=[with --kernel\: its command line]:STRING:' \
-		'--network=[libvirt'\''s network, a bridge, or QEMU'\''s own (default\: default, user in a session)]:NAME|bridge\:NAME|user|none:' \
+		'--network=[libvirt'\''s network, a bridge, or QEMU'\''s own (default\: default, user in a session, none with builtin)]:NAME|bridge\:NAME|user|none:' \
 		'--accel=[hardware virtualization or none (default\: auto)]:HOW:(auto kvm tcg )' \
 		'--user=[cloud-init makes this user, with sudo]:NAME:' \
 		'*--ssh-key=[cloud-init lets this public key in; more than once for several]:FILE:_files' \
@@ -334,8 +334,8 @@ _vmctl() {
 		'--start[start it]' \
 		'(-n --dry-run)-n[print the definition, make nothing]' \
 		'(-n --dry-run)--dry-run[print the definition, make nothing]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -352,8 +352,8 @@ _vmctl() {
 		'--linked[disks keep only what differs from the other machine'\''s, which must stay off]' \
 		'--dir=[where the disks go (default\: where libvirt keeps images)]:DIR:_files -/' \
 		'--start[start it]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -377,8 +377,8 @@ _vmctl() {
 		'--mac=[of the interface (default\: a new one)]:ADDRESS:' \
 		'--live[the running machine only]' \
 		'--config[the next start only]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -395,8 +395,8 @@ _vmctl() {
 		'(-t --timeout)--timeout=[how long the guest may take to let go (default\: 30s)]:TIME:' \
 		'--live[the running machine only]' \
 		'--config[the next start only]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -410,8 +410,8 @@ _vmctl() {
 		_arguments -s -S \
 		'--prometheus[in the text format of Prometheus]' \
 		'--metrics=[the same into a file, which is replaced as a whole\: for node_exporter'\''s textfile collector]:FILE.prom:_files' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -423,8 +423,8 @@ _vmctl() {
 		'--version[show the version; with -v those of the libraries too]' ;;
 	(hosts)
 		_arguments -s -S \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -447,8 +447,8 @@ _vmctl() {
 		'--bandwidth=[send at most this much a second]:SIZE:' \
 		'--unsafe[with --storage shared\: the disks are shared although libvirt doubts it]' \
 		'--check[only look whether anything is in the way]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
@@ -467,8 +467,8 @@ _vmctl() {
 		'--present[begin with the present state of each machine]' \
 		'--count=[end after N events; those of kind host count when --kind asks for them]:N:' \
 		'--timeout=[end after this time; with --count that is a failure]:TIME:' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -484,8 +484,8 @@ _vmctl() {
 		'(-f --force)-f[replace FILE.ova when it exists]' \
 		'(-f --force)--force[replace FILE.ova when it exists]' \
 		'--verify[read the disks back and compare before the file gets its name]' \
-		'*-c+[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
-		'*--connect=[the host\: a libvirt URI, or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \

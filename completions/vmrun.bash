@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only --allow-backing= --net= --publish= --name= --timeout= --root= --env= --workdir= --modules= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --root= --env= --workdir= --modules= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -37,6 +37,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--cpus|run:--cpus=|run:-c) kind=none ;;
 	run:--disk|run:--disk=|run:-d) kind=file ;;
 	run:--format|run:--format=|run:-f) kind=format ;;
+	run:--read-only-disk|run:--read-only-disk=) kind=file ;;
 	run:--allow-backing|run:--allow-backing=) kind=dir ;;
 	run:--net|run:--net=) kind=none ;;
 	run:--publish|run:--publish=|run:-p) kind=none ;;

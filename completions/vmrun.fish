@@ -30,6 +30,7 @@ complete -c vmrun -n '__vmrun_is_main' -l cpus -s c -x -d 'vCPUs, 1 to 16 (defau
 complete -c vmrun -n '__vmrun_is_main' -l disk -s d -r -F -d 'a disk of any format, the first is vda; may be given again'
 complete -c vmrun -n '__vmrun_is_main' -l format -s f -x -a '(__vmrun_dynamic format)' -d 'of all disks (default: probed)'
 complete -c vmrun -n '__vmrun_is_main' -l ephemeral -s e -d 'what the guest writes to its disks is thrown away; the images are only read'
+complete -c vmrun -n '__vmrun_is_main' -l read-only-disk -r -F -d 'a disk that the guest cannot write to, behind the others; may be given again'
 complete -c vmrun -n '__vmrun_is_main' -l read-only -d 'the guest cannot write to its disks'
 complete -c vmrun -n '__vmrun_is_main' -l allow-backing -x -a '(__fish_complete_directories)' -d 'backing files may lie below DIR too'
 complete -c vmrun -n '__vmrun_is_main' -l net -x -d 'a network interface: of passt\'s, which needs no privileges (with ,host its gateway is this host\'s 127.0.0.1); of a tap device; of a descriptor, which is a tap device\'s or passt\'s socket. Each may have a ,mac=ADDRESS; up to 4 (default: none)'

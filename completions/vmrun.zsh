@@ -63,6 +63,7 @@ _vmrun() {
 		'(-f --format)--format=[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
 		'(-e --ephemeral)-e[what the guest writes to its disks is thrown away; the images are only read]' \
 		'(-e --ephemeral)--ephemeral[what the guest writes to its disks is thrown away; the images are only read]' \
+		'*--read-only-disk=[a disk that the guest cannot write to, behind the others; may be given again]:IMAGE:_files' \
 		'--read-only[the guest cannot write to its disks]' \
 		'*--allow-backing=[backing files may lie below DIR too]:DIR:_files -/' \
 		'*--net=[a network interface\: of passt'\''s, which needs no privileges (with ,host its gateway is this host'\''s 127.0.0.1); of a tap device; of a descriptor, which is a tap device'\''s or passt'\''s socket. Each may have a ,mac=ADDRESS; up to 4 (default\: none)]:user|tap=NAME|fd=N|none:' \

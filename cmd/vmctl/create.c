@@ -51,7 +51,8 @@ static const struct opt options[] = {
 	 .type = OPT_STRING,
 	 .value = &o.dir,
 	 .arg = "DIR",
-	 .help = "where its files go (default: where libvirt keeps images)",
+	 .help = "where its files go (default: where libvirt keeps images, or "
+		 "~/.local/share/vmkit/disks with builtin)",
 	 .complete = COMPLETE_DIR},
 	{.letter = 'm',
 	 .name = "memory",
@@ -88,7 +89,7 @@ static const struct opt options[] = {
 	 .value = &o.network,
 	 .arg = "NAME|bridge:NAME|user|none",
 	 .help = "libvirt's network, a bridge, or QEMU's own (default: default, user in a "
-		 "session)"},
+		 "session, none with builtin)"},
 	{.name = "accel",
 	 .type = OPT_CHOICE,
 	 .value = &o.accel,
@@ -256,11 +257,25 @@ static int make_seed(struct creation *c, struct err *err)
 	return rc;
 }
 
+/* What vmrun has not is said before a disk is copied. */
+static int check_builtin(const struct creation *c, struct err *err)
+{
+	if (!place_is_builtin(c->host))
+		return 0;
+	if (strcmp(c->m.network, "none") != 0)
+		return err_set(err, ERR_UNSUPPORTED, "vmrun's machines have no network");
+	if (o.accel && strcmp(o.accel, "tcg") == 0)
+		return err_set(err, ERR_UNSUPPORTED, "vmrun runs on KVM alone");
+	return 0;
+}
+
 static int plan(struct creation *c, struct err *err)
 {
 	struct domain *other;
 	struct err why = ERR_INIT;
 
+	if (check_builtin(c, err) < 0)
+		return -1;
 	if (host_find(c->host, c->m.name, &other, &why) == 0) {
 		domain_close(other);
 		err_set(err, ERR_EXISTS, "there is a machine of this name");
@@ -363,7 +378,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (vmctl_connect(&c.host, false, err) < 0)
 		return -1;
 	if (!c.m.network)
-		c.m.network = strstr(host_uri(c.host), ":///session") ? "user" : "default";
+		c.m.network = place_is_builtin(c.host)			? "none"
+			      : strstr(host_uri(c.host), ":///session") ? "user"
+									: "default";
 	rc = create(&c, err);
 	host_close(c.host);
 	free(c.disk);

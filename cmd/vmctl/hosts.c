@@ -48,6 +48,8 @@ static int add_host(struct hosts *h, const char *name, size_t len, struct err *e
 		return err_set(err, ERR_USAGE, "more than %d hosts", HOSTS_MAX);
 	}
 	h->uri[h->n] = strstr(copy, "://") ? copy : setting("host", copy);
+	if (!h->uri[h->n] && strcmp(copy, "builtin") == 0)
+		h->uri[h->n] = BUILTIN_URI;
 	if (!h->uri[h->n]) {
 		err_set(err, ERR_NOT_FOUND, "no host or group is called so in the configuration");
 		err_object(err, copy);

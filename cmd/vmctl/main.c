@@ -15,8 +15,8 @@ static const struct opt options[] = {
 	 .type = OPT_LIST,
 	 .value = &vmctl_hosts_named,
 	 .arg = "URI|HOST",
-	 .help = "the host: a libvirt URI, or a host or group of the configuration; list takes "
-		 "several"},
+	 .help = "the host: a libvirt URI, builtin (the machines that vmrun runs), or a host or "
+		 "group of the configuration; list takes several"},
 	{.name = "host-timeout",
 	 .type = OPT_DURATION,
 	 .value = &vmctl_host_timeout,
@@ -74,6 +74,13 @@ static void man(FILE *out)
 		"group_all = web db\n"
 		".fi\n"
 		".PP\n"
+		"The host \\fBbuiltin\\fR is no daemon but this user's machines that vmrun runs, "
+		"each described by a file in\n"
+		".IR ~/.config/vmkit/machines ,\n"
+		"with the same verbs. It has no network, guest agent, saved memory or migration, "
+		"and "
+		"changes nothing of a machine that\nruns: such verbs end with status 9.\n"
+		".PP\n"
 		"A host that does not answer is given up after --host-timeout; one that falls "
 		"silent later within 10 seconds.\n",
 		out);
@@ -81,7 +88,7 @@ static void man(FILE *out)
 
 static const struct program program = {
 	.name = "vmctl",
-	.summary = "machines through libvirt: see them, start and stop them, use them",
+	.summary = "machines through libvirt or vmrun: see them, start and stop them, use them",
 	.verbs = verbs,
 	.options = options,
 	.complete = complete,

@@ -183,7 +183,8 @@ int migrate_plan(struct migrate_plan *ret, struct domain *d, struct host *to, co
 		      .peer_to_peer = a->peer_to_peer,
 		      .auto_converge = a->auto_converge,
 		      .unsafe = a->unsafe || copy}};
-	if (check_source(d, err) < 0 || check_target(d, to, err) < 0)
+	if (domain_migrate_check(d, to, err) < 0 || check_source(d, err) < 0 ||
+	    check_target(d, to, err) < 0)
 		return -1;
 	return copy ? plan_storage(ret, d, a, local, make, err) : 0;
 }

@@ -18,6 +18,11 @@ bool place_is_local(const struct host *h)
 	return authority && authority[3] == '/';
 }
 
+bool place_is_builtin(const struct host *h)
+{
+	return strcmp(host_uri(h), BUILTIN_URI) == 0;
+}
+
 static bool is_session(const struct host *h)
 {
 	return strstr(host_uri(h), ":///session") != NULL;
@@ -47,7 +52,11 @@ static int default_dir(const struct host *h, char **ret, struct err *err)
 	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
 	int n;
 
-	if (!is_session(h))
+	if (place_is_builtin(h) && data && data[0] == '/')
+		n = asprintf(ret, "%s/vmkit/disks", data);
+	else if (place_is_builtin(h) && home && home[0] == '/')
+		n = asprintf(ret, "%s/.local/share/vmkit/disks", home);
+	else if (!is_session(h) && !place_is_builtin(h))
 		n = asprintf(ret, "/var/lib/libvirt/images");
 	else if (data && data[0] == '/')
 		n = asprintf(ret, "%s/libvirt/images", data);
@@ -102,6 +111,10 @@ int place_accel(struct host *h, char **ret, struct err *err)
 	struct xmldoc *x;
 	bool kvm;
 
+	if (place_is_builtin(h)) { /* vmrun has nothing else */
+		*ret = strdup("kvm");
+		return *ret ? 0 : err_nomem(err);
+	}
 	if (host_capabilities(h, &xml, err) < 0 || xmldoc_parse(&x, xml, "capabilities", err) < 0)
 		return -1;
 	kvm = xmldoc_count(x, "/capabilities/guest/arch/domain[@type='kvm']") > 0 &&

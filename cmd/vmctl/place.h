@@ -7,6 +7,9 @@
 /** place_is_local() - do files of this machine mean the same to the host? */
 bool place_is_local(const struct host *h);
 
+/** place_is_builtin() - are its machines those that vmrun runs? */
+bool place_is_builtin(const struct host *h);
+
 /** place_disk() - "DIR/NAME.SUFFIX"; @dir NULL: where libvirt keeps images of such a connection; owned */
 int place_disk(const struct host *h, const char *dir, const char *name, const char *suffix,
 	       char **ret, struct err *err);

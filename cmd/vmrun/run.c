@@ -24,7 +24,7 @@ static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
 	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *name;
-	struct opt_list disks, allow, env, nets, publish;
+	struct opt_list disks, fixed, allow, env, nets, publish;
 	bool ephemeral, read_only;
 	uint64_t memory, timeout;
 	unsigned cpus;
@@ -84,6 +84,12 @@ static const struct opt options[] = {
 	 .type = OPT_FLAG,
 	 .value = &o.ephemeral,
 	 .help = "what the guest writes to its disks is thrown away; the images are only read"},
+	{.name = "read-only-disk",
+	 .type = OPT_LIST,
+	 .value = &o.fixed,
+	 .arg = "IMAGE",
+	 .complete = COMPLETE_FILE,
+	 .help = "a disk that the guest cannot write to, behind the others; may be given again"},
 	{.name = "read-only",
 	 .type = OPT_FLAG,
 	 .value = &o.read_only,
@@ -191,9 +197,9 @@ static int not_for_writing(bool writes, struct err *err)
 	return -1;
 }
 
-static int open_disk(struct disks *d, const char *name, struct err *err)
+static int open_disk(struct disks *d, const char *name, bool fixed, struct err *err)
 {
-	bool writes = !o.ephemeral && !o.read_only;
+	bool writes = !o.ephemeral && !o.read_only && !fixed;
 	struct image_open_opts opts = {
 		.format = o.format,
 		.flags = writes ? IMAGE_RDWR : 0,
@@ -215,9 +221,9 @@ static int open_disk(struct disks *d, const char *name, struct err *err)
 		return not_for_writing(writes, err);
 	}
 	if (disk_open(&d->disk[d->n], img,
-		      o.ephemeral   ? DISK_EPHEMERAL
-		      : o.read_only ? DISK_READ_ONLY
-				    : DISK_WRITE,
+		      o.read_only || fixed ? DISK_READ_ONLY
+		      : o.ephemeral	   ? DISK_EPHEMERAL
+					   : DISK_WRITE,
 		      err) < 0) {
 		image_close(img);
 		return -1;
@@ -238,15 +244,18 @@ static bool root_is_disk(void)
 
 static int open_disks(struct disks *d, struct err *err)
 {
-	size_t n = o.disks.count + root_is_disk();
+	size_t n = o.disks.count + o.fixed.count + root_is_disk();
 
 	if (n > MACHINE_DISKS_MAX)
 		return err_set(err, ERR_USAGE, "%zu disks are too many: %d at most", n,
 			       MACHINE_DISKS_MAX);
-	if (root_is_disk() && open_disk(d, o.root, err) < 0)
+	if (root_is_disk() && open_disk(d, o.root, false, err) < 0)
 		return -1;
 	for (size_t i = 0; i < o.disks.count; i++)
-		if (open_disk(d, o.disks.items[i], err) < 0)
+		if (open_disk(d, o.disks.items[i], false, err) < 0)
+			return -1;
+	for (size_t i = 0; i < o.fixed.count; i++)
+		if (open_disk(d, o.fixed.items[i], true, err) < 0)
 			return -1;
 	return 0;
 }

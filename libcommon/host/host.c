@@ -59,7 +59,9 @@ int host_open(struct host **ret, const char *uri, unsigned flags, uint64_t timeo
 	int rc = -1;
 
 	if (o && h && (!uri || (o->uri = strdup(uri)))) {
-		h->driver = &host_libvirt;
+		h->driver = uri && strncmp(uri, BUILTIN_URI, strlen(BUILTIN_URI)) == 0
+				    ? &host_builtin
+				    : &host_libvirt;
 		o->host = h;
 		o->flags = flags;
 		rc = call_within(opening_run, opening_drop, o,

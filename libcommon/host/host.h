@@ -1,4 +1,6 @@
-/* Machines of a host: libvirt's domains, whatever its driver. The only door to libvirt's headers is below this folder.
+/* Machines of a host: libvirt's domains, whatever its driver, or those of this user that vmrun runs (BUILTIN_URI). The
+ * only door to libvirt's headers is below this folder. A driver is a folder with its struct host_driver (private.h); what
+ * it cannot is ERR_UNSUPPORTED.
  *
  *	host_open(&h, uri, 0, timeout_ms, err)		a connection; one sentence within timeout_ms
  *	host_find(h, "web", &d, err)			a machine by name or UUID
@@ -25,12 +27,14 @@
 struct host;
 struct domain;
 
+#define BUILTIN_URI "builtin:///" /* struct host_driver host_builtin */
+
 enum host_flags { HOST_READ_ONLY = 1 };
 enum { HOST_TIMEOUT_MS = 10000, UUID_TEXT_MAX = 37 };
 
 /**
  * host_open() - connect
- * @uri: as libvirt takes it ("qemu:///system"); NULL: libvirt's own default
+ * @uri: as libvirt takes it ("qemu:///system"), or BUILTIN_URI; NULL: libvirt's own default
  * @timeout_ms: 0: HOST_TIMEOUT_MS
  *
  * Return: 0 with an owned connection, or -1: ERR_CONNECTION (nobody answers, or not in time), ERR_DENIED, ERR_UNSUPPORTED

@@ -25,6 +25,9 @@ struct migration_state {
 	double seconds, downtime_ms;	 /* downtime: 0 while it is under way */
 };
 
+/** domain_migrate_check() - can the two drivers do it at all? To be asked before anything below; ERR_UNSUPPORTED */
+int domain_migrate_check(struct domain *d, struct host *to, struct err *err);
+
 /**
  * domain_migrate() - until it is there; any thread
  * Return: 0, the machine runs on @to and no more here; -1: it does not (see domain_state() on both)

@@ -2,6 +2,7 @@
 #ifndef VMKIT_HOST_PRIVATE_H
 #define VMKIT_HOST_PRIVATE_H
 
+#include "libcommon/host/events.h"
 #include "libcommon/host/host.h"
 
 /** struct host_driver - how machines are reached. A member that is NULL is not supported there */
@@ -17,6 +18,30 @@ struct host_driver {
 		     struct err *err);
 	int (*act)(struct domain *d, enum domain_action what, struct err *err);
 	int (*idle)(struct domain *d, struct err *err);
+	int (*save_to)(struct domain *d, const char *path, struct err *err);
+	int (*restore)(struct host *h, const char *path, bool paused, struct err *err);
+	int (*xml)(struct domain *d, unsigned flags, char **ret, struct err *err);
+	int (*define)(struct host *h, const char *xml, struct domain *d, struct err *err);
+	int (*capabilities)(struct host *h, char **ret, struct err *err);
+	int (*set_cpus)(struct domain *d, unsigned n, unsigned where, bool max, struct err *err);
+	int (*set_memory)(struct domain *d, uint64_t bytes, unsigned where, bool max,
+			  struct err *err);
+	int (*attach)(struct domain *d, const char *xml, unsigned where, struct err *err);
+	int (*detach)(struct domain *d, const char *xml, unsigned where, struct err *err);
+	int (*agent)(struct domain *d, const json_t *command, unsigned timeout_s, json_t **ret,
+		     struct err *err);
+	int (*stats)(struct host *h, json_t **ret, struct err *err);
+	int (*node)(struct host *h, json_t **ret, struct err *err);
+	int (*events_start)(struct host *h, host_event_fn fn, void *ctx, void **ret,
+			    struct err *err);
+	void (*events_stop)(void *events);
+	bool (*alive)(struct host *h);
+	int (*console_open)(struct domain *d, const char *name, bool force, void **ret,
+			    struct err *err);
+	ssize_t (*console_read)(void *console, void *buf, size_t len, unsigned timeout_ms,
+				struct err *err);
+	int (*console_write)(void *console, const void *buf, size_t len, struct err *err);
+	void (*console_close)(void *console);
 };
 
 struct host {
@@ -32,6 +57,6 @@ struct domain {
 	void *priv;
 };
 
-extern const struct host_driver host_libvirt;
+extern const struct host_driver host_libvirt, host_builtin;
 
 #endif

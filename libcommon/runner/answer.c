@@ -34,6 +34,7 @@ static void info(struct machine *m, json_t *answer)
 {
 	add_state(m, answer);
 	add(answer, "cpus", number(m->vcpus));
+	add(answer, "power_button", json_boolean(legacy_power_wanted(&m->legacy)));
 }
 
 static double cpu_seconds(struct vcpu *v)

@@ -8,7 +8,7 @@ BEGIN {
 	may["repo"] = "base image"
 	may["snap"] = "base image"
 	may["runner"] = "base image"
-	may["host"] = "base"
+	may["host"] = "base runner"
 	may["guest"] = "base image package"
 	may["cmd"] = "base cli image package repo snap runner host guest"
 	may["tests"] = may["cmd"] " cmd"

@@ -20,8 +20,8 @@ static int parse_answer(const char *text, json_t **ret, struct err *err)
 	return 0;
 }
 
-int domain_agent(struct domain *d, const json_t *command, unsigned timeout_s, json_t **ret,
-		 struct err *err)
+int libvirt_agent(struct domain *d, const json_t *command, unsigned timeout_s, json_t **ret,
+		  struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 	CLEANUP_FREE char *text = json_dumps(command, JSON_COMPACT), *answer = NULL;
@@ -34,15 +34,9 @@ int domain_agent(struct domain *d, const json_t *command, unsigned timeout_s, js
 			       "the guest agent needs libvirt-qemu.so.0, which is not here");
 	if (domain_state(d, &state, NULL, err) < 0)
 		return -1;
-	if (state != DOMAIN_RUNNING) {
-		err_set(err, ERR_CONNECTION, "is %s: its guest agent does not answer",
-			domain_state_name(state));
-		return err_object(err, d->name);
-	}
+	if (state != DOMAIN_RUNNING)
+		return err_set(err, ERR_CONNECTION, "is %s: its guest agent does not answer",
+			       domain_state_name(state));
 	answer = lv->DomainQemuAgentCommand(libvirt_domain(d), text, (int)timeout_s, 0);
-	if (!answer)
-		libvirt_error(lv, err);
-	else if (parse_answer(answer, ret, err) == 0)
-		return 0;
-	return err_object(err, d->name);
+	return answer ? parse_answer(answer, ret, err) : libvirt_error(lv, err);
 }

@@ -13,7 +13,7 @@ static int said(const struct domain *d, int rc, struct err *err)
 	return err_object(err, d->name);
 }
 
-int domain_save_to(struct domain *d, const char *path, struct err *err)
+int libvirt_save_to(struct domain *d, const char *path, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 
@@ -22,7 +22,7 @@ int domain_save_to(struct domain *d, const char *path, struct err *err)
 	return said(d, lv->DomainSaveFlags(libvirt_domain(d), path, NULL, 0), err);
 }
 
-int host_restore(struct host *h, const char *path, bool paused, struct err *err)
+int libvirt_restore(struct host *h, const char *path, bool paused, struct err *err)
 {
 	const struct libvirt_host *l = libvirt_of(h);
 
@@ -33,7 +33,7 @@ int host_restore(struct host *h, const char *path, bool paused, struct err *err)
 	return err_object(err, path);
 }
 
-int domain_xml(struct domain *d, unsigned flags, char **ret, struct err *err)
+int libvirt_xml(struct domain *d, unsigned flags, char **ret, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 	unsigned theirs = (flags & DOMAIN_XML_CONFIG ? VIR_DOMAIN_XML_INACTIVE : 0) |
@@ -43,33 +43,15 @@ int domain_xml(struct domain *d, unsigned flags, char **ret, struct err *err)
 	return said(d, *ret ? 0 : -1, err);
 }
 
-int host_define(struct host *h, const char *xml, struct domain **ret, struct err *err)
+int libvirt_define(struct host *h, const char *xml, struct domain *d, struct err *err)
 {
 	const struct libvirt_host *l = libvirt_of(h);
 	virDomainPtr dom = l->lv->DomainDefineXMLFlags(l->conn, xml, VIR_DOMAIN_DEFINE_VALIDATE);
-	struct domain *d;
 
-	if (!dom)
-		return libvirt_error(l->lv, err);
-	if (!ret) {
-		(void)l->lv->DomainFree(dom);
-		return 0;
-	}
-	d = calloc(1, sizeof(*d));
-	if (!d) {
-		(void)l->lv->DomainFree(dom);
-		return err_nomem(err);
-	}
-	if (libvirt_take(h, dom, d, err) < 0) {
-		free(d->name);
-		free(d);
-		return -1;
-	}
-	*ret = d;
-	return 0;
+	return dom ? libvirt_take(h, dom, d, err) : libvirt_error(l->lv, err);
 }
 
-int domain_set_cpus(struct domain *d, unsigned n, unsigned where, bool max, struct err *err)
+int libvirt_set_cpus(struct domain *d, unsigned n, unsigned where, bool max, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 	unsigned flags = (where & DOMAIN_LIVE ? VIR_DOMAIN_VCPU_LIVE : 0) |
@@ -81,7 +63,7 @@ int domain_set_cpus(struct domain *d, unsigned n, unsigned where, bool max, stru
 	return said(d, lv->DomainSetVcpusFlags(libvirt_domain(d), n, flags), err);
 }
 
-int domain_set_memory(struct domain *d, uint64_t bytes, unsigned where, bool max, struct err *err)
+int libvirt_set_memory(struct domain *d, uint64_t bytes, unsigned where, bool max, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 	unsigned flags = (where & DOMAIN_LIVE ? VIR_DOMAIN_MEM_LIVE : 0) |
@@ -102,7 +84,7 @@ static unsigned device_flags(unsigned where)
 	       (where & DOMAIN_CONFIG ? VIR_DOMAIN_AFFECT_CONFIG : 0);
 }
 
-int domain_attach(struct domain *d, const char *xml, unsigned where, struct err *err)
+int libvirt_attach(struct domain *d, const char *xml, unsigned where, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 
@@ -112,7 +94,7 @@ int domain_attach(struct domain *d, const char *xml, unsigned where, struct err 
 		    err);
 }
 
-int domain_detach(struct domain *d, const char *xml, unsigned where, struct err *err)
+int libvirt_detach(struct domain *d, const char *xml, unsigned where, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 

@@ -57,6 +57,14 @@ static void connect_close(struct host *h)
 	h->priv = NULL;
 }
 
+int libvirt_capabilities(struct host *h, char **ret, struct err *err)
+{
+	struct libvirt_host *l = libvirt_of(h);
+
+	*ret = l->lv->ConnectGetCapabilities(l->conn);
+	return *ret ? 0 : libvirt_error(l->lv, err);
+}
+
 const struct host_driver host_libvirt = {
 	.name = "libvirt",
 	.open = connect_open,
@@ -68,15 +76,23 @@ const struct host_driver host_libvirt = {
 	.state = libvirt_state,
 	.act = libvirt_act,
 	.idle = libvirt_idle,
+	.save_to = libvirt_save_to,
+	.restore = libvirt_restore,
+	.xml = libvirt_xml,
+	.define = libvirt_define,
+	.capabilities = libvirt_capabilities,
+	.set_cpus = libvirt_set_cpus,
+	.set_memory = libvirt_set_memory,
+	.attach = libvirt_attach,
+	.detach = libvirt_detach,
+	.agent = libvirt_agent,
+	.stats = libvirt_stats,
+	.node = libvirt_node,
+	.events_start = libvirt_events_start,
+	.events_stop = libvirt_events_stop,
+	.alive = libvirt_alive,
+	.console_open = libvirt_console_open,
+	.console_read = libvirt_console_read,
+	.console_write = libvirt_console_write,
+	.console_close = libvirt_console_close,
 };
-
-int host_capabilities(struct host *h, char **ret, struct err *err)
-{
-	struct libvirt_host *l = libvirt_of(h);
-
-	*ret = l->lv->ConnectGetCapabilities(l->conn);
-	if (*ret)
-		return 0;
-	libvirt_error(l->lv, err);
-	return err_object(err, h->uri);
-}

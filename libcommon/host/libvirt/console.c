@@ -4,17 +4,17 @@
 
 #include "libcommon/host/libvirt/lib.h"
 
-struct console {
+struct stream {
 	const struct libvirt *lv;
 	virStreamPtr stream;
 	bool ended;
 };
 
-int console_open(struct domain *d, const char *name, bool force, struct console **ret,
-		 struct err *err)
+int libvirt_console_open(struct domain *d, const char *name, bool force, void **ret,
+			 struct err *err)
 {
 	const struct libvirt_host *l = libvirt_of(d->host);
-	struct console *c = calloc(1, sizeof(*c));
+	struct stream *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return err_nomem(err);
@@ -27,15 +27,17 @@ int console_open(struct domain *d, const char *name, bool force, struct console 
 		if (c->stream)
 			(void)l->lv->StreamFree(c->stream);
 		free(c);
-		return err_object(err, d->name);
+		return -1;
 	}
 	*ret = c;
 	return 0;
 }
 
 /* What came is queued by the thread that serves the socket: looked for a hundred times a second. */
-ssize_t console_read(struct console *c, void *buf, size_t len, unsigned timeout_ms, struct err *err)
+ssize_t libvirt_console_read(void *console, void *buf, size_t len, unsigned timeout_ms,
+			     struct err *err)
 {
+	struct stream *c = console;
 	static const struct timespec pause = {.tv_nsec = 10000000};
 
 	if (c->ended)
@@ -57,8 +59,9 @@ ssize_t console_read(struct console *c, void *buf, size_t len, unsigned timeout_
 	}
 }
 
-int console_write(struct console *c, const void *buf, size_t len, struct err *err)
+int libvirt_console_write(void *console, const void *buf, size_t len, struct err *err)
 {
+	struct stream *c = console;
 	static const struct timespec pause = {.tv_nsec = 10000000};
 	const char *at = buf;
 
@@ -81,10 +84,10 @@ int console_write(struct console *c, const void *buf, size_t len, struct err *er
 	return 0;
 }
 
-void console_close(struct console *c)
+void libvirt_console_close(void *console)
 {
-	if (!c)
-		return;
+	struct stream *c = console;
+
 	(void)c->lv->StreamAbort(c->stream);
 	(void)c->lv->StreamFree(c->stream);
 	free(c);

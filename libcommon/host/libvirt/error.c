@@ -92,3 +92,11 @@ int libvirt_error(const struct libvirt *lv, struct err *err)
 	lv->ResetLastError();
 	return -1;
 }
+
+int libvirt_only(const struct host *h, const char *what, struct err *err)
+{
+	if (h->driver == &host_libvirt)
+		return 0;
+	err_set(err, ERR_UNSUPPORTED, "the driver %s has no %s", h->driver->name, what);
+	return err_object(err, h->uri);
+}

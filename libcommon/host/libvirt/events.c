@@ -3,11 +3,10 @@
  * libvirt calls back in its event loop's thread (lib.c), and may be in a callback while another thread takes the
  * registration away: struct watch is counted, one for its owner and one for each registration (release()).
  */
-#include "libcommon/host/events.h"
-
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "libcommon/host/events.h"
 #include "libcommon/host/libvirt/lib.h"
 
 struct watch {
@@ -21,22 +20,11 @@ struct watch {
 
 enum { REGISTRATIONS = 8 };
 
-struct host_events {
+struct registered {
 	struct watch *watch;
 	struct libvirt_host *host;
 	int id[REGISTRATIONS]; /* -1: this driver or daemon does not have it */
 };
-
-const char *event_kind_name(enum event_kind kind)
-{
-	static const char *const names[EVENT_KINDS] = {
-		[EVENT_LIFECYCLE] = "lifecycle", [EVENT_REBOOT] = "reboot",
-		[EVENT_AGENT] = "agent",	 [EVENT_IO_ERROR] = "io-error",
-		[EVENT_BLOCK_JOB] = "block-job", [EVENT_DEVICE] = "device",
-	};
-
-	return (unsigned)kind < EVENT_KINDS ? names[kind] : "unknown";
-}
 
 static void release(void *arg)
 {
@@ -207,10 +195,9 @@ static void count_one(struct watch *w)
 	(void)pthread_mutex_unlock(&w->lock);
 }
 
-int host_events_start(struct host *h, host_event_fn fn, void *ctx, struct host_events **ret,
-		      struct err *err)
+int libvirt_events_start(struct host *h, host_event_fn fn, void *ctx, void **ret, struct err *err)
 {
-	struct host_events *e = calloc(1, sizeof(*e));
+	struct registered *e = calloc(1, sizeof(*e));
 	struct watch *w = calloc(1, sizeof(*w));
 	const struct libvirt *lv;
 
@@ -236,7 +223,7 @@ int host_events_start(struct host *h, host_event_fn fn, void *ctx, struct host_e
 			libvirt_error(lv, err);
 			release(w);
 			free(e);
-			return err_object(err, h->uri);
+			return -1;
 		}
 		lv->ResetLastError();
 	}
@@ -244,10 +231,10 @@ int host_events_start(struct host *h, host_event_fn fn, void *ctx, struct host_e
 	return 0;
 }
 
-void host_events_stop(struct host_events *e)
+void libvirt_events_stop(void *events)
 {
-	if (!e)
-		return;
+	struct registered *e = events;
+
 	(void)pthread_mutex_lock(&e->watch->lock);
 	e->watch->closed = true;
 	(void)pthread_mutex_unlock(&e->watch->lock);
@@ -259,7 +246,7 @@ void host_events_stop(struct host_events *e)
 	free(e);
 }
 
-bool host_alive(struct host *h)
+bool libvirt_alive(struct host *h)
 {
 	struct libvirt_host *l = libvirt_of(h);
 	int alive = l->lv->ConnectIsAlive(l->conn);

@@ -128,5 +128,34 @@ int libvirt_take(struct host *h, virDomainPtr dom, struct domain *d, struct err 
 /* act.c */
 int libvirt_act(struct domain *d, enum domain_action what, struct err *err);
 int libvirt_idle(struct domain *d, struct err *err);
+/* config.c */
+int libvirt_save_to(struct domain *d, const char *path, struct err *err);
+int libvirt_restore(struct host *h, const char *path, bool paused, struct err *err);
+int libvirt_xml(struct domain *d, unsigned flags, char **ret, struct err *err);
+int libvirt_define(struct host *h, const char *xml, struct domain *d, struct err *err);
+int libvirt_set_cpus(struct domain *d, unsigned n, unsigned where, bool max, struct err *err);
+int libvirt_set_memory(struct domain *d, uint64_t bytes, unsigned where, bool max, struct err *err);
+int libvirt_attach(struct domain *d, const char *xml, unsigned where, struct err *err);
+int libvirt_detach(struct domain *d, const char *xml, unsigned where, struct err *err);
+/* connect.c, agent.c, stats.c */
+int libvirt_capabilities(struct host *h, char **ret, struct err *err);
+int libvirt_agent(struct domain *d, const json_t *command, unsigned timeout_s, json_t **ret,
+		  struct err *err);
+int libvirt_stats(struct host *h, json_t **ret, struct err *err);
+int libvirt_node(struct host *h, json_t **ret, struct err *err);
+/* events.c */
+int libvirt_events_start(struct host *h, host_event_fn fn, void *ctx, void **ret, struct err *err);
+void libvirt_events_stop(void *events);
+bool libvirt_alive(struct host *h);
+/* console.c */
+int libvirt_console_open(struct domain *d, const char *name, bool force, void **ret,
+			 struct err *err);
+ssize_t libvirt_console_read(void *console, void *buf, size_t len, unsigned timeout_ms,
+			     struct err *err);
+int libvirt_console_write(void *console, const void *buf, size_t len, struct err *err);
+void libvirt_console_close(void *console);
+
+/** libvirt_only() - for what no other driver has; @what: "backups"; Return: 0, or -1: ERR_UNSUPPORTED */
+int libvirt_only(const struct host *h, const char *what, struct err *err);
 
 #endif

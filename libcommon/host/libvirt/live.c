@@ -123,6 +123,8 @@ int domain_backup_begin(struct domain *d, const struct live_job *job, struct err
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 	CLEANUP_FREE char *backup = NULL, *checkpoint = NULL;
 
+	if (libvirt_only(d->host, "live backups", err) < 0)
+		return -1;
 	if (make_xml(backup_xml, job, &backup, err) < 0 ||
 	    (job->checkpoint && make_xml(checkpoint_xml, job, &checkpoint, err) < 0))
 		return -1;
@@ -139,12 +141,14 @@ int domain_backup_begin(struct domain *d, const struct live_job *job, struct err
 
 int domain_backup_socket(struct domain *d, char **ret, struct err *err)
 {
-	const struct libvirt *lv = libvirt_of(d->host)->lv;
-	CLEANUP_FREE char *xml = lv->DomainBackupGetXMLDesc(libvirt_domain(d), 0);
+	CLEANUP_FREE char *xml = NULL;
 	struct err why = ERR_INIT;
 	struct xmldoc *x;
 
 	*ret = NULL;
+	if (libvirt_only(d->host, "live backups", err) < 0)
+		return -1;
+	xml = libvirt_of(d->host)->lv->DomainBackupGetXMLDesc(libvirt_domain(d), 0);
 	if (!xml) {
 		said(d, &why);
 		if (why.code == ERR_NOT_FOUND)
@@ -164,21 +168,26 @@ int domain_backup_socket(struct domain *d, char **ret, struct err *err)
 
 int domain_backup_end(struct domain *d, struct err *err)
 {
-	const struct libvirt *lv = libvirt_of(d->host)->lv;
 	CLEANUP_FREE char *socket = NULL;
 
 	if (domain_backup_socket(d, &socket, err) < 0)
 		return -1;
-	return socket && lv->DomainAbortJob(libvirt_domain(d)) < 0 ? said(d, err) : 0;
+	return socket && libvirt_of(d->host)->lv->DomainAbortJob(libvirt_domain(d)) < 0
+		       ? said(d, err)
+		       : 0;
 }
 
 int domain_checkpoints(struct domain *d, char ***ret, size_t *ret_n, struct err *err)
 {
-	const struct libvirt *lv = libvirt_of(d->host)->lv;
+	const struct libvirt *lv;
 	virDomainCheckpointPtr *list = NULL;
-	int count = lv->DomainListAllCheckpoints(libvirt_domain(d), &list, 0), rc = 0;
+	int count, rc = 0;
 	char **names;
 
+	if (libvirt_only(d->host, "checkpoints", err) < 0)
+		return -1;
+	lv = libvirt_of(d->host)->lv;
+	count = lv->DomainListAllCheckpoints(libvirt_domain(d), &list, 0);
 	if (count < 0)
 		return said(d, err);
 	names = calloc((size_t)count + 1, sizeof(*names));
@@ -205,11 +214,15 @@ int domain_checkpoints(struct domain *d, char ***ret, size_t *ret_n, struct err 
 
 int domain_checkpoint_delete(struct domain *d, const char *name, struct err *err)
 {
-	const struct libvirt *lv = libvirt_of(d->host)->lv;
-	virDomainCheckpointPtr c = lv->DomainCheckpointLookupByName(libvirt_domain(d), name, 0);
+	const struct libvirt *lv;
+	virDomainCheckpointPtr c;
 	struct err why = ERR_INIT;
 	int rc;
 
+	if (libvirt_only(d->host, "checkpoints", err) < 0)
+		return -1;
+	lv = libvirt_of(d->host)->lv;
+	c = lv->DomainCheckpointLookupByName(libvirt_domain(d), name, 0);
 	if (!c) {
 		said(d, &why);
 		if (why.code == ERR_NOT_FOUND)

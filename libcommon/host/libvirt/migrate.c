@@ -51,6 +51,12 @@ static unsigned flags_of(const struct migration *m, bool persistent)
 	       (m->unsafe ? VIR_MIGRATE_UNSAFE : 0);
 }
 
+int domain_migrate_check(struct domain *d, struct host *to, struct err *err)
+{
+	return libvirt_only(d->host, "migration", err) < 0 ? -1
+							   : libvirt_only(to, "migration", err);
+}
+
 int domain_migrate(struct domain *d, struct host *to, const struct migration *m, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;

@@ -87,10 +87,13 @@ static char *overlay_xml(const struct domain_disk *disks, const char *const *ove
 int domain_overlay(struct domain *d, const struct domain_disk *disks, const char *const *overlays,
 		   size_t n, struct err *err)
 {
-	const struct libvirt *lv = libvirt_of(d->host)->lv;
+	const struct libvirt *lv;
 	CLEANUP_FREE char *xml = overlay_xml(disks, overlays, n);
 	virDomainSnapshotPtr made;
 
+	if (libvirt_only(d->host, "live snapshots", err) < 0)
+		return -1;
+	lv = libvirt_of(d->host)->lv;
 	if (!xml)
 		return err_nomem(err);
 	made = lv->DomainSnapshotCreateXML(libvirt_domain(d), xml,

@@ -1,6 +1,4 @@
 /* Statistics of libvirt domains and hosts: see stats.h. */
-#include "libcommon/host/stats.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -174,7 +172,7 @@ static int describe(struct host *h, const virDomainStatsRecord *r, json_t *list,
 	return json_array_append_new(list, m) < 0 ? err_nomem(err) : 0;
 }
 
-int host_stats(struct host *h, json_t **ret, struct err *err)
+int libvirt_stats(struct host *h, json_t **ret, struct err *err)
 {
 	const struct libvirt_host *l = libvirt_of(h);
 	const unsigned groups = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL |
@@ -212,7 +210,7 @@ int host_stats(struct host *h, json_t **ret, struct err *err)
 	return 0;
 }
 
-int host_node(struct host *h, json_t **ret, struct err *err)
+int libvirt_node(struct host *h, json_t **ret, struct err *err)
 {
 	const struct libvirt_host *l = libvirt_of(h);
 	CLEANUP_FREE char *name = l->lv->ConnectGetHostname(l->conn);

@@ -1,0 +1,140 @@
+/* Machines of this user that vmrun runs: what the files of this folder share.
+ *
+ *	~/.config/vmkit/machines/NAME.json	what a machine is (machine.c); docs/machines.md
+ *	~/.local/state/vmkit/NAME.json		how it ended, or that it runs (state.c)
+ *	~/.local/state/vmkit/NAME.log[.1]	what it said on its serial line, and vmrun
+ *	~/.local/state/vmkit/NAME.lock		held (flock) by the machine's keeper
+ *
+ * A machine that runs has two processes: vmrun, which answers on its control socket (runner/control.h), and its keeper
+ * (keeper.c), which started it, holds its serial line, starts it again when the guest reboots, and writes down how it ended.
+ * Nobody else keeps state: any process may ask.
+ */
+#ifndef VMKIT_HOST_BUILTIN_H
+#define VMKIT_HOST_BUILTIN_H
+
+#include "libcommon/host/private.h"
+
+enum { BUILTIN_DISKS_MAX = 24, BUILTIN_CPUS_MAX = 16, ASK_MS = 5000, END_MS = 60000 };
+
+struct builtin_disk {
+	char *file;   /* whole name */
+	char *format; /* NULL: probed */
+	bool read_only;
+};
+
+/** struct builtin_machine - strings are owned; NULL: none */
+struct builtin_machine {
+	char *name, *kernel, *initrd, *append;
+	char uuid[UUID_TEXT_MAX];
+	unsigned cpus;
+	uint64_t memory; /* bytes */
+	struct builtin_disk disks[BUILTIN_DISKS_MAX];
+	size_t n_disks;
+	char *allow[BUILTIN_DISKS_MAX]; /* folders where backing files may lie too */
+	size_t n_allow;
+	bool autostart;
+	unsigned cpu_percent;  /* of one processor; 0: no limit */
+	uint64_t memory_limit; /* of its process; 0: none */
+};
+
+/** struct builtin_host - host.priv */
+struct builtin_host {
+	char *machines, *state; /* folders, without a "/" at the end */
+};
+
+static inline struct builtin_host *builtin_of(const struct host *h)
+{
+	return h->priv;
+}
+
+/* ---- machine.c */
+
+void builtin_release(struct builtin_machine *m);
+/** builtin_order() - disks that can be written first, so that they are vda, vdb, ... here and in the guest */
+void builtin_order(struct builtin_machine *m);
+/** builtin_load() - ERR_NOT_FOUND; ERR_CORRUPT with the place in the file; builtin_release() on success */
+int builtin_load(const struct builtin_host *b, const char *name, struct builtin_machine *ret,
+		 struct err *err);
+int builtin_save(const struct builtin_host *b, const struct builtin_machine *m, struct err *err);
+/** builtin_names() - of all files, sorted; owned: names one by one, and the list */
+int builtin_names(const struct builtin_host *b, char ***ret, size_t *ret_n, struct err *err);
+void builtin_names_free(char **names, size_t n);
+/** builtin_path() - "FOLDER/NAME.SUFFIX"; owned; NULL without memory */
+char *builtin_path(const char *folder, const char *name, const char *suffix);
+
+/* ---- xml.c */
+
+/** builtin_to_xml() - as a libvirt domain; owned; NULL without memory */
+char *builtin_to_xml(const struct builtin_machine *m);
+/** builtin_from_xml() - ERR_UNSUPPORTED for what vmrun has not (firmware, network cards, ...) */
+int builtin_from_xml(const char *xml, struct builtin_machine *ret, struct err *err);
+
+/* ---- state.c */
+
+/** struct builtin_now - how a machine is */
+struct builtin_now {
+	enum domain_state state;
+	const char *reason; /* static */
+	int pid;	    /* of vmrun; -1: it does not run */
+	json_t *answer;	    /* of CONTROL_STATS; owned; NULL */
+};
+
+int builtin_now(const struct builtin_host *b, const char *name, struct builtin_now *ret,
+		struct err *err);
+/** builtin_kept() - is there a keeper? */
+bool builtin_kept(const struct builtin_host *b, const char *name);
+/** builtin_lock() - to be its keeper; *@ret_fd is owned; ERR_BUSY */
+int builtin_lock(const struct builtin_host *b, const char *name, int *ret_fd, struct err *err);
+/** builtin_record() - write down how it is; @reason: "", "shutdown", "crashed", ...; @message: vmrun's last sentence */
+void builtin_record(const struct builtin_host *b, const char *name, bool runs, const char *reason,
+		    const char *message);
+
+/* ---- keeper.c */
+
+/** keeper_start() - start the machine. Return: 0 once it runs, or -1 with vmrun's sentence */
+int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, struct err *err);
+
+/* ---- spawn.c */
+
+struct spawned {
+	int pid, pidfd;
+	int in, out, errors; /* our ends: not blocking */
+};
+
+/** spawn_vmrun() - *@ret is owned: spawn_close(); the process is the caller's child */
+int spawn_vmrun(const struct builtin_machine *m, struct spawned *ret, struct err *err);
+void spawn_close(struct spawned *s);
+
+/* ---- cgroup.c */
+
+/** cgroup_enter() - @pid gets the limits of @m where this is allowed; else *@ret_why says why not (static), NULL when there
+ *  are none to set or all hold */
+void cgroup_enter(const struct builtin_machine *m, int pid, const char **ret_why);
+/** cgroup_leave() - the groups made for it go */
+void cgroup_leave(const struct builtin_machine *m);
+
+/* ---- console.c: the keeper's socket, from outside */
+
+#define KEEPER_SUFFIX ".keeper"
+
+/** keeper_ask() - one line: "again" (vmrun is started again when it ends), "end" (it is not), "console", "console-force"; the keeper's word is
+ *  "ok" or the sentence of the error. *@ret_fd is owned when not NULL: the connection goes on */
+int keeper_ask(const char *name, const char *line, int *ret_fd, struct err *err);
+int builtin_console_open(struct domain *d, const char *name, bool force, void **ret,
+			 struct err *err);
+ssize_t builtin_console_read(void *console, void *buf, size_t len, unsigned timeout_ms,
+			     struct err *err);
+int builtin_console_write(void *console, const void *buf, size_t len, struct err *err);
+void builtin_console_close(void *console);
+
+/* ---- stats.c */
+
+int builtin_stats(struct host *h, json_t **ret, struct err *err);
+int builtin_node(struct host *h, json_t **ret, struct err *err);
+
+/* ---- events.c */
+
+int builtin_events_start(struct host *h, host_event_fn fn, void *ctx, void **ret, struct err *err);
+void builtin_events_stop(void *events);
+
+#endif
