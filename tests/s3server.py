@@ -5,9 +5,13 @@ Buckets: "bucket". Keys: AKFAKE / SKFAKE. Signatures are checked by code of its 
 
 Control, unsigned:
     POST /_control  {"faults": [{"method": "PUT", "path": "packs/", "kind": "reset", "count": 3, "skip": 1}, ...],
-                     "ignore_precondition": false, "page": 1000, "clock": 0, "forget": false}
+                     "ignore_precondition": false, "page": 1000, "clock": 0, "forget": false, "versions": false,
+                     "old_requests": false}
     GET  /_log      one JSON line a request: method, path, status
     GET  /_keys     the names of all objects
+    GET  /_hidden   those that a DELETE without a version has hidden
+damage: some bytes of this object are inverted; unlock: its lock goes
+versions: objects get version ids, and locks count; old_requests: dates of requests are not looked at
 With tls="FILE" (certificate and key) it speaks https. Kinds: reset (connection torn before an answer), lost (done, but torn before the answer), stall (no answer for a
 minute), truncate (half of a body), flip (one bit of a body), garbage (a body that is no XML), whole (a range is ignored),
 noloop (a listing whose token stays the same), or a status with a code: "503 SlowDown", "409
@@ -31,7 +35,10 @@ from xml.sax.saxutils import escape
 SECRET = {"AKFAKE": "SKFAKE"}
 lock = threading.Lock()
 objects = {}  # name in the bucket -> (bytes, headers)
-state = {"faults": [], "ignore_precondition": False, "page": 1000, "clock": 0}
+modified = {}
+hidden = []  # names of what a marker hides
+state = {"faults": [], "ignore_precondition": False, "page": 1000, "clock": 0, "versions": False, "made": 0,
+         "old_requests": False}
 log = []
 
 
@@ -88,7 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refused(403, "InvalidAccessKeyId")
         date = self.headers["x-amz-date"]
         now = time.time() + state["clock"]
-        if abs(time.mktime(time.strptime(date + " UTC", "%Y%m%dT%H%M%SZ %Z")) - time.timezone - now) > 900:
+        if abs(time.mktime(time.strptime(date + " UTC", "%Y%m%dT%H%M%SZ %Z")) - time.timezone - now) > 900 and not state["old_requests"]:
             raise Refused(403, "RequestTimeTooSkewed")
         if region != "us-east-1":
             raise Refused(400, "AuthorizationHeaderMalformed")
@@ -157,21 +164,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 exists = name in objects
                 if exists and self.headers.get("If-None-Match") == "*" and not state["ignore_precondition"]:
                     raise Refused(412, "PreconditionFailed")
-                objects[name] = (body, [(k, v) for k, v in self.headers.items() if k.lower().startswith(("x-amz-meta-", "x-amz-object-lock-"))])
+                state["made"] += 1
+                version = [("x-amz-version-id", f"v{state['made']}")] if state["versions"] else []
+                modified[name] = time.time() + state["clock"]
+                objects[name] = (body, version + [(k, v) for k, v in self.headers.items() if k.lower().startswith(("x-amz-meta-", "x-amz-object-lock-"))])
             if kind == "lost":
                 with lock:
                     log.append({"method": "PUT", "path": self.path, "status": kind})
                 self.tear()
-            return self.answer(200, headers=[("ETag", f"\"{hashlib.md5(body).hexdigest()}\"")])
+            return self.answer(200, headers=[("ETag", f"\"{hashlib.md5(body).hexdigest()}\"")] + version)
         with lock:
             found = objects.get(name)
-            if self.command == "DELETE":
-                objects.pop(name, None)
+            if self.command == "DELETE" and found:
+                self.delete(name, dict((k.lower(), v) for k, v in found[1]), query.get("versionId"))
         if self.command == "DELETE":
             return self.answer(204)
         if not found:
             raise Refused(404, "NoSuchKey")
         return self.send(*found, kind)
+
+    @staticmethod
+    def delete(name, headers, version):
+        """A version, which a lock may forbid; or a marker that hides it"""
+        if version:
+            until = headers.get("x-amz-object-lock-retain-until-date")
+            if version != headers.get("x-amz-version-id"):
+                return
+            if until and time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + state["clock"])) < until:
+                raise Refused(403, "AccessDenied")
+        elif state["versions"]:
+            hidden.append(name)
+        del objects[name]
 
     def send(self, data, headers, kind):
         etag = '"' + hashlib.md5(data).hexdigest() + '"'
@@ -201,14 +224,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         prefix, token = query.get("prefix", ""), query.get("continuation-token", "")
         with lock:
             names = sorted(n for n in objects if n.startswith(prefix) and n > token)
-            sizes = {n: (len(objects[n][0]), hashlib.md5(objects[n][0]).hexdigest()) for n in names}
+            sizes = {n: (len(objects[n][0]), hashlib.md5(objects[n][0]).hexdigest(),
+                         time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(modified[n]))) for n in names}
         page, more = names[:state["page"]], len(names) > state["page"]
         if kind == "noloop":
             page, more = names[:1], True
         xml = "<?xml version='1.0' encoding='UTF-8'?>\n<ListBucketResult xmlns='http://s3.amazonaws.com/doc/2006-03-01/'>"
         xml += f"<Name>bucket</Name><Prefix>{escape(prefix)}</Prefix><IsTruncated>{str(more).lower()}</IsTruncated>"
         for n in page:
-            xml += f"<Contents><Key>{escape(n)}</Key><ETag>&quot;{sizes[n][1]}&quot;</ETag><Size>{sizes[n][0]}</Size><Owner><ID>x</ID></Owner></Contents>"
+            xml += f"<Contents><Key>{escape(n)}</Key><LastModified>{sizes[n][2]}</LastModified><ETag>&quot;{sizes[n][1]}&quot;</ETag><Size>{sizes[n][0]}</Size><Owner><ID>x</ID></Owner></Contents>"
         if more:
             xml += f"<NextContinuationToken>{escape('same' if kind == 'noloop' else page[-1])}</NextContinuationToken>"
         return self.answer(200, (xml + "</ListBucketResult>").encode())
@@ -219,11 +243,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with lock:
                 if order.pop("forget", False):
                     objects.clear()
+                name = order.pop("damage", None)
+                if name:
+                    data, headers = objects[name]
+                    objects[name] = (data[:5000] + bytes(b ^ 255 for b in data[5000:6000]) + data[6000:], headers)
+                name = order.pop("unlock", None)
+                if name:
+                    objects[name] = (objects[name][0], [h for h in objects[name][1] if "lock" not in h[0].lower()])
                 state.update(order)
                 log.clear()
             return self.plain(b"")
         with lock:
-            lines = log if path == "/_log" else sorted(objects)
+            lines = log if path == "/_log" else hidden if path == "/_hidden" else sorted(objects)
             return self.plain("".join((l if isinstance(l, str) else json.dumps(l)) + "\n" for l in lines).encode())
 
     def plain(self, body):

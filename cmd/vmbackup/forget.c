@@ -69,12 +69,12 @@ const struct verb verb_forget = {
 		"took is freed by vmbackup prune.",
 	.options = options,
 	.examples = examples,
-	.statuses =
-		"0 done, 1 more than --max-delete: nothing is removed, 2 neither names nor "
-		"rules, or both, 3 done, and some snapshots cannot be read, 4 no such snapshot, "
-		"machine or repository, 7 no connection, 8 the repository is damaged, 9 it is "
-		"of a newer version, 12 wrong passphrase or no permission, 13 no room to note "
-		"which numbers are used",
+	.statuses = "0 done, 1 more than --max-delete: nothing is removed, 2 neither names nor "
+		    "rules, or both, 3 done, and some snapshots cannot be read or are locked, 4 no "
+		    "such snapshot, "
+		    "machine or repository, 7 no connection, 8 the repository is damaged, 9 it is "
+		    "of a newer version, 12 wrong passphrase or no permission, 13 no room to note "
+		    "which numbers are used",
 	.max_args = UINT_MAX,
 	.json = true,
 	.complete_args = COMPLETE_SNAPSHOT,

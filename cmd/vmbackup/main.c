@@ -78,6 +78,12 @@ static const struct opt options[] = {
 	 .arg = "TIME",
 	 .help = "how long a transfer may stand still",
 	 .hidden = true},
+	{.name = "debug-s3-grace",
+	 .type = OPT_DURATION,
+	 .value = &s3.grace_ms,
+	 .arg = "TIME",
+	 .help = "after how long a session that is not renewed is dead",
+	 .hidden = true},
 	OPT_END,
 };
 
@@ -216,11 +222,24 @@ static void man(FILE *out)
 		"nothing runs.\n"
 		".PP\n"
 		"A failed request is tried again after a random time of up to 0.1 s, then 0.2 s, "
-		"and so on to 20 s. \\fBprune\\fR is refused\n"
-		"(status 9): an object store has no locks that end with their holder. "
-		"\\fB\\-\\-s3\\-object\\-lock\\fR locks packs, manifests, keys and\n"
-		"the config from the time they are stored; what newer snapshots share with older "
-		"ones is not locked anew.\n",
+		"and so on to 20 s.\n"
+		".PP\n"
+		"Who uses the repository holds a lease in it, which is renewed every 5 minutes and "
+		"given "
+		"back at the end. \\fBprune\\fR removes\n"
+		"what nobody who holds one can need; the lease of a process that was killed runs "
+		"out "
+		"after two hours, by the server's clock. A\n"
+		"backup that could not renew its lease for 20 minutes does not become a snapshot "
+		"(status 7), and the next one finds what it\n"
+		"stored. Keys that may only read (s3:GetObject, s3:ListBucket) have no lease.\n"
+		".PP\n"
+		"\\fB\\-\\-s3\\-object\\-lock\\fR locks packs, manifests, keys and the config from "
+		"the time they are stored; what newer snapshots\n"
+		"share with older ones is not locked anew. \\fBforget\\fR and \\fBprune\\fR keep "
+		"what is "
+		"locked, say so, and remove it when they run\n"
+		"after the lock has ended: versions, not only names.\n",
 		out);
 }
 

@@ -50,13 +50,14 @@ static const char *const examples[] = {
 static json_t *result_json(const struct retention_plan *p, const struct prune_result *r)
 {
 	json_t *out = retention_json(p);
-	json_t *c = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "snapshots",
-			      (json_int_t)r->snapshots, "blobs", (json_int_t)r->blobs, "packs",
-			      (json_int_t)r->packs, "pack_bytes", (json_int_t)r->pack_bytes,
-			      "removed_packs", (json_int_t)r->removed, "removed_bytes",
-			      (json_int_t)r->removed_bytes, "rewritten_packs",
+	json_t *c = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			      "snapshots", (json_int_t)r->snapshots, "blobs", (json_int_t)r->blobs,
+			      "packs", (json_int_t)r->packs, "pack_bytes",
+			      (json_int_t)r->pack_bytes, "removed_packs", (json_int_t)r->removed,
+			      "removed_bytes", (json_int_t)r->removed_bytes, "rewritten_packs",
 			      (json_int_t)r->rewritten, "new_bytes", (json_int_t)r->new_bytes,
-			      "pending_packs", (json_int_t)r->pending);
+			      "pending_packs", (json_int_t)r->pending, "locked_packs",
+			      (json_int_t)r->locked, "locked_bytes", (json_int_t)r->locked_bytes);
 
 	if (!out || !c || json_object_set_new(out, "collection", c) < 0) {
 		json_decref(out);
@@ -67,13 +68,17 @@ static json_t *result_json(const struct retention_plan *p, const struct prune_re
 
 static void print_collection(const struct prune_result *r)
 {
-	char before[SIZE_TEXT_MAX], gone[SIZE_TEXT_MAX], fresh[SIZE_TEXT_MAX];
+	char end[LOCK_END_MAX], before[SIZE_TEXT_MAX], gone[SIZE_TEXT_MAX], fresh[SIZE_TEXT_MAX];
 
 	(void)printf("%s%" PRIu64 " of %" PRIu64 " packs, %s of %s; %" PRIu64
 		     " of them rewritten, to %s\n",
 		     retention.dry_run ? "would remove about " : "removed ", r->removed, r->packs,
 		     size_format(r->removed_bytes, gone), size_format(r->pack_bytes, before),
 		     r->rewritten, size_format(r->new_bytes, fresh));
+	if (r->locked)
+		(void)printf("%" PRIu64 " packs, %s, stay: locked until %s\n", r->locked,
+			     size_format(r->locked_bytes, before),
+			     retention_lock_end(r->locked_until, end));
 	if (r->pending)
 		(void)printf("%" PRIu64
 			     " packs may still be needed by processes that began before: "
@@ -168,13 +173,13 @@ const struct verb verb_prune = {
 		"Then packs of which nothing is needed are removed, and those of which too much is "
 		"not are rewritten. Other processes may use the repository all the while, and no "
 		"lock is ever left behind: what a process that began earlier may still need is "
-		"only "
-		"marked, and the next prune removes it, unless --wait waits for that process.",
+		"only marked, and the next prune removes it, unless --wait waits for that process. "
+		"What an object lock of S3 keeps stays, as --dry-run and -v say.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 1 more than --max-delete: nothing is removed, 2 names and rules at "
-		    "once, 4 no "
-		    "such snapshot, machine or repository, 6 another prune works, or --wait ran "
+		    "once, 3 done, but snapshots that were named are locked and stay, 4 no such "
+		    "snapshot, machine or repository, 6 another prune works, or --wait ran "
 		    "out, 7 no connection, 8 a snapshot is damaged: nothing is freed, 9 not in a "
 		    "repository of this kind or version, 12 wrong passphrase or no permission, 13 "
 		    "no room to rewrite packs: what needed none is freed",

@@ -123,6 +123,31 @@ static int check_options(int n_names, bool needed, struct err *err)
 	return err_hint(err, "as --keep-daily 7 --keep-weekly 4; --dry-run shows what would go");
 }
 
+/* What a lock keeps can only be removed later; the next run does so. */
+static int keep_locked(struct retention_plan *p, struct repo *repo, struct err *err)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		if (!p->remove[i])
+			continue;
+		if (repo_locked_until(repo, &p->list[i], &p->locked[i], err) < 0)
+			return -1;
+		p->remove[i] = !p->locked[i];
+		p->n_locked += p->locked[i] != 0;
+	}
+	return 0;
+}
+
+const char *retention_lock_end(int64_t until, char ret[LOCK_END_MAX])
+{
+	time_t t = (time_t)until;
+	struct tm tm;
+
+	if (until == INT64_MAX || !gmtime_r(&t, &tm) ||
+	    !strftime(ret, LOCK_END_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		(void)snprintf(ret, LOCK_END_MAX, "somebody ends it");
+	return ret;
+}
+
 int retention_plan(struct retention_plan *ret, struct repo *repo, int n_names, char **names,
 		   bool needed, struct err *err)
 {
@@ -135,7 +160,8 @@ int retention_plan(struct retention_plan *ret, struct repo *repo, int n_names, c
 	p.considered = calloc(p.n + 1, sizeof(*p.considered));
 	p.remove = calloc(p.n + 1, sizeof(*p.remove));
 	p.why = calloc(p.n + 1, sizeof(*p.why));
-	if (!p.considered || !p.remove || !p.why)
+	p.locked = calloc(p.n + 1, sizeof(*p.locked));
+	if (!p.considered || !p.remove || !p.why || !p.locked)
 		rc = err_nomem(err);
 	else if (n_names)
 		rc = plan_by_names(&p, repo, n_names, names, err);
@@ -144,6 +170,10 @@ int retention_plan(struct retention_plan *ret, struct repo *repo, int n_names, c
 			     ? 0
 			     : plan_by_rules(&p, err);
 	if (rc < 0) {
+		retention_plan_free(&p);
+		return -1;
+	}
+	if (keep_locked(&p, repo, err) < 0) {
 		retention_plan_free(&p);
 		return -1;
 	}
@@ -161,6 +191,7 @@ void retention_plan_free(struct retention_plan *p)
 	free(p->considered);
 	free(p->remove);
 	free(p->why);
+	free(p->locked);
 }
 
 bool retention_refused(const struct retention_plan *p)
@@ -194,7 +225,7 @@ static void print_one(const struct retention_plan *p, size_t i)
 {
 	const struct snapshot *s = &p->list[i];
 	const char *sep = ": ";
-	char id[9], when[32];
+	char id[9], when[32], end[LOCK_END_MAX];
 
 	(void)printf("%s %s@%s %s",
 		     !p->remove[i]	 ? "keep"
@@ -209,6 +240,8 @@ static void print_one(const struct retention_plan *p, size_t i)
 			sep = ", ";
 		}
 	}
+	if (p->locked[i])
+		(void)printf("%slocked until %s", sep, retention_lock_end(p->locked[i], end));
 	(void)printf(p->remove[i] ? ": %s\n" : "\n", removal_reason(p));
 }
 
@@ -229,6 +262,8 @@ static json_t *reasons_json(const struct retention_plan *p, size_t i)
 		if (name)
 			json_array_append_new(list, json_string(name));
 	}
+	if (p->locked[i])
+		json_array_append_new(list, json_string("locked"));
 	if (p->remove[i])
 		json_array_append_new(list, json_string(removal_reason(p)));
 	return list;
@@ -262,6 +297,9 @@ json_t *retention_json(const struct retention_plan *p)
 
 int retention_end(const struct retention_plan *p, struct err *err)
 {
+	if (p->named && p->n_locked)
+		return err_set(err, ERR_DIFFERS, "%zu snapshot%s locked and stay%s", p->n_locked,
+			       p->n_locked == 1 ? " is" : "s are", p->n_locked == 1 ? "s" : "");
 	if (!p->unreadable)
 		return 0;
 	return err_set(err, ERR_DIFFERS, "%zu snapshot%s cannot be read and stay%s", p->unreadable,

@@ -64,6 +64,8 @@ struct retention_plan {
 	struct snapshot *list;
 	size_t n, unreadable;
 	bool *considered, *remove;
+	int64_t *locked; /* until when a lock keeps what would go; 0: none does */
+	size_t n_locked;
 	unsigned *why; /* enum retain_reason; 0 for those that are named */
 	size_t n_keep, n_remove;
 	bool named;
@@ -88,7 +90,11 @@ void retention_print(const struct cli *cli, const struct retention_plan *p);
 /** retention_json() - owned; NULL without memory */
 json_t *retention_json(const struct retention_plan *p);
 
-/** retention_end() - ERR_DIFFERS when there are snapshots that cannot be read */
+enum { LOCK_END_MAX = 32 };
+/** retention_lock_end() - when a lock ends, for people */
+const char *retention_lock_end(int64_t until, char ret[LOCK_END_MAX]);
+
+/** retention_end() - ERR_DIFFERS when there are snapshots that cannot be read, or ones that were named and are locked */
 int retention_end(const struct retention_plan *p, struct err *err);
 
 #endif

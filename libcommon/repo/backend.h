@@ -57,6 +57,10 @@ struct backend_ops {
 	int (*session)(struct backend *b, uint64_t epoch, struct err *err);
 	int (*sessions_before)(struct backend *b, uint64_t epoch, bool *ret_any, struct err *err);
 	int (*collector)(struct backend *b, struct err *err);
+	/* How long a session of the dead may seem to live; NULL: not at all */
+	uint64_t (*grace_s)(struct backend *b);
+	/* NULL: nothing is ever locked */
+	int (*locked_until)(struct backend *b, const char *name, int64_t *ret, struct err *err);
 	/* Bytes that can still be stored; NULL: without bounds that are known */
 	uint64_t (*room)(struct backend *b);
 	/* Where it is, the same text for the same place */
@@ -209,6 +213,21 @@ static inline int backend_replace(struct backend *b, const char *name, const voi
 	return b->ops->replace ? b->ops->replace(b, name, data, len, err)
 			       : err_set(err, ERR_UNSUPPORTED,
 					 "objects of such a repository cannot be replaced");
+}
+
+/** backend_grace_s() - seconds after which the session of a process that was killed no longer counts */
+static inline uint64_t backend_grace_s(struct backend *b)
+{
+	return b->ops->grace_s ? b->ops->grace_s(b) : 0;
+}
+
+/** backend_locked_until() - *@ret: when (seconds since 1970) a lock that forbids to remove the object ends; 0: there is none;
+ *  INT64_MAX: it does not end by itself */
+static inline int backend_locked_until(struct backend *b, const char *name, int64_t *ret,
+				       struct err *err)
+{
+	*ret = 0;
+	return b->ops->locked_until ? b->ops->locked_until(b, name, ret, err) : 0;
 }
 
 /** backend_room() - bytes that can still be stored, as far as the file system tells; UINT64_MAX: it does not */

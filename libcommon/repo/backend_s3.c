@@ -13,7 +13,7 @@
 #include "libcommon/base/io.h"
 #include "libcommon/repo/backend_s3_private.h"
 
-enum { QUERY_MAX = 9000, PIECE = 1 << 20, MD5_TEXT = 25 };
+enum { PIECE = 1 << 20, MD5_TEXT = 25 };
 
 struct s3_object {
 	struct backend_object base;
@@ -59,13 +59,6 @@ int s3_digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err)
 	return rc;
 }
 
-/* What a lock is for. Index runs are caches of the packs and are merged; records come and go. */
-static bool is_locked(const char *name)
-{
-	return !strncmp(name, "packs/", 6) || !strncmp(name, "snapshots/", 10) ||
-	       !strncmp(name, "keys/", 5) || !strcmp(name, "config");
-}
-
 /* S3 asks for a Content-MD5 beside a lock, the SHA-256 notwithstanding. */
 static int make_md5(const void *data, int fd, uint64_t len, char ret[MD5_TEXT], struct err *err)
 {
@@ -97,7 +90,7 @@ static int lock_headers(const struct s3_config *c, const char *name, const void 
 	time_t t = time(NULL) + (time_t)c->lock_days * 86400;
 	struct tm tm;
 
-	if (!c->lock_mode || !is_locked(name))
+	if (!c->lock_mode || !s3_is_data(name))
 		return 0;
 	if (make_md5(data, fd, len, md5, err))
 		return -1;
@@ -109,6 +102,21 @@ static int lock_headers(const struct s3_config *c, const char *name, const void 
 	return 3;
 }
 
+/* A manifest of one whom others took for dead may name what they removed meanwhile; and there is one collector. */
+static int guard_of(struct s3_backend *b, const char *name, struct s3_guard *ret, struct err *err)
+{
+	if (!strncmp(name, "snapshots/", 10))
+		return s3_lease_guard(b, false, ret, err);
+	if (!strncmp(name, "epochs/", 7))
+		return s3_lease_guard(b, true, ret, err);
+	/* Known since the session could not be begun; no need to upload anything first. */
+	if (b->no_session.code == ERR_UNSUPPORTED && strncmp(name, "leases/", 7) != 0) {
+		*err = b->no_session;
+		return -1;
+	}
+	return 0;
+}
+
 static int probe(struct s3_backend *b, struct err *err);
 
 int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uint64_t len,
@@ -118,6 +126,7 @@ int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uin
 	unsigned char random[16];
 	char md5[MD5_TEXT], until[32];
 	struct s3_header lock[3];
+	struct s3_guard guard = {0};
 	struct s3_request q = {.method = "PUT",
 			       .name = name,
 			       .data = data,
@@ -134,10 +143,14 @@ int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uin
 	hex_encode(random, sizeof(random), nonce);
 	if (data ? s3_sha256(data, (size_t)len, sha256, err) : s3_digest_file(fd, len, sha256, err))
 		return -1;
+	if (guard_of(b, name, &guard, err))
+		return -1;
 	rc = lock_headers(s3_http_config(b->http), name, data, fd, len, lock, md5, until, err);
 	if (rc < 0)
 		return -1;
 	q.extra = lock;
+	q.may = guard.may;
+	q.may_ctx = guard.ctx;
 	q.n_extra = (size_t)rc;
 	rc = s3_http_do(b->http, &q, &r, err);
 	if (!rc && ret)
@@ -345,117 +358,6 @@ static void s3_object_close(struct backend_object *base)
 	free(o);
 }
 
-/* ---- listing */
-
-struct listing {
-	struct s3_backend *backend;
-	size_t skip;	    /* of the repository's prefix */
-	const char *folder; /* NULL: everything, with sizes */
-	int (*fn)(void *ctx, const char *name, struct err *err);
-	void *ctx;
-};
-
-static int list_key(void *ctx, const struct s3_list_entry *e, struct err *err)
-{
-	const struct listing *l = ctx;
-	const char *name, *slash;
-	const struct s3_facts facts = {.size = e->size, .etag = s3_hash_etag(e->etag)};
-	size_t depth = 0;
-
-	if (strncmp(e->key, s3_http_config(l->backend->http)->prefix, l->skip) != 0)
-		return err_set(err, ERR_CORRUPT, "the server lists a key without the prefix");
-	name = e->key + l->skip;
-	if (!l->folder)
-		return l->fn(l->ctx, name, err);
-	for (slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/'))
-		depth++;
-	if (!backend_name_valid(name) || strncmp(name, l->folder, strlen(l->folder)) != 0 ||
-	    depth != (s3_is_pack(name) ? 2U : 1U))
-		return 0;
-	s3_know(l->backend, name, &facts);
-	return l->fn(l->ctx, name, err);
-}
-
-static int list_query(const char *prefix, const char *token, char *ret, size_t cap, struct err *err)
-{
-	char p[3 * 700], t[3 * S3_TOKEN_MAX];
-	int n;
-
-	if (s3_encode(prefix, 0, p, sizeof(p)) < 0 || s3_encode(token, 0, t, sizeof(t)) < 0)
-		return err_set(err, ERR_USAGE, "the prefix is too long");
-	n = snprintf(ret, cap, "%s%s%slist-type=2&max-keys=1000&prefix=%s",
-		     *token ? "continuation-token=" : "", t, *token ? "&" : "", p);
-	return n > 0 && (size_t)n < cap ? 0 : err_set(err, ERR_USAGE, "the prefix is too long");
-}
-
-static int list_all(struct listing *l, const char *folder, struct err *err)
-{
-	const struct s3_config *c = s3_http_config(l->backend->http);
-	CLEANUP_FREE char *query = malloc(QUERY_MAX);
-	CLEANUP_FREE struct s3_list_page *page = calloc(1, sizeof(*page));
-	char prefix[700], last[S3_TOKEN_MAX];
-	int rc;
-
-	if (!query || !page)
-		return err_nomem(err);
-	l->skip = strlen(c->prefix);
-	snprintf(prefix, sizeof(prefix), "%s%s%s", c->prefix, folder, *folder ? "/" : "");
-	do {
-		struct s3_request q = {.method = "GET", .query = query, .max = S3_LIST_MAX};
-		struct s3_response r;
-
-		memcpy(last, page->token, sizeof(last));
-		if (list_query(prefix, page->token, query, QUERY_MAX, err))
-			return -1;
-		rc = s3_http_do(l->backend->http, &q, &r, err);
-		if (!rc)
-			rc = s3_list_parse(r.body ? r.body : "", r.body_len, list_key, l, page,
-					   err);
-		if (!rc && page->truncated && !strcmp(last, page->token))
-			rc = err_set(err, ERR_CORRUPT, "the server's listing has no end");
-		s3_response_free(&r);
-	} while (!rc && page->truncated);
-	return rc;
-}
-
-static int s3_list(struct backend *base, const char *folder,
-		   int (*fn)(void *ctx, const char *name, struct err *err), void *ctx,
-		   struct err *err)
-{
-	struct s3_backend *b = (struct s3_backend *)base;
-	struct listing l = {.backend = b, .folder = folder, .fn = fn, .ctx = ctx};
-
-	if (check_name(folder, err) || s3_flush(b, err))
-		return -1;
-	s3_forget_folder(b, folder);
-	return list_all(&l, folder, err);
-}
-
-static int remove_now(struct s3_backend *b, const char *name, struct err *err)
-{
-	const struct s3_request q = {.method = "DELETE", .name = name};
-	struct err why = ERR_INIT;
-	struct s3_response r;
-	int rc;
-
-	rc = s3_http_do(b->http, &q, &r, &why);
-	s3_response_free(&r);
-	s3_forget_folder(b, name);
-	s3_cache_drop(b, name);
-	if (!rc || (why.code == ERR_NOT_FOUND && !why.hint[0]))
-		return 0;
-	if (err)
-		*err = why;
-	return err_object(err, name);
-}
-
-static int s3_remove(struct backend *base, const char *name, struct err *err)
-{
-	struct s3_backend *b = (struct s3_backend *)base;
-
-	return check_name(name, err) || s3_flush(b, err) ? -1 : remove_now(b, name, err);
-}
-
 /* Everything rests on create-if-absent: a server that ignores the precondition would let two writers replace each
  * other's objects, and nobody would ever know. */
 static int probe(struct s3_backend *b, struct err *err)
@@ -473,7 +375,7 @@ static int probe(struct s3_backend *b, struct err *err)
 		return -1;
 	rc = s3_put(b, name, "probe", -1, 5, NULL, &why);
 	/* Without waiting for uploads: one of them may be what asks. */
-	if (remove_now(b, name, err))
+	if (s3_remove_now(b, name, NULL, err))
 		return -1;
 	if (!rc)
 		return err_set(err, ERR_UNSUPPORTED,
@@ -484,6 +386,44 @@ static int probe(struct s3_backend *b, struct err *err)
 	if (err)
 		*err = why;
 	return -1;
+}
+
+/* With no precondition. Healers put the same frames at the same places, so it does not matter which of them is last. */
+static int s3_replace(struct backend *base, const char *name, const void *data, size_t len,
+		      struct err *err)
+{
+	struct s3_backend *b = (struct s3_backend *)base;
+	char sha256[S3_HEX], md5[MD5_TEXT], until[32];
+	struct s3_header extra[4];
+	struct s3_guard guard;
+	struct s3_request q = {.method = "PUT",
+			       .name = name,
+			       .data = data,
+			       .len = len,
+			       .sha256 = sha256,
+			       .extra = extra};
+	struct s3_response r;
+	int n, rc;
+
+	if (check_name(name, err) || s3_flush(b, err) || s3_sha256(data, len, sha256, err) ||
+	    s3_lease_guard(b, false, &guard, err))
+		return -1;
+	n = lock_headers(s3_http_config(b->http), name, data, -1, len, extra, md5, until, err);
+	if (n < 0)
+		return -1;
+	extra[n] = (struct s3_header){"x-amz-meta-vmkit-sha256", sha256};
+	q.n_extra = (size_t)n + 1;
+	q.may = guard.may;
+	q.may_ctx = guard.ctx;
+	rc = s3_http_do(b->http, &q, &r, err);
+	s3_response_free(&r);
+	s3_forget_folder(b, name);
+	return rc ? err_object(err, name) : 0;
+}
+
+static uint64_t s3_grace(struct backend *b)
+{
+	return s3_http_config(((struct s3_backend *)b)->http)->grace_s;
 }
 
 static void s3_place(struct backend *base, char *ret, size_t cap)
@@ -498,11 +438,15 @@ static void s3_close(struct backend *base)
 	struct s3_backend *b = (struct s3_backend *)base;
 
 	s3_uploads_end(b);
+	s3_http_abort(b->http);
+	s3_leases_end(b);
 	s3_cache_end(b);
 	if (b->spool >= 0)
 		close(b->spool);
 	s3_http_free(b->http);
 	free(b->known);
+	pthread_mutex_destroy(&b->lease_lock);
+	pthread_cond_destroy(&b->lease_changed);
 	pthread_mutex_destroy(&b->local_lock);
 	pthread_mutex_destroy(&b->queue_lock);
 	pthread_cond_destroy(&b->queue_changed);
@@ -524,6 +468,12 @@ static const struct backend_ops s3_ops = {
 	.commit = s3_commit,
 	.writer_close = s3_writer_close,
 	.orphans = s3_orphans,
+	.session = s3_session,
+	.sessions_before = s3_sessions_before,
+	.collector = s3_collector,
+	.grace_s = s3_grace,
+	.locked_until = s3_locked_until,
+	.replace = s3_replace,
 	.place = s3_place,
 	.close = s3_close,
 };
@@ -532,6 +482,7 @@ int backend_s3_open(struct backend **ret, const char *name, struct err *err)
 {
 	CLEANUP_FREE struct s3_config *config = calloc(1, sizeof(*config));
 	struct s3_backend *b = calloc(1, sizeof(*b));
+	pthread_condattr_t monotonic;
 	int rc = config && b ? s3_config_load(config, name, repo_s3_opts(), err) : err_nomem(err);
 
 	if (!rc) {
@@ -544,6 +495,11 @@ int backend_s3_open(struct backend **ret, const char *name, struct err *err)
 	}
 	b->base.ops = &s3_ops;
 	b->spool = b->cache = -1;
+	pthread_mutex_init(&b->lease_lock, NULL);
+	(void)pthread_condattr_init(&monotonic);
+	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&b->lease_changed, &monotonic);
+	(void)pthread_condattr_destroy(&monotonic);
 	pthread_mutex_init(&b->local_lock, NULL);
 	pthread_mutex_init(&b->queue_lock, NULL);
 	pthread_cond_init(&b->queue_changed, NULL);
@@ -553,8 +509,10 @@ int backend_s3_open(struct backend **ret, const char *name, struct err *err)
 }
 
 /* What a killed init left (keys, but no config) does not count: the next init goes on from there. */
-static int check_empty(void *ctx, const char *name, struct err *err)
+static int check_empty(void *ctx, const struct s3_list_entry *e, struct err *err)
 {
+	const char *name = e->key;
+
 	(void)ctx;
 	if (!strcmp(name, "config"))
 		return err_set(err, ERR_EXISTS, "a repository exists already");
@@ -566,13 +524,13 @@ static int check_empty(void *ctx, const char *name, struct err *err)
 int backend_s3_init(const char *name, struct err *err)
 {
 	struct backend *base;
-	struct listing l = {.fn = check_empty};
+	struct s3_backend *b;
 	int rc;
 
 	if (backend_s3_open(&base, name, err))
 		return -1;
-	l.backend = (struct s3_backend *)base;
-	rc = list_all(&l, "", err) || probe(l.backend, err) ? -1 : 0;
+	b = (struct s3_backend *)base;
+	rc = s3_list_folder(b, "", check_empty, NULL, err) || probe(b, err) ? -1 : 0;
 	backend_close(base);
 	return rc;
 }

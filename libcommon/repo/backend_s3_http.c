@@ -61,6 +61,17 @@ const struct s3_config *s3_http_config(const struct s3_http *h)
 	return &h->config;
 }
 
+int64_t s3_http_now(struct s3_http *h)
+{
+	return atomic_load(&h->clock_known) ? s3_boot_seconds() + (int64_t)atomic_load(&h->clock)
+					    : (int64_t)time(NULL);
+}
+
+bool s3_http_versions(const struct s3_http *h)
+{
+	return atomic_load(&h->versions);
+}
+
 void s3_http_abort(struct s3_http *h)
 {
 	atomic_store(&h->aborted, true);
@@ -115,7 +126,7 @@ static int make_path(const struct s3_http *h, const struct s3_request *q, char *
 
 /* The headers, signed; *@ret is owned by the caller: curl_slist_free_all() */
 static int make_headers(struct s3_http *h, const struct s3_request *q, const char *path,
-			struct curl_slist **ret, struct err *err)
+			int64_t now, struct curl_slist **ret, struct err *err)
 {
 	const char *sha = q->sha256 ? q->sha256 : s3_sha256_empty;
 	CLEANUP_FREE char *line = malloc(HEADER_MAX);
@@ -124,7 +135,7 @@ static int make_headers(struct s3_http *h, const struct s3_request *q, const cha
 	struct curl_slist *list = NULL, *more;
 	size_t n = 0;
 
-	s3_date(time(NULL) + (time_t)atomic_load(&h->skew_s), date);
+	s3_date((time_t)now, date);
 	headers[n++] = (struct s3_header){"host", h->config.host};
 	headers[n++] = (struct s3_header){"x-amz-content-sha256", sha};
 	headers[n++] = (struct s3_header){"x-amz-date", date};
@@ -199,9 +210,9 @@ static int transport_failed(struct s3_try *t, CURLcode code, struct err *err)
 			*err = t->sink;
 		return -1;
 	}
-	if (stop_check(err))
+	if (!t->q->last && stop_check(err))
 		return -1;
-	if (atomic_load(&t->http->aborted))
+	if (!t->q->last && atomic_load(&t->http->aborted))
 		return err_set(err, ERR_CANCELLED, "the transfer was given up");
 	return err_set(err, curl_verdict(code), "%s: %s", t->http->config.base, why);
 }
@@ -225,17 +236,19 @@ static int refused(struct s3_try *t, enum err_code code, struct err *err)
 	return -1;
 }
 
-/* The server's clock is not ours: from its Date on, we sign with its time. Return: true when that is new */
+/* Signed with a time that is not the server's: with its Date, which is known now, it is worth another try. The answer to a
+ * HEAD has no body that would say so. */
 static bool take_clock(struct s3_try *t)
 {
-	long long skew = (long long)t->date - (long long)time(NULL);
+	long long off = (long long)t->date - t->signed_at, ours = (long long)t->date - time(NULL);
+	bool silent = t->r->status == 403 && !t->r->error.code[0] && llabs(off) >= 600;
 
-	if (t->date <= 0 || strcmp(t->r->error.code, "RequestTimeTooSkewed") != 0 ||
-	    llabs(skew - atomic_load(&t->http->skew_s)) < 60)
+	if (t->date <= 0 || t->q->shift_s || llabs(off) < 60 ||
+	    (strcmp(t->r->error.code, "RequestTimeTooSkewed") != 0 && !silent))
 		return false;
-	log_warning("the clock of %s is %lld s %s ours", t->http->config.base, llabs(skew),
-		    skew > 0 ? "ahead of" : "behind");
-	atomic_store(&t->http->skew_s, skew);
+	if (llabs(ours) >= 60 && !atomic_exchange(&t->http->clock_told, true))
+		log_warning("the clock of %s is %lld s %s ours", t->http->config.base, llabs(ours),
+			    ours > 0 ? "ahead of" : "behind");
 	return true;
 }
 
@@ -261,7 +274,9 @@ static int attempt(struct s3_try *t, struct idle *c, struct err *err)
 		     q->query ? q->query : "");
 	if (n < 0 || (size_t)n >= sizeof(url))
 		return err_set(err, ERR_USAGE, "the prefix is too long");
-	if (make_headers(t->http, q, path, &headers, err))
+	t->signed_at = s3_http_now(t->http) - q->shift_s;
+	if ((q->may && q->may(q->may_ctx, t->signed_at, err)) ||
+	    make_headers(t->http, q, path, t->signed_at, &headers, err))
 		return -1;
 	t->http->lib->curl_easy_reset(c->easy);
 	code = s3_try_perform(t, c->easy, url, headers);
@@ -343,7 +358,7 @@ static int settle(struct s3_try *t, struct idle *c, unsigned n, struct err *why)
 
 		return whose(t->http, t->q, c, &other) == 1 ? 1 : -1;
 	}
-	if (why->code != ERR_TIMEOUT)
+	if (why->code != ERR_TIMEOUT || t->q->last)
 		return -1;
 	if (!atomic_load(&t->http->answered) && most > RETRIES_BEFORE_FIRST_ANSWER)
 		most = RETRIES_BEFORE_FIRST_ANSWER;

@@ -14,6 +14,8 @@
 
 struct s3_http;
 
+enum { S3_VERSION_MAX = 128 };
+
 /** struct s3_request - zero-initialized; strings are borrowed */
 struct s3_request {
 	const char *method;
@@ -34,6 +36,11 @@ struct s3_request {
 	/* of a PUT that must not replace anything: goes with the object, so that after a lost answer a look tells whether it
 	 * was this very request that made it; NULL: none */
 	const char *nonce;
+	/* asked before each try, with the time that it is signed with: -1 and it is not sent; NULL: always sent */
+	int (*may)(void *ctx, int64_t now, struct err *err);
+	void *may_ctx;
+	int shift_s; /* signed as if it were so much earlier; for the probe alone */
+	bool last;   /* sent once, even after a signal, and not waited for for long */
 };
 
 /** struct s3_response - free with s3_response_free() */
@@ -46,7 +53,10 @@ struct s3_response {
 	char etag[128], nonce[64] /* x-amz-meta-vmkit-nonce */;
 	char sha256
 		[S3_HEX]; /* x-amz-meta-vmkit-sha256: of the whole object, from the one who made it; may be "" */
-	bool versioned; /* the bucket keeps versions */
+	bool versioned; /* the bucket keeps versions, and this is the one that is there */
+	char version[S3_VERSION_MAX];
+	int64_t locked_until; /* seconds since 1970; 0: not locked, or not said */
+	bool held;	      /* somebody put a legal hold on it */
 	struct s3_error error;
 };
 
@@ -55,6 +65,13 @@ int s3_http_new(struct s3_http **ret, const struct s3_config *config, struct err
 void s3_http_free(struct s3_http *h);
 
 const struct s3_config *s3_http_config(const struct s3_http *h);
+
+/** s3_http_now() - seconds since 1970 by the server's clock: its last answer and what has passed here since, sleep
+ *  included; our own clock until there was one */
+int64_t s3_http_now(struct s3_http *h);
+
+/** s3_http_versions() - has an answer said that the bucket keeps versions? */
+bool s3_http_versions(const struct s3_http *h);
 
 /** s3_http_abort() - requests under way and later ones end with ERR_CANCELLED */
 void s3_http_abort(struct s3_http *h);

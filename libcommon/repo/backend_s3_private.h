@@ -1,6 +1,9 @@
 /* What the files of the S3 backend share: backend_s3*.c only.
  *
  *	backend_s3.c		objects: create, open, read, list, remove
+ *	backend_s3_list.c	listings
+ *	backend_s3_remove.c	removal: of versions, and what a lock keeps
+ *	backend_s3_lease.c	who uses the repository, and who collects
  *	backend_s3_known.c	what is known of them
  *	backend_s3_writer.c	writers: a local spool file, packs uploaded in the background
  *	backend_s3_local.c	the local folder of one repository
@@ -53,9 +56,36 @@ struct s3_known {
 	uint32_t generation; /* 0: free */
 };
 
+enum { S3_LEASE_NAME = 64 };
+
+/* See backend_s3_lease.c; under lease_lock, but for the atomics. */
+struct s3_lease {
+	char name[S3_LEASE_NAME]; /* of the object that is there now */
+	uint64_t number;
+	bool held;
+	_Atomic int64_t renewed; /* when the last renewal was asked for, by the server's clock */
+	atomic_bool lost;
+};
+
+/* How a request is sent: what must be asked before each try; @last: once, at the end, whatever happened. */
+struct s3_guard {
+	int (*may)(void *ctx, int64_t now, struct err *err);
+	void *ctx;
+	bool last;
+};
+
 struct s3_backend {
 	struct backend base;
 	struct s3_http *http;
+
+	pthread_mutex_t lease_lock; /* this group */
+	pthread_cond_t lease_changed;
+	struct s3_lease session, collector;
+	uint64_t epoch; /* of the session */
+	char who[17];
+	struct err no_session; /* why there is none, for who may only read */
+	pthread_t lease_tid;
+	bool lease_thread, lease_stop;
 
 	atomic_bool probed; /* create-if-absent was tried out */
 
@@ -80,7 +110,8 @@ struct s3_backend {
 };
 
 /* backend_s3.c */
-/** s3_put() - create-if-absent of memory or, with @data NULL, of a file; ERR_EXISTS */
+/** s3_put() - create-if-absent of memory or, with @data NULL, of a file; ERR_EXISTS. What others must not see from a process
+ *  that they took for dead is guarded by its lease */
 int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uint64_t len,
 	   struct s3_facts *ret, struct err *err);
 /** s3_get_range() - exactly @len bytes; @ret_sha256 (may be NULL): of the whole object, as its maker said, or "" */
@@ -90,6 +121,32 @@ int s3_get_range(struct s3_backend *b, const char *name, uint64_t off, void *buf
 int s3_digest_file(int fd, uint64_t len, char ret[S3_HEX], struct err *err);
 /** s3_exists() - Return: 1, 0 or -1 */
 int s3_exists(struct s3_backend *b, const char *name, struct err *err);
+
+/* backend_s3_list.c */
+typedef int s3_list_fn(void *ctx, const struct s3_list_entry *e, struct err *err);
+/** s3_list_folder() - what the server lists below a folder ("": everything), names without the prefix */
+int s3_list_folder(struct s3_backend *b, const char *folder, s3_list_fn *fn, void *ctx,
+		   struct err *err);
+int s3_list(struct backend *b, const char *folder,
+	    int (*fn)(void *ctx, const char *name, struct err *err), void *ctx, struct err *err);
+
+/* backend_s3_remove.c */
+/** s3_is_data() - what a lock is for. Index runs are caches of the packs and are merged; records come and go */
+bool s3_is_data(const char *name);
+/** s3_remove_now() - without waiting for uploads; @g may be NULL. ERR_DENIED: locked, or no right to */
+int s3_remove_now(struct s3_backend *b, const char *name, const struct s3_guard *g,
+		  struct err *err);
+int s3_remove(struct backend *b, const char *name, struct err *err);
+int s3_locked_until(struct backend *b, const char *name, int64_t *ret, struct err *err);
+
+/* backend_s3_lease.c */
+int s3_session(struct backend *b, uint64_t epoch, struct err *err);
+int s3_sessions_before(struct backend *b, uint64_t epoch, bool *ret_any, struct err *err);
+int s3_collector(struct backend *b, struct err *err);
+/** s3_lease_guard() - for what only a living session or collector may send; ERR_DENIED without one */
+int s3_lease_guard(struct s3_backend *b, bool collector, struct s3_guard *ret, struct err *err);
+/** s3_leases_end() - give them back */
+void s3_leases_end(struct s3_backend *b);
 
 /* backend_s3_known.c */
 /** s3_is_pack() - is it the name of a pack, or of their folder? */

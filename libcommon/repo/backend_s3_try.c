@@ -10,7 +10,7 @@
 
 #include "libcommon/base/stop.h"
 
-enum { ERROR_BODY = 64 << 10, CONNECT_TIMEOUT_S = 15, PIECE_MAX = 256 << 10 };
+enum { ERROR_BODY = 64 << 10, CONNECT_TIMEOUT_S = 15, LAST_TIMEOUT_S = 3, PIECE_MAX = 256 << 10 };
 
 /* All transfers share one rate: each piece takes its time from the next free moment on. Return: 0, or -1 to give up */
 static int take_time(struct s3_http *h, size_t len)
@@ -131,6 +131,14 @@ static size_t on_body(char *buf, size_t size, size_t n, void *ctx)
 	return len;
 }
 
+int64_t s3_boot_seconds(void)
+{
+	struct timespec ts = {0};
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (int64_t)ts.tv_sec;
+}
+
 static bool header_is(const char *line, size_t len, const char *name, const char **ret,
 		      size_t *ret_len)
 {
@@ -180,7 +188,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 		r->status = blank && len - (size_t)(blank - line) > 3 ? strtol(blank, NULL, 10) : 0;
 		r->length = r->total = UINT64_MAX;
 		r->etag[0] = r->nonce[0] = r->sha256[0] = 0;
-		r->versioned = false;
+		r->versioned = r->held = false;
+		r->locked_until = 0;
 	} else if (header_is(line, len, "content-length", &v, &v_len)) {
 		r->length = number(v, v_len);
 	} else if (header_is(line, len, "content-range", &v, &v_len)) {
@@ -195,9 +204,21 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 		text_of(v, v_len, r->sha256, sizeof(r->sha256));
 	} else if (header_is(line, len, "x-amz-version-id", &v, &v_len)) {
 		r->versioned = v_len != 4 || memcmp(v, "null", 4) != 0;
+		text_of(v, v_len, r->version, sizeof(r->version));
+		if (r->versioned)
+			atomic_store(&t->http->versions, true);
+	} else if (header_is(line, len, "x-amz-object-lock-retain-until-date", &v, &v_len)) {
+		text_of(v, v_len, date, sizeof(date));
+		r->locked_until = s3_time(date);
+	} else if (header_is(line, len, "x-amz-object-lock-legal-hold", &v, &v_len)) {
+		r->held = v_len == 2 && !strncasecmp(v, "on", 2);
 	} else if (header_is(line, len, "date", &v, &v_len)) {
 		text_of(v, v_len, date, sizeof(date));
 		t->date = t->http->lib->curl_getdate(date, NULL);
+		if (t->date > 0) {
+			atomic_store(&t->http->clock, (long long)t->date - s3_boot_seconds());
+			atomic_store(&t->http->clock_known, true);
+		}
 	} else if (header_is(line, len, "retry-after", &v, &v_len)) {
 		uint64_t s = number(v, v_len);
 
@@ -214,7 +235,7 @@ static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl
 	(void)b;
 	(void)c;
 	(void)d;
-	return stop_requested() || atomic_load(&t->http->aborted);
+	return !t->q->last && (stop_requested() || atomic_load(&t->http->aborted));
 }
 
 CURLcode s3_try_perform(struct s3_try *t, CURL *e, const char *url, struct curl_slist *headers)
@@ -235,6 +256,8 @@ CURLcode s3_try_perform(struct s3_try *t, CURL *e, const char *url, struct curl_
 	lib->curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
 	lib->curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	lib->curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)c->stall_s);
+	if (q->last)
+		lib->curl_easy_setopt(e, CURLOPT_TIMEOUT, (long)LAST_TIMEOUT_S);
 	if (c->ca_file[0])
 		lib->curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
 	lib->curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->curl_says);

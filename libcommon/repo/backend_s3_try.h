@@ -18,7 +18,9 @@ struct s3_http {
 	const struct curl_lib *lib;
 	struct s3_config config;
 	atomic_bool aborted, answered;
-	atomic_llong skew_s;  /* the server's clock less ours, once it complained */
+	atomic_llong clock; /* the server's clock less CLOCK_BOOTTIME, once it answered */
+	atomic_bool clock_known, clock_told;
+	atomic_bool versions; /* the bucket keeps them */
 	pthread_mutex_t lock; /* idle, free_ns */
 	struct idle *idle;
 	int64_t free_ns; /* when the next byte may move, with a limit */
@@ -31,11 +33,15 @@ struct s3_try {
 	struct s3_response *r;
 	uint64_t sent, got;
 	size_t body_cap;
-	time_t date;	      /* of the server */
+	time_t date; /* of the server */
+	int64_t signed_at;
 	unsigned retry_after; /* seconds */
 	struct err sink;      /* why our side refused the body */
 	char curl_says[CURL_ERROR_SIZE];
 };
+
+/** s3_boot_seconds() - CLOCK_BOOTTIME */
+int64_t s3_boot_seconds(void);
 
 /** s3_try_perform() - let curl do it; fills in the answer */
 CURLcode s3_try_perform(struct s3_try *t, CURL *e, const char *url, struct curl_slist *headers);

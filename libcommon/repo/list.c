@@ -307,6 +307,14 @@ int repo_expect(struct repo *repo, uint64_t seq, struct err *err)
 		       newest, seq);
 }
 
+int repo_locked_until(struct repo *repo, const struct snapshot *s, int64_t *ret, struct err *err)
+{
+	char name[NAME_MAX_BYTES];
+
+	manifest_name(s->seq, PREFIX, name);
+	return store_object_locked_until(repo_store(repo), name, ret, err);
+}
+
 int repo_forget(struct repo *repo, const struct snapshot *list, const bool *remove, size_t n,
 		size_t *ret_removed, struct err *err)
 {

@@ -306,6 +306,10 @@ int repo_expect(struct repo *repo, uint64_t seq, struct err *err);
 int repo_forget(struct repo *repo, const struct snapshot *list, const bool *remove, size_t n,
 		size_t *ret_removed, struct err *err);
 
+/** repo_locked_until() - *@ret: when (seconds since 1970) a lock that forbids to remove the snapshot ends; 0: there is none;
+ *  INT64_MAX: it does not end by itself */
+int repo_locked_until(struct repo *repo, const struct snapshot *s, int64_t *ret, struct err *err);
+
 /** repo_forget_unreadable() - remove the snapshots whose manifests are damaged. *@ret_left: those that cannot be read
  *  for another reason (a newer version), which stay */
 int repo_forget_unreadable(struct repo *repo, size_t *ret_left, struct err *err);
@@ -329,6 +333,8 @@ struct prune_result {
 	uint64_t new_bytes;		 /* what these take now */
 	uint64_t
 		pending; /* packs that are condemned and still there: the next prune removes them */
+	uint64_t locked, locked_bytes; /* packs that would go, and that a lock keeps */
+	int64_t locked_until; /* the last of them, seconds since 1970; INT64_MAX: for good */
 };
 
 /**
@@ -393,6 +399,7 @@ struct repo_users {
 	bool others; /* other processes have the repository open */
 	bool prune;  /* one of them is a prune at work */
 	uint64_t condemned_packs;
+	uint64_t grace_s; /* for so long who was killed may still be among them */
 };
 
 /** repo_get_users() - and finish what dead writers left, as every backup does; ERR_UNSUPPORTED where nobody knows */

@@ -27,6 +27,7 @@ struct s3_config {
 	const char *lock_mode; /* "GOVERNANCE", "COMPLIANCE" or NULL; static */
 	unsigned lock_days;
 	unsigned stall_s;
+	unsigned grace_s;
 };
 
 /** s3_config_url() - bucket and prefix of "[s3:]//bucket[/prefix]"; ERR_USAGE */

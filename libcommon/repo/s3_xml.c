@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "libcommon/base/cleanup.h"
 
@@ -186,9 +187,21 @@ static bool parse_size(const char *s, uint64_t *ret)
 	return true;
 }
 
+int64_t s3_time(const char *s)
+{
+	struct tm tm = {0};
+	const char *end = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	if (!end)
+		return 0;
+	if (*end == '.')
+		end += 1 + strspn(end + 1, "0123456789");
+	return strcmp(end, "Z") && strcmp(end, "+00:00") ? 0 : (int64_t)timegm(&tm);
+}
+
 struct list_state {
 	struct s3_list_page *page;
-	char key[S3_KEY_MAX], size[24], etag[128], truncated[8];
+	char key[S3_KEY_MAX], size[24], etag[128], modified[40], truncated[8];
 };
 
 /* Where the text of an element that counts goes; NULL: nowhere. */
@@ -202,6 +215,8 @@ static char *slot(struct list_state *l, const char *name, const char *parent, un
 			return *ret_cap = sizeof(l->size), l->size;
 		if (!strcmp(name, "ETag"))
 			return *ret_cap = sizeof(l->etag), l->etag;
+		if (!strcmp(name, "LastModified"))
+			return *ret_cap = sizeof(l->modified), l->modified;
 	}
 	if (depth == 2 && !strcmp(name, "IsTruncated"))
 		return *ret_cap = sizeof(l->truncated), l->truncated;
@@ -224,8 +239,9 @@ static int entry(struct list_state *l,
 
 	if (!l->key[0] || !parse_size(l->size, &e.size))
 		return err_set(err, ERR_CORRUPT, "the server lists an object without name or size");
+	e.modified = s3_time(l->modified);
 	rc = fn(ctx, &e, err);
-	l->key[0] = l->size[0] = l->etag[0] = 0;
+	l->key[0] = l->size[0] = l->etag[0] = l->modified[0] = 0;
 	return rc;
 }
 

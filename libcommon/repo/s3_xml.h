@@ -16,10 +16,11 @@ enum {
 	S3_LIST_MAX = 8 << 20,
 };
 
-/** struct s3_list_entry - @etag as the server says it, "" when it does not */
+/** struct s3_list_entry - @etag as the server says it, "" when it does not; @modified: seconds since 1970, 0: not said */
 struct s3_list_entry {
 	const char *key, *etag;
 	uint64_t size;
+	int64_t modified;
 };
 
 /** struct s3_list_page - of ListObjectsV2; @token is empty on the last page */
@@ -39,6 +40,9 @@ struct s3_list_page {
 int s3_list_parse(const char *xml, size_t len,
 		  int (*fn)(void *ctx, const struct s3_list_entry *e, struct err *err), void *ctx,
 		  struct s3_list_page *ret, struct err *err);
+
+/** s3_time() - seconds since 1970 of "2026-11-26T07:00:00.000Z"; 0: not said, or said in another way */
+int64_t s3_time(const char *text);
 
 /** struct s3_error - empty strings where the server said nothing that can be read */
 struct s3_error {

@@ -293,6 +293,11 @@ int store_object_remove(struct store *st, const char *name, struct err *err)
 	return backend_remove(st->backend, name, err);
 }
 
+int store_object_locked_until(struct store *st, const char *name, int64_t *ret, struct err *err)
+{
+	return backend_locked_until(st->backend, name, ret, err);
+}
+
 int store_object_sync(struct store *st, const char *folder, struct err *err)
 {
 	return backend_sync(st->backend, folder, err);

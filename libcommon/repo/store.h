@@ -106,6 +106,8 @@ int store_object_list(struct store *st, const char *prefix, char ***ret, size_t 
 
 /** store_object_remove() - no error when it is gone; it stays gone after store_object_sync() of its folder ("index") */
 int store_object_remove(struct store *st, const char *name, struct err *err);
+/** store_object_locked_until() - as backend_locked_until() */
+int store_object_locked_until(struct store *st, const char *name, int64_t *ret, struct err *err);
 int store_object_sync(struct store *st, const char *folder, struct err *err);
 
 struct store_verify {

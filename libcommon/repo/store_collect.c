@@ -11,7 +11,7 @@
 #include "libcommon/base/stop.h"
 #include "libcommon/repo/store_collect_private.h"
 
-enum { POLL_MS = 50 };
+enum { POLL_MS = 50, POLL_MOST_MS = 2000 };
 
 /* Store anew what is needed of a frame. Return: 0, 1 when it cannot be read: the pack stays, -1 */
 static int empty_frame(struct collection *c, const struct pack_contents *pc,
@@ -151,9 +151,9 @@ static int condemn(struct collection *c, struct err *err)
 /* Until nobody lives who does not know the epoch. */
 static int wait_for_sessions(struct collection *c, bool *ret_alone, struct err *err)
 {
-	const struct timespec nap = {.tv_nsec = POLL_MS * 1000000L};
-
-	for (uint64_t waited = 0;; waited += POLL_MS) {
+	/* To ask may cost a request: the longer it takes, the less often. */
+	for (uint64_t waited = 0, nap_ms = POLL_MS;; waited += nap_ms) {
+		struct timespec nap;
 		bool any;
 
 		if (stop_check(err) ||
@@ -164,6 +164,13 @@ static int wait_for_sessions(struct collection *c, bool *ret_alone, struct err *
 			return 0;
 		if (!waited)
 			log_info("waiting for processes that began before");
+		nap_ms = waited / 16 > POLL_MS ? waited / 16 : POLL_MS;
+		if (nap_ms > POLL_MOST_MS)
+			nap_ms = POLL_MOST_MS;
+		if (nap_ms > c->o->wait_ms - waited)
+			nap_ms = c->o->wait_ms - waited;
+		nap = (struct timespec){.tv_sec = (time_t)(nap_ms / 1000),
+					.tv_nsec = (long)(nap_ms % 1000) * 1000000};
 		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
 	}
 }

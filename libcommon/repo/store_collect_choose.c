@@ -160,6 +160,32 @@ int collect_confirm(struct collection *c, struct err *err)
 	return rc;
 }
 
+/* What cannot be removed yet stays as it is, and counts as present. */
+static int without_locked(struct collection *c, struct err *err)
+{
+	size_t n = 0;
+
+	c->res->locked = c->res->locked_bytes = 0;
+	for (size_t i = 0; i < c->n_chosen; i++) {
+		char name[PACK_NAME_MAX];
+		int64_t until;
+
+		pack_name(c->chosen[i]->id, name);
+		if (stop_check(err) || backend_locked_until(c->st->backend, name, &until, err))
+			return -1;
+		if (!until) {
+			c->chosen[n++] = c->chosen[i];
+			continue;
+		}
+		c->res->locked++;
+		c->res->locked_bytes += c->chosen[i]->size;
+		if (until > c->res->locked_until)
+			c->res->locked_until = until;
+	}
+	c->n_chosen = n;
+	return 0;
+}
+
 static int by_id(const void *a, const void *b)
 {
 	return compare_use(*(struct pack_use *const *)a, *(struct pack_use *const *)b);
@@ -219,6 +245,8 @@ int collect_choose(struct collection *c, struct err *err)
 		if (u->go)
 			c->chosen[c->n_chosen++] = u;
 	}
+	if (without_locked(c, err))
+		return -1;
 	if (c->n_chosen)
 		limit_to_room(c);
 	return 0;

@@ -84,7 +84,8 @@ int repo_get_users(struct repo *repo, struct repo_users *ret, struct err *err)
 	struct store *st = repo_store(repo);
 	struct err why = ERR_INIT;
 
-	*ret = (struct repo_users){.condemned_packs = st->n_condemned};
+	*ret = (struct repo_users){.condemned_packs = st->n_condemned,
+				   .grace_s = backend_grace_s(st->backend)};
 	if (!st->backend->ops->collector)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "a repository of this kind does not tell who uses it; nothing in it "

@@ -327,12 +327,289 @@ spooled() { find cache -path '*/spool/*packs*' -type f | wc -l; }
 	[ "$(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep -c "^t$BATS_TEST_NUMBER/")" = 5 ]
 }
 
-@test "prune: nobody knows who uses the objects, so nothing is removed" {
+# keys FOLDER - objects of the repository
+keys() { curl -sf "$AWS_ENDPOINT_URL/_keys" | grep -c "^t$BATS_TEST_NUMBER/$1" || true; }
+
+# slow_backup NAME FILE BYTES - as in vmbackup-prune.bats, with a cache of its own; its session is there when this returns
+slow_backup() {
+	local before=$(keys leases/s-) i
+	mkfifo "$1.fifo"
+	VMKIT_CACHE_DIR=$PWD/cache-$1 vmbackup backup --vm "$1" - <"$1.fifo" 2>"$1.err" 3>&- &
+	slow=$!
+	exec 8>"$1.fifo"
+	head -c "$3" "$2" >&8
+	for ((i = 0; i < 250; i++)); do
+		[ "$(keys leases/s-)" = "$before" ] || return 0
+		sleep 0.02
+	done
+	fail "the slow backup does not begin"
+}
+
+@test "prune: space is freed, what is needed stays, and no lease is left" {
 	vmbackup init --no-encryption
-	random_image a.raw 1000000
-	vmbackup backup --vm web a.raw
+	random_bytes 1 5000000 >a.raw
+	random_bytes 2 5000000 >b.raw
+	vmbackup backup --vm a a.raw
+	vmbackup backup --vm b b.raw
+	cp a.raw half.raw
+	random_bytes 3 2500000 | dd of=half.raw conv=notrunc status=none
+	vmbackup backup --vm a half.raw
+	[ "$(keys packs/)" = 3 ]
+	run vmbackup prune --json --dry-run --keep-last 1
+	assert_success
+	assert_schema vmbackup-prune
+	[ "$(json '[.removed, .collection.removed_packs, .collection.rewritten_packs] | join(" ")')" = '1 1 1' ]
+	run vmbackup prune --json --keep-last 1
+	assert_success
+	assert_schema vmbackup-prune
+	[ "$(json '[.removed, .collection.removed_packs, .collection.rewritten_packs, .collection.pending_packs] | join(" ")')" = '1 1 1 0' ]
+	[ "$(keys leases/)" = 0 ]
+	[ "$(keys epochs/)" = 1 ]
+	run vmbackup verify
+	assert_success
+	assert_output ''
+	vmbackup restore a - | cmp - half.raw
+	vmbackup restore b - | cmp - b.raw
+	vmbackup prune a@latest b@latest
+	[ "$(keys packs/)" = 0 ]
+	run vmbackup unlock
+	assert_output 'no process uses the repository: nothing is locked'
+}
+
+@test "prune beside a backup of another host: what it may need stays until it has ended" {
+	vmbackup init --no-encryption
+	random_bytes 6 4000000 >a.raw
+	random_bytes 7 4000000 >b.raw
+	vmbackup backup --vm a a.raw
+	vmbackup backup --vm b b.raw
+	slow_backup s a.raw 1500000
+	run vmbackup unlock --json
+	assert_schema vmbackup-unlock
+	[ "$(json '[.in_use, .prune_running, .grace_seconds] | join(" ")')" = 'true false 7200' ]
+	run vmbackup prune --json a@latest b@latest
+	assert_success
+	[ "$(json '[.collection.removed_packs, .collection.pending_packs] | join(" ")')" = '0 2' ]
+	# Who begins now counts nothing of it as there.
+	run vmbackup backup --json --vm c b.raw
+	[ "$(json .new_bytes)" = 4000000 ]
+	run --separate-stderr vmbackup prune --wait=200ms
+	assert_status 6
+	tail -c +1500001 a.raw >&8
+	exec 8>&-
+	wait "$slow"
+	[ "$(vmbackup show --json s | jq '.disks[0].new_bytes')" = 0 ]
+	run vmbackup prune --json
+	[ "$(json '[.collection.removed_packs, .collection.pending_packs] | join(" ")')" = '1 0' ]
+	vmbackup restore s - | cmp - a.raw
+	vmbackup restore c - | cmp - b.raw
+	run vmbackup verify
+	assert_success
+}
+
+@test "a killed backup holds up a collection for two hours of the server's clock, and no longer" {
+	vmbackup init --no-encryption
+	random_bytes 6 2000000 >a.raw
+	vmbackup backup --vm a a.raw
+	slow_backup s a.raw 1500000
+	kill -9 "$slow"
+	exec 8>&-
+	wait "$slow" || true
+	run vmbackup prune --json a@latest
+	[ "$(json .collection.pending_packs)" = 1 ]
+	control '{"clock": 7000}'
+	run --separate-stderr vmbackup prune --json
+	[ "$(json .collection.pending_packs)" = 1 ]
+	control '{"clock": 7300}'
+	run --separate-stderr vmbackup prune --json
+	[ "$(json '[.collection.removed_packs, .collection.pending_packs] | join(" ")')" = '1 0' ]
+	[ "$(keys leases/)" = 0 ]
+	[ "$(keys packs/)" = 0 ]
+}
+
+@test "who was taken for dead commits nothing: asleep for longer than the grace" {
+	vmbackup init --no-encryption
+	random_bytes 6 4000000 >a.raw
+	vmbackup backup --vm a a.raw
+	slow_backup s a.raw 1500000
+	kill -STOP "$slow"
+	vmbackup forget a@latest
+	vmbackup prune
+	[ "$(keys packs/)" = 1 ]
+	control '{"clock": 7300}'
+	run --separate-stderr vmbackup prune --json
+	assert_success
+	[ "$(json .collection.removed_packs)" = 1 ] || fail "$output"
+	kill -CONT "$slow"
+	tail -c +1500001 a.raw >&8
+	exec 8>&-
+	local rc=0
+	wait "$slow" || rc=$?
+	[ $rc = 7 ] || fail "status $rc: $(cat s.err)"
+	grep -q 'out of touch with the repository' s.err
+	[ "$(vmbackup list --json 2>/dev/null | jq length)" = 0 ]
+	run --separate-stderr vmbackup backup --vm s a.raw
+	assert_success
+	vmbackup restore s - 2>/dev/null | cmp - a.raw
+	run --separate-stderr vmbackup verify
+	assert_success
+}
+
+@test "leases are renewed: a long backup outlives the grace" {
+	vmbackup init --no-encryption
+	random_bytes 6 4000000 >a.raw
+	vmbackup backup --vm a a.raw
+	vmbackup forget a@latest
+	mkfifo fifo
+	vmbackup --debug-s3-grace 6s backup --vm s - <fifo 3>&- &
+	local pid=$!
+	exec 8>fifo
+	head -c 1500000 a.raw >&8
+	sleep 8
+	run vmbackup --debug-s3-grace 6s prune --json
+	[ "$(json .collection.pending_packs)" = 1 ]
+	[ "$(keys leases/s-)" = 1 ]
+	tail -c +1500001 a.raw >&8
+	exec 8>&-
+	wait $pid
+	vmbackup restore s - | cmp - a.raw
+	[ "$(requests PUT /leases/s-)" -gt 20 ]
+	[ "$(keys leases/)" = 0 ]
+}
+
+@test "two prunes at once, a killed one, and one that was overtaken" {
+	vmbackup init --no-encryption
+	random_bytes 6 4000000 >a.raw
+	vmbackup backup --vm a a.raw
+	vmbackup backup --vm b a.raw
+	vmbackup forget a@latest b@latest
+	# stands still where it removes
+	control '{"faults": [{"method": "DELETE", "path": "/packs/", "kind": "stall", "count": 1}]}'
+	vmbackup prune 2>err 3>&- &
+	local pid=$! i
+	for ((i = 0; i < 250; i++)); do
+		[ "$(requests DELETE '/packs/.* stall')" = 0 ] || break
+		sleep 0.02
+	done
+	refused 6 vmbackup prune
+	[[ $stderr == *"another prune works"* ]]
+	run vmbackup unlock
+	assert_output --partial 'a prune is at work'
+	kill -STOP $pid
+	control '{"clock": 7300}'
+	random_bytes 6 2000000 >c.raw
+	run --separate-stderr vmbackup prune
+	assert_success
+	[ "$(keys packs/)" = 0 ]
+	# The same blobs again, in a pack of another name; the first one wakes up and may remove nothing more.
+	vmbackup backup --vm a a.raw 2>/dev/null
+	kill -CONT $pid
+	kill -KILL $pid
+	wait $pid || true
+	vmbackup restore a - 2>/dev/null | cmp - a.raw
+	control '{"clock": 7300}'
+	vmbackup forget a@latest 2>/dev/null
+	run --separate-stderr vmbackup prune
+	assert_success
+	[ "$(keys leases/)" = 0 ]
+}
+
+@test "a prune that was asleep does not remove what another let off" {
+	vmbackup init --no-encryption
+	random_bytes 6 4000000 >a.raw
+	vmbackup backup --vm a a.raw
+	vmbackup forget a@latest
+	# The answer to its first removal comes never; it sleeps while it tries again.
+	control '{"faults": [{"method": "DELETE", "path": "/packs/", "kind": "503 SlowDown", "count": 1000}]}'
+	vmbackup prune --s3-retries 100 2>err 3>&- &
+	local pid=$! i rc=0
+	for ((i = 0; i < 250; i++)); do
+		[ "$(requests DELETE '/packs/.* 503')" = 0 ] || break
+		sleep 0.02
+	done
+	kill -STOP $pid
+	control '{"faults": [], "clock": 7300}'
+	kill -CONT $pid
+	wait $pid || rc=$?
+	[ $rc = 7 ] || fail "status $rc: $(cat err)"
+	grep -q 'out of touch' err
+	[ "$(keys packs/)" = 1 ]
+	run --separate-stderr vmbackup prune
+	assert_success
+	[ "$(keys packs/)" = 0 ]
+}
+
+@test "who may only read has no session, and reads" {
+	vmbackup init --no-encryption
+	random_bytes 6 1000000 >a.raw
+	vmbackup backup --vm a a.raw
+	control '{"faults": [{"method": "PUT", "kind": "403 AccessDenied", "count": 1000}, {"method": "DELETE", "kind": "403 AccessDenied", "count": 1000}]}'
+	vmbackup restore a - | cmp - a.raw
+	vmbackup list >/dev/null
+	refused 12 vmbackup prune
+	refused 12 vmbackup backup --vm b a.raw
+}
+
+@test "a server that takes old requests: nothing is collected" {
+	vmbackup init --no-encryption
+	control '{"old_requests": true}'
 	refused 9 vmbackup prune
-	vmbackup restore web - | cmp - a.raw
+	[[ $stderr == *"20 minutes ago"* ]]
+	control '{"old_requests": false}'
+	vmbackup prune
+}
+
+@test "object lock: what is locked stays and is said; later it goes, and no version of it is left" {
+	control '{"versions": true}'
+	vmbackup init --no-encryption
+	local i
+	for i in 1 2 3; do
+		random_bytes "$i" 1000000 >a.raw
+		vmbackup backup --vm a --s3-object-lock "compliance:$i" a.raw
+	done
+	refused 3 vmbackup forget "a@$(vmbackup list --json | jq -r '.[0].id')"
+	[[ $stderr == *"1 snapshot is locked and stays"* ]]
+	run vmbackup prune --json --keep-last 1
+	assert_success
+	assert_schema vmbackup-prune
+	[ "$(json '[.removed, .kept, .collection.locked_packs] | join(" ")')" = '0 3 0' ]
+	[ "$(json '.snapshots[0].reasons | join(" ")')" = locked ]
+	run vmbackup prune --dry-run --keep-last 1
+	assert_line --regexp "^keep a@.*: locked until 20..-"
+	# The first one's time has come: its manifest goes; the pack of the next is kept
+	control '{"clock": 90000, "versions": true}'
+	run --separate-stderr vmbackup prune --json --keep-last 1
+	assert_success
+	[ "$(json '[.removed, .kept, .collection.removed_packs] | join(" ")')" = '1 2 1' ]
+	# A pack may be locked for longer than what needs it.
+	local name
+	name=$(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep "^t$BATS_TEST_NUMBER/snapshots" | head -1)
+	curl -sf "$AWS_ENDPOINT_URL/_control" -d "{\"unlock\": \"$name\"}"
+	run --separate-stderr vmbackup prune -v --keep-last 1
+	assert_success
+	assert_line --regexp '^1 packs, .*, stay: locked until 20'
+	[ "$(keys packs/)" = 2 ]
+	control '{"clock": 180000}'
+	run --separate-stderr vmbackup prune --keep-last 1
+	assert_success
+	[ "$(keys packs/)" = 1 ]
+	[ -z "$(curl -sf "$AWS_ENDPOINT_URL/_hidden")" ] || fail "hidden: $(curl -sf "$AWS_ENDPOINT_URL/_hidden")"
+	control '{"versions": false}'
+}
+
+@test "healing: a damaged pack is replaced by what it was" {
+	vmbackup init --no-encryption
+	random_bytes 6 3000000 >a.raw
+	vmbackup backup --vm a a.raw
+	local name
+	name=$(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep "^t$BATS_TEST_NUMBER/packs")
+	curl -sf "$AWS_ENDPOINT_URL/_control" -d "{\"damage\": \"$name\"}"
+	run --separate-stderr vmbackup restore a out.raw
+	assert_success
+	[[ $stderr == *"damage was healed by parity"* && $stderr != *"not written back"* ]] || fail "$stderr"
+	assert_same_bytes a.raw out.raw
+	run vmbackup verify
+	assert_success
+	assert_output ''
 }
 
 @test "a clock that is an hour wrong: signed by the server's" {

@@ -142,6 +142,95 @@ init() { vmbackup init --scrypt-log2n 10; }
 	vmbackup list
 }
 
+@test "prune: two clients back up and prune at once; every snapshot that stays is as it was" {
+	init
+	local i vm round rc pids
+	for vm in a b; do random_bytes $((100 + ${#vm})) 9000000 >$vm.raw; done
+	client() { # NAME - four rounds of a change, a backup and a prune
+		local r was
+		for r in 1 2 3 4; do
+			random_bytes $((r * 31 + $(printf %d "'$1"))) 2000000 | dd of="$1.raw" bs=100k seek=$((r * 13)) conv=notrunc status=none
+			VMKIT_CACHE_DIR=$PWD/cache-$1 vmbackup backup --vm "$1" "$1.raw" || return 1
+			cp "$1.raw" "$1.$r.was"
+			VMKIT_CACHE_DIR=$PWD/cache-$1 vmbackup prune --keep-last 2 --vm "$1" --max-unused 10 || [ $? = 6 ] || return 1
+		done
+	}
+	client a 2>a.err 3>&- &
+	pids=$!
+	client b 2>b.err || fail "$(cat b.err)"
+	wait $pids || fail "$(cat a.err)"
+	vmbackup prune --keep-last 2 --max-unused 10
+	vmbackup prune
+	for vm in a b; do
+		mapfile -t ids < <(vmbackup list --json $vm | jq -r '.[].id')
+		[ ${#ids[@]} = 2 ]
+		for i in 0 1; do vmbackup restore "$vm@${ids[i]}" - | cmp - $vm.$((3 + i)).was; done
+	done
+	run vmbackup verify
+	assert_success
+	assert_output ''
+	[ "$(count leases/)" = 0 ]
+	[ "$(count epochs/)" = 1 ]
+	vmbackup prune "a@${ids[0]}" 2>/dev/null || true
+	vmbackup prune --keep-last 1 --max-unused 0
+	[ "$(count snapshots/)" = 2 ]
+	run vmbackup verify
+	assert_success
+}
+
+@test "a collector that is killed: the next one finishes; its lease runs out by the server's clock" {
+	init
+	random_bytes 4 9000000 >a.raw
+	random_bytes 5 9000000 >b.raw
+	vmbackup backup --vm a a.raw
+	vmbackup backup --vm b b.raw
+	vmbackup forget a@latest
+	local n rc pid grace=(--debug-s3-grace 12s)
+	# at several moments, while a proxy of time would be needed for all of them
+	for n in 0.02 0.08 0.15 0.3; do
+		vmbackup "${grace[@]}" prune --max-unused 0 2>/dev/null 3>&- &
+		pid=$!
+		sleep $n
+		kill -9 $pid 2>/dev/null || true
+		wait $pid 2>/dev/null || true
+		vmbackup restore b - | cmp - b.raw
+		vmbackup backup --vm c b.raw
+	done
+	if [ "$(count leases/c-)" != 0 ]; then
+		refused 6 vmbackup "${grace[@]}" prune
+		[[ $stderr == *"counts as dead"* ]]
+	fi
+	sleep 14
+	run vmbackup "${grace[@]}" prune --json
+	assert_success
+	run vmbackup "${grace[@]}" prune --json
+	assert_success
+	[ "$(json '.collection.pending_packs')" = 0 ]
+	[ "$(count leases/)" = 0 ]
+	vmbackup restore b - | cmp - b.raw
+	vmbackup restore c - | cmp - b.raw
+	run vmbackup verify
+	assert_success
+	assert_output ''
+}
+
+@test "healing on the server: a pack that was damaged is as it was" {
+	init
+	random_bytes 4 5000000 >a.raw
+	vmbackup backup --vm a a.raw
+	local name
+	name=$(request GET "/vms?list-type=2&prefix=t$BATS_TEST_NUMBER/packs/" | grep -o '<Key>[^<]*' | cut -c6-)
+	request GET "/vms/$name" >pack
+	random_bytes 9 3000 | dd of=pack bs=1 seek=100000 conv=notrunc status=none
+	request PUT "/vms/$name" <pack
+	run vmbackup verify --heal
+	assert_success
+	run vmbackup verify
+	assert_success
+	assert_output ''
+	vmbackup restore a - | cmp - a.raw
+}
+
 @test "a bucket that keeps versions: this server then replaces objects, and is refused" {
 	request PUT /locked x-amz-bucket-object-lock-enabled:true </dev/null
 	refused 9 vmbackup -r s3://locked/x init --scrypt-log2n 10
