@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --root= --env= --workdir= --modules= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --root= --write-root --copy-root --share= --env= --workdir= --modules= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -44,6 +44,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--name|run:--name=|run:-n) kind=none ;;
 	run:--timeout|run:--timeout=|run:-t) kind=none ;;
 	run:--root|run:--root=|run:-r) kind=file ;;
+	run:--share|run:--share=|run:-s) kind=dir ;;
 	run:--env|run:--env=) kind=none ;;
 	run:--workdir|run:--workdir=) kind=none ;;
 	run:--modules|run:--modules=) kind=dir ;;

@@ -73,8 +73,12 @@ _vmrun() {
 		'(-n --name)--name=[of the machine, for ps, stats, pause, resume and stop (default\: none, and it has no control socket)]:NAME:' \
 		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never). A disk on a server that does not answer is given up five seconds later]:TIME:' \
 		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never). A disk on a server that does not answer is given up five seconds later]:TIME:' \
-		'(-r --root)-r+[a command'\''s files\: all below DIR, copied into the guest'\''s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
-		'(-r --root)--root=[a command'\''s files\: all below DIR, copied into the guest'\''s memory, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
+		'(-r --root)-r+[a command'\''s files\: a folder, what it writes there is thrown away, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
+		'(-r --root)--root=[a command'\''s files\: a folder, what it writes there is thrown away, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
+		'--write-root[what the command writes to a --root that is a folder stays there]' \
+		'--copy-root[copy a --root that is a folder into the guest'\''s memory\: for kernels without virtiofs and overlay]' \
+		'*-s+[a folder for the guest, by virtio-fs\: NAME is where a command finds it (default\: DIR'\''s own path), else the tag to mount it by (default\: share0, share1, ...); may be given again]:DIR\[\:NAME\]\[\:ro\]:_files -/' \
+		'*--share=[a folder for the guest, by virtio-fs\: NAME is where a command finds it (default\: DIR'\''s own path), else the tag to mount it by (default\: share0, share1, ...); may be given again]:DIR\[\:NAME\]\[\:ro\]:_files -/' \
 		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \
 		'--workdir=[where the command starts, in the guest (default\: /)]:DIR:' \
 		'--modules=[the kernel'\''s modules, for a command (default\: those in /lib/modules)]:DIR:_files -/' \

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cmd/vmrun/shares.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
 #include "libcommon/base/log.h"
@@ -58,6 +59,19 @@ static int modules_folder(const struct command *c, char path[PATH_MAX], struct e
 	return 0;
 }
 
+/* The other way for a root works with any kernel */
+static int add_share_modules(struct modules *m, const char *folder, struct err *err)
+{
+	if (!modules_has(folder, "virtiofs") || !modules_has(folder, "overlay")) {
+		err_set(err, ERR_UNSUPPORTED,
+			"the kernel has no virtiofs, or no overlay: it cannot share folders");
+		return err_hint(err, "--copy-root copies those of the root into its memory");
+	}
+	if (modules_add(m, folder, "virtiofs", err) < 0)
+		return -1;
+	return modules_add(m, folder, "overlay", err);
+}
+
 static int pack_modules(struct cpio *out, const struct command *c, struct err *err)
 {
 	static const char *const names[] = {"virtio_pci", "virtio_console", "virtio_rng",
@@ -71,6 +85,8 @@ static int pack_modules(struct cpio *out, const struct command *c, struct err *e
 		rc = modules_add(&m, folder, names[i], err);
 	if (rc == 0 && c->net)
 		rc = modules_add(&m, folder, "virtio_net", err);
+	if (rc == 0 && c->shares->n)
+		rc = add_share_modules(&m, folder, err);
 	for (size_t i = 0; rc == 0 && i < ROOT_DRIVERS_MAX && c->drivers.name[i]; i++)
 		rc = modules_add(&m, folder, c->drivers.name[i], err);
 	for (size_t i = 0; rc == 0 && i < m.n; i++) {
@@ -92,6 +108,19 @@ static void add_string(FILE *f, char type, const char *s)
 	(void)fwrite(s, 1, strlen(s) + 1, f); /* memory: what fails shows when it is closed */
 }
 
+/* "sro TAG PATH", or for the root "hro" */
+static void add_share(FILE *f, const struct shares *s, size_t i)
+{
+	const char *how = s->read_only[i] ? "ro" : "rw";
+
+	if (strcmp(s->tag[i], ROOT_TAG) == 0) {
+		add_string(f, 'h', how);
+		return;
+	}
+	(void)fprintf(f, "s%s %s %s", how, s->tag[i], s->name[i]);
+	(void)fputc('\0', f);
+}
+
 static int pack_command(struct cpio *out, const struct command *c, struct err *err)
 {
 	CLEANUP_FREE char *text = NULL;
@@ -104,6 +133,8 @@ static int pack_command(struct cpio *out, const struct command *c, struct err *e
 		add_string(f, 'r', c->root_disk);
 	if (c->net_user)
 		add_string(f, 'n', NET_USER_ADDRESS " " NET_USER_GATEWAY " " NET_USER_DNS);
+	for (size_t i = 0; i < c->shares->n; i++)
+		add_share(f, c->shares, i);
 	if (c->folder)
 		add_string(f, 'd', c->folder);
 	for (size_t i = 0; i < c->env->count; i++)

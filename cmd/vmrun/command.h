@@ -7,6 +7,7 @@
 #include "libcommon/cli/cli.h"
 
 struct image;
+struct shares;
 
 enum { ROOT_DRIVERS_MAX = 3 };
 
@@ -18,7 +19,8 @@ struct root_drivers {
 struct command {
 	char *const *args; /* NULL-terminated; borrowed, as all below */
 	const char *kernel;
-	const char *root; /* folder whose files are packed; NULL: none */
+	const char *root;	     /* folder whose files are packed; NULL: none */
+	const struct shares *shares; /* mounted for it; that of ROOT_TAG is its root */
 	/* Folder with modules.dep; NULL: that of the kernel's release in /lib/modules */
 	const char *modules;
 	const char *folder; /* to start in; NULL: / */

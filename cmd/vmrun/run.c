@@ -8,6 +8,7 @@
 
 #include "cmd/vmrun/command.h"
 #include "cmd/vmrun/net.h"
+#include "cmd/vmrun/shares.h"
 #include "cmd/vmrun/terminal.h"
 #include "cmd/vmrun/vmrun.h"
 #include "libcommon/base/cleanup.h"
@@ -24,8 +25,8 @@ static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
 	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *name;
-	struct opt_list disks, fixed, allow, env, nets, publish;
-	bool ephemeral, read_only;
+	struct opt_list disks, fixed, allow, env, nets, publish, shares;
+	bool ephemeral, read_only, copy_root, write_root;
 	uint64_t memory, timeout;
 	unsigned cpus;
 } o = {.append = "", .memory = 256 << 20, .cpus = 1};
@@ -138,9 +139,27 @@ static const struct opt options[] = {
 	 .value = &o.root,
 	 .arg = "DIR|IMAGE",
 	 .complete = COMPLETE_FILE,
-	 .help = "a command's files: all below DIR, copied into the guest's memory, or a disk with "
+	 .help = "a command's files: a folder, what it writes there is thrown away, or a disk with "
 		 "an ext4, XFS or "
 		 "btrfs file system, which becomes vda"},
+	{.name = "write-root",
+	 .type = OPT_FLAG,
+	 .value = &o.write_root,
+	 .help = "what the command writes to a --root that is a folder stays there"},
+	{.name = "copy-root",
+	 .type = OPT_FLAG,
+	 .value = &o.copy_root,
+	 .help = "copy a --root that is a folder into the guest's memory: for kernels without "
+		 "virtiofs and overlay"},
+	{.letter = 's',
+	 .name = "share",
+	 .type = OPT_LIST,
+	 .value = &o.shares,
+	 .arg = "DIR[:NAME][:ro]",
+	 .complete = COMPLETE_DIR,
+	 .help = "a folder for the guest, by virtio-fs: NAME is where a command finds it (default: "
+		 "DIR's own path), else the "
+		 "tag to mount it by (default: share0, share1, ...); may be given again"},
 	{.name = "env",
 	 .type = OPT_LIST,
 	 .value = &o.env,
@@ -242,6 +261,12 @@ static bool root_is_disk(void)
 	return o.root && (stat(o.root, &st) < 0 || !S_ISDIR(st.st_mode));
 }
 
+/* A root folder that is shared; NULL: there is none */
+static const char *shared_root(void)
+{
+	return o.root && !root_is_disk() && !o.copy_root ? o.root : NULL;
+}
+
 static int open_disks(struct disks *d, struct err *err)
 {
 	size_t n = o.disks.count + o.fixed.count + root_is_disk();
@@ -290,6 +315,8 @@ static struct nets nets;
 /* The name's socket; NULL without --name */
 static struct control *control;
 
+static struct shares shares;
+
 static struct machine_opts machine(const struct disks *d, const char *command_line)
 {
 	return (struct machine_opts){
@@ -304,6 +331,8 @@ static struct machine_opts machine(const struct disks *d, const char *command_li
 		.n_disks = d->n,
 		.nets = nets.net,
 		.n_nets = nets.n,
+		.shares = shares.machine,
+		.n_shares = shares.n,
 		.input = -1,
 		.output = -1,
 		.escape = -1,
@@ -343,7 +372,8 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 	struct command c = {
 		.args = argv,
 		.kernel = o.kernel,
-		.root = root_is_disk() ? NULL : o.root,
+		.root = o.copy_root ? o.root : NULL,
+		.shares = &shares,
 		.root_disk = !root_is_disk() ? NULL
 			     : o.read_only   ? "ro"
 					     : "rw",
@@ -401,6 +431,11 @@ static int check_options(const struct cli *cli, int argc, struct err *err)
 		err_set(err, ERR_USAGE, "a command stands behind --");
 		return err_hint(err, "vmrun --kernel FILE -- COMMAND...");
 	}
+	if ((o.copy_root || o.write_root) && (!o.root || root_is_disk()))
+		return err_set(err, ERR_USAGE,
+			       "--copy-root and --write-root are for a --root that is a folder");
+	if (o.copy_root && o.write_root)
+		return err_set(err, ERR_USAGE, "--copy-root and --write-root exclude each other");
 	if (!command && (o.root || o.modules || o.workdir || o.env.count))
 		return err_set(err, ERR_USAGE,
 			       "--root, --env, --workdir and --modules are for a command");
@@ -424,9 +459,12 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc == 0)
 		rc = nets_open(&nets, &o.nets, &o.publish, err);
 	if (rc == 0)
+		rc = shares_open(&shares, &o.shares, argc > 0, shared_root(), o.write_root, err);
+	if (rc == 0)
 		rc = argc ? run_command(cli, &d, argv, err) : run_system(&d, err);
 	nets_close(&nets);
 	close_disks(&d);
+	shares_close(&shares);
 	control_close(control); /* whoever waits for the machine's end finds the disks free */
 	return rc;
 }

@@ -101,7 +101,7 @@ static void make_buses(struct machine *m)
 	console_attach(m);
 }
 
-static int add_virtio(struct machine *m, struct virtio_dev *d, struct err *err)
+int machine_add_virtio(struct machine *m, struct virtio_dev *d, struct err *err)
 {
 	if (!pci_bus_add(&m->pci, &d->pci))
 		return err_set(err, ERR_USAGE, "too many devices for one PCI bus");
@@ -118,19 +118,7 @@ static int make_disk(struct machine *m, unsigned i, struct err *err)
 	m->blk[i] = b;
 	if (virtio_blk_init(b, m->opts->disks[i], i, queues, &m->mem, err) < 0)
 		return -1;
-	return add_virtio(m, &b->dev, err);
-}
-
-static int make_net(struct machine *m, unsigned i, struct err *err)
-{
-	struct virtio_net *n = calloc(1, sizeof(*n));
-
-	if (!n)
-		return err_nomem(err);
-	m->net[i] = n;
-	if (virtio_net_init(n, m->opts->nets[i], &m->mem, err) < 0)
-		return -1;
-	return add_virtio(m, &n->dev, err);
+	return machine_add_virtio(m, &b->dev, err);
 }
 
 static void wake_main(void *ctx)
@@ -171,7 +159,7 @@ static int make_streams(struct machine *m, struct err *err)
 	c->give_up = nobody_waits;
 	c->failed = output_failed;
 	c->ctx = m;
-	return add_virtio(m, &c->dev, err);
+	return machine_add_virtio(m, &c->dev, err);
 }
 
 /* The disks first: their slots, and so their names in the guest, do not depend on what else there is */
@@ -186,12 +174,9 @@ static int make_devices(struct machine *m, struct err *err)
 	m->rng = calloc(1, sizeof(*m->rng));
 	if (!m->rng)
 		return err_nomem(err);
-	if (virtio_rng_init(m->rng, &m->mem, err) < 0 || add_virtio(m, m->rng, err) < 0)
+	if (virtio_rng_init(m->rng, &m->mem, err) < 0 || machine_add_virtio(m, m->rng, err) < 0)
 		return -1;
-	for (unsigned i = 0; i < m->opts->n_nets; i++)
-		if (make_net(m, i, err) < 0)
-			return -1;
-	return 0;
+	return machine_make_extras(m, err);
 }
 
 /* What may fail by the user's doing; no thread is started, and signals come as ever */
@@ -366,7 +351,7 @@ static int run(struct machine *m, struct err *err)
 	return rc;
 }
 
-static void free_device(struct virtio_dev *d)
+void machine_free_device(struct virtio_dev *d)
 {
 	if (!d)
 		return;
@@ -409,12 +394,11 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 	if (m->streams && m->end == MACHINE_POWEROFF)
 		virtio_console_drain(m->streams);
 	ret->status = m->streams ? virtio_console_status(m->streams) : -1;
-	free_device(m->streams ? &m->streams->dev : NULL);
-	free_device(m->rng);
-	for (unsigned i = 0; i < MACHINE_NETS_MAX; i++)
-		free_device(m->net[i] ? &m->net[i]->dev : NULL);
+	machine_free_device(m->streams ? &m->streams->dev : NULL);
+	machine_free_device(m->rng);
+	machine_free_extras(m);
 	for (unsigned i = 0; i < MACHINE_DISKS_MAX; i++)
-		free_device(m->blk[i] ? &m->blk[i]->dev : NULL);
+		machine_free_device(m->blk[i] ? &m->blk[i]->dev : NULL);
 	if (rc == 0)
 		rc = flush_disks(m, err);
 	if (grace_end(&m->grace))

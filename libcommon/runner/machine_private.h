@@ -17,6 +17,7 @@
 #include "libcommon/runner/serial.h"
 #include "libcommon/runner/virtio_blk.h"
 #include "libcommon/runner/virtio_console.h"
+#include "libcommon/runner/virtio_fs.h"
 #include "libcommon/runner/virtio_net.h"
 #include "libcommon/runner/virtio_rng.h"
 
@@ -45,6 +46,7 @@ struct machine {
 	struct virtio_blk *blk[MACHINE_DISKS_MAX];
 	struct virtio_console *streams;
 	struct virtio_net *net[MACHINE_NETS_MAX];
+	struct virtio_fs *fs[MACHINE_SHARES_MAX];
 	struct vcpu vcpu[MACHINE_CPUS_MAX];
 	unsigned vcpus;	    /* made */
 	int wake;	    /* eventfd: the main loop has something to look at */
@@ -72,6 +74,15 @@ void machine_wake(struct machine *m);
 
 /** machine_mmio() - an access of the guest to where it has no memory */
 void machine_mmio(struct machine *m, bool write, uint64_t addr, unsigned size, void *data);
+
+/** machine_add_virtio() - a device that was initialized, into the next slot; its threads start */
+int machine_add_virtio(struct machine *m, struct virtio_dev *d, struct err *err);
+
+/* extras.c: devices that not every machine has */
+int machine_make_extras(struct machine *m, struct err *err);
+void machine_free_extras(struct machine *m);
+/** machine_free_device() - NULL is allowed; @d is the first member of what calloc() gave */
+void machine_free_device(struct virtio_dev *d);
 
 /* pause.c */
 /** machine_pause() - no vCPU runs when this returns, unless one waits for the reader of its console and stops after that */

@@ -80,6 +80,31 @@ int modules_add(struct modules *m, const char *folder, const char *name, struct 
 	return 0;
 }
 
+/* @file: modules.dep ("kernel/a.ko: ...") or modules.builtin ("kernel/a.ko"). Return: 1, 0, or -1 when it is not there */
+static int is_listed(const char *folder, const char *file, const char *name)
+{
+	CLEANUP_FREE char *path = NULL, *text = NULL;
+	size_t len;
+
+	if (asprintf(&path, "%s/%s", folder, file) < 0) {
+		path = NULL;
+		return -1;
+	}
+	if (access(path, F_OK) < 0 || io_read_file(path, DEP_MAX, &text, &len, NULL) < 0)
+		return -1;
+	for (const char *line = text; line < text + len; line += strcspn(line, "\n") + 1)
+		if (is_named(line, strcspn(line, ":\n"), name))
+			return 1;
+	return 0;
+}
+
+bool modules_has(const char *folder, const char *name)
+{
+	int module = is_listed(folder, "modules.dep", name);
+
+	return module != 0 || is_listed(folder, "modules.builtin", name) == 1;
+}
+
 void modules_free(struct modules *m)
 {
 	for (size_t i = 0; i < m->n; i++)

@@ -2,6 +2,7 @@
 #ifndef VMKIT_RUNNER_MODULES_H
 #define VMKIT_RUNNER_MODULES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "libcommon/base/err.h"
@@ -18,6 +19,9 @@ struct modules {
  */
 int modules_add(struct modules *m, const char *folder, const char *name, struct err *err);
 void modules_free(struct modules *m);
+
+/** modules_has() - does a kernel with this folder know @name, as a module or built in? Also when nobody can tell */
+bool modules_has(const char *folder, const char *name);
 
 /** kernel_version() - the release that a bzImage names in its header ("6.1.0-56-cloud-amd64"); "" when it names none */
 int kernel_version(const char *kernel, char ret[KERNEL_VERSION_MAX], struct err *err);

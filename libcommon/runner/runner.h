@@ -18,12 +18,24 @@
 struct control;
 struct disk;
 struct net;
+struct share;
 
 /* Slots of PCI: 32, of which the bridge, the generator of random numbers and the streams take one each */
-enum { MACHINE_CPUS_MAX = 16, MACHINE_DISKS_MAX = 24, MACHINE_NETS_MAX = 4 };
+enum {
+	MACHINE_CPUS_MAX = 16,
+	MACHINE_DISKS_MAX = 24,
+	MACHINE_NETS_MAX = 4,
+	MACHINE_SHARES_MAX = 8
+};
 
 struct machine_streams {
 	int in, out, errors; /* descriptors; borrowed */
+};
+
+/* A folder that the guest mounts by @tag (virtio_fs.h) */
+struct machine_share {
+	struct share *share; /* borrowed */
+	const char *tag;
 };
 
 struct machine_opts {
@@ -37,8 +49,10 @@ struct machine_opts {
 	size_t n_disks;
 	struct net *const *nets; /* borrowed; not used by others meanwhile */
 	size_t n_nets;
-	int input, output;   /* of the serial console; -1: none. Borrowed */
-	int escape;	     /* a byte of @input that ends the machine; -1: none */
+	const struct machine_share *shares; /* borrowed */
+	size_t n_shares;		    /* at most MACHINE_SHARES_MAX */
+	int input, output;		    /* of the serial console; -1: none. Borrowed */
+	int escape;			    /* a byte of @input that ends the machine; -1: none */
 	uint64_t timeout_ms; /* 0: none; the disks get five seconds more for what they are at */
 	/* A command in the guest, which vmrun-init in the initial RAM disk runs: its streams; the first stop signal is handed
 	 * on to it. NULL: none */

@@ -27,6 +27,7 @@ enum {
 	VIRTIO_RNG = 4,
 	VIRTIO_BLK = 2,
 	VIRTIO_CONSOLE = 3,
+	VIRTIO_FS = 26,
 	VIRTIO_LATER =
 		-1, /* request(): nothing to answer with yet; ask again when the queue is woken */
 	VIRTIO_BAD = -2, /* request(): the chain breaks the rules of the device */

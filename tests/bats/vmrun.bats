@@ -436,3 +436,26 @@ on_terminal() {
 	[[ $stderr == *"did not answer"* ]]
 	[ "$took" -lt 20 ]
 }
+
+# vmrun-nested-share.bats has guests that use them
+@test "folders that cannot be shared" {
+	mkdir dir modules
+	refused 4 vmrun -k "$GUEST" --share nothing-here
+	refused 2 vmrun -k "$GUEST" --share "$GUEST"
+	[[ $stderr == *"only folders are shared"* ]]
+	refused 2 vmrun -k "$GUEST" --share /proc
+	refused 2 vmrun -k "$GUEST" --share dir:a-tag-that-is-longer-than-the-36-bytes-there-are
+	refused 2 vmrun -k "$GUEST" --share dir:one --share dir:one:ro
+	[[ $stderr == *"two shares are one"* ]]
+	refused 125 vmrun -k "$GUEST" --share dir:not/a/path -- true
+	refused 125 vmrun -k "$GUEST" --share nothing-here -- true
+	refused 125 vmrun -k "$GUEST" --copy-root -- true
+	refused 125 vmrun -k "$GUEST" --root dir --copy-root --write-root -- true
+	# A kernel whose modules are known, and virtiofs is not among them
+	echo "kernel/drivers/virtio/virtio.ko:" >modules/modules.dep
+	refused 125 vmrun -k "$GUEST" --root dir --modules modules -- true
+	[[ $stderr == *"no virtiofs"*--copy-root* ]]
+	for i in {1..9}; do shares+=(--share "dir:$i"); done
+	refused 2 vmrun -k "$GUEST" "${shares[@]}"
+	[[ $stderr == *"8 at most"* ]]
+}

@@ -2,7 +2,8 @@
  * virtio ports, tells its status, powers off. Static, for any root; it speaks with libcommon/runner/virtio_console.c.
  *
  * /vmrun/modules holds the modules, in the order of their names; /vmrun/command holds strings that end with a NUL: "rro" or "rrw"
- * (the root is on vda), "nADDRESS GATEWAY DNS" (of the first network interface), "dFOLDER",
+ * (the root is on vda), "hro" or "hrw" (it is a folder of the host, below a layer of ours or not), "sro TAG PATH" or
+ * "srw TAG PATH" (a folder of the host), "nADDRESS GATEWAY DNS" (of the first network interface), "dFOLDER",
  * "eNAME=VALUE", "aARGUMENT". The pipes between us and the command are those that it would have in a shell: a closed one is
  * end of file, or SIGPIPE.
  */
@@ -36,7 +37,7 @@ enum {
 	BUFFER = 65536,
 	COMPRESSED_MODULE = 4
 };
-enum { NOT_FOUND = 127, CANNOT_RUN = 126, WORDS_MAX = 4096 };
+enum { NOT_FOUND = 127, CANNOT_RUN = 126, WORDS_MAX = 4096, SHARES_MAX = 8 };
 
 /* One direction: what was read waits in buf until it is written */
 struct pump {
@@ -183,6 +184,9 @@ struct command {
 	char *network;
 	const char *
 		disk; /* how to mount the root on vda: "ro", "rw"; NULL: the root is what we were started from */
+	const char *host; /* the same for a root that is a folder of the host */
+	char *share[SHARES_MAX];
+	size_t shares;
 	size_t n;
 };
 
@@ -206,6 +210,10 @@ static void read_command(struct command *c)
 			c->network = s + 1;
 		else if (*s == 'r')
 			c->disk = s + 1;
+		else if (*s == 'h')
+			c->host = s + 1;
+		else if (*s == 's' && c->shares < SHARES_MAX)
+			c->share[c->shares++] = s + 1;
 		else if (*s == 'e')
 			(void)putenv(s + 1);
 		else if (*s == 'a' && c->n < WORDS_MAX)
@@ -247,12 +255,10 @@ static void find_root(bool read_only)
 }
 
 /* What was mounted moves along; the folders for it are there in any system */
-static void use_disk(const char *how)
+static void enter_root(void)
 {
 	static const char *const moved[] = {"/proc", "/sys", "/dev"};
 
-	find_root(strcmp(how, "ro") == 0);
-	network_resolver("/vmrun/root", 1);
 	for (size_t i = 0; i < sizeof(moved) / sizeof(moved[0]); i++) {
 		char to[64];
 
@@ -263,6 +269,59 @@ static void use_disk(const char *how)
 	}
 	if (chdir("/vmrun/root") < 0 || chroot(".") < 0)
 		die("/vmrun/root");
+}
+
+/* What a command writes to a root that is only read is in our memory */
+static void lay_over(void)
+{
+	static const char *const folders[] = {"/vmrun/layer", "/vmrun/root"};
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+		(void)mkdir(folders[i], 0755);
+	if (mount("tmpfs", "/vmrun/layer", "tmpfs", 0, NULL) < 0 ||
+	    mkdir("/vmrun/layer/upper", 0755) < 0 || mkdir("/vmrun/layer/work", 0755) < 0)
+		die("/vmrun/layer");
+	if (mount("overlay", "/vmrun/root", "overlay", 0,
+		  "lowerdir=/vmrun/host,upperdir=/vmrun/layer/upper,workdir=/vmrun/layer/work") < 0)
+		die("overlay");
+}
+
+static void use_host_folder(const char *how)
+{
+	bool writes = strcmp(how, "rw") == 0;
+	const char *at = writes ? "/vmrun/root" : "/vmrun/host";
+
+	(void)mkdir(at, 0755);
+	if (mount("vmrun-root", at, "virtiofs", writes ? 0 : MS_RDONLY, NULL) < 0)
+		die("the root: virtiofs");
+	if (!writes)
+		lay_over();
+	network_resolver("/vmrun/root", writes);
+	enter_root();
+	if (!writes && mkdir("/tmp", 0777) == 0)
+		(void)chmod("/tmp", 01777);
+}
+
+static void make_path(char *path)
+{
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		(void)mkdir(path, 0755);
+		*slash = '/';
+	}
+	(void)mkdir(path, 0755);
+}
+
+/* "ro TAG PATH" */
+static void mount_share(char *share)
+{
+	char *tag = share + 3, *path = strchr(tag, ' ');
+
+	*path++ = '\0';
+	make_path(path);
+	if (mount(tag, path, "virtiofs",
+		  MS_NOSUID | MS_NODEV | (strncmp(share, "ro", 2) == 0 ? MS_RDONLY : 0), NULL) < 0)
+		die(path);
 }
 
 static void run_command(const struct command *c, int pipes[3][2])
@@ -431,10 +490,17 @@ int main(void)
 	(void)setenv("HOME", "/", 1);
 	read_command(&command);
 	network_up(command.network);
-	if (command.disk)
-		use_disk(command.disk);
-	else
+	if (command.disk) {
+		find_root(strcmp(command.disk, "ro") == 0);
+		network_resolver("/vmrun/root", 1);
+		enter_root();
+	} else if (command.host) {
+		use_host_folder(command.host);
+	} else {
 		network_resolver("", 0);
+	}
+	for (size_t i = 0; i < command.shares; i++)
+		mount_share(command.share[i]);
 	open_ports(ports);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&child);

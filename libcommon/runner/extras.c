@@ -1,0 +1,48 @@
+/* Devices that not every machine has: networks, folders of the host. */
+#include <stdlib.h>
+
+#include "libcommon/runner/machine_private.h"
+
+static int make_net(struct machine *m, unsigned i, struct err *err)
+{
+	struct virtio_net *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return err_nomem(err);
+	m->net[i] = n;
+	if (virtio_net_init(n, m->opts->nets[i], &m->mem, err) < 0)
+		return -1;
+	return machine_add_virtio(m, &n->dev, err);
+}
+
+static int make_share(struct machine *m, unsigned i, struct err *err)
+{
+	const struct machine_share *s = &m->opts->shares[i];
+	struct virtio_fs *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return err_nomem(err);
+	m->fs[i] = f;
+	if (virtio_fs_init(f, s->share, s->tag, &m->mem, err) < 0)
+		return -1;
+	return machine_add_virtio(m, &f->dev, err);
+}
+
+int machine_make_extras(struct machine *m, struct err *err)
+{
+	for (unsigned i = 0; i < m->opts->n_nets; i++)
+		if (make_net(m, i, err) < 0)
+			return -1;
+	for (unsigned i = 0; i < m->opts->n_shares; i++)
+		if (make_share(m, i, err) < 0)
+			return -1;
+	return 0;
+}
+
+void machine_free_extras(struct machine *m)
+{
+	for (unsigned i = 0; i < MACHINE_NETS_MAX; i++)
+		machine_free_device(m->net[i] ? &m->net[i]->dev : NULL);
+	for (unsigned i = 0; i < MACHINE_SHARES_MAX; i++)
+		machine_free_device(m->fs[i] ? &m->fs[i]->dev : NULL);
+}
