@@ -117,13 +117,14 @@ static int print_result(struct cli *cli, struct image *src, const char *target,
 	}
 
 	json_t *obj = json_pack(
-		"{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f}", "source",
+		"{s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f}", "source",
 		cli_json_string(image_name(src)), "source_format", image_format_name(src), "target",
 		cli_json_string(target), "virtual_size", (json_int_t)s->virtual_size, "data_bytes",
-		(json_int_t)s->data_bytes, "read_bytes", (json_int_t)s->read_bytes, "cloned_bytes",
-		(json_int_t)s->cloned_bytes, "resumed_bytes", (json_int_t)s->resumed_bytes,
-		"file_size", (json_int_t)s->file_size, "actual_size", (json_int_t)s->target_bytes,
-		"verified", (int)o.verify, "seconds", seconds);
+		(json_int_t)s->data_bytes, "read_bytes", (json_int_t)s->read_bytes, "passed_bytes",
+		(json_int_t)s->passed_bytes, "cloned_bytes", (json_int_t)s->cloned_bytes,
+		"resumed_bytes", (json_int_t)s->resumed_bytes, "file_size",
+		(json_int_t)s->file_size, "actual_size", (json_int_t)s->target_bytes, "verified",
+		(int)o.verify, "seconds", seconds);
 
 	if (obj && o.digest)
 		json_object_set_new(
@@ -309,6 +310,9 @@ const struct verb verb_convert = {
 		   "encryption=luks,\n"
 		   "whose keys are random). - is standard input or output;\n"
 		   "formats that cannot be streamed go through a nameless file in TMPDIR.\n\n"
+		   "What the source has compressed stays as it is where codec and size of "
+		   "cluster are the same and no\n"
+		   "level is asked for; qcow2 with zlib becomes streamOptimized VMDK so, too.\n\n"
 		   "With --resume a convert that was stopped, killed or ran out of space "
 		   "leaves TARGET.part and\n"
 		   "TARGET.part.record; the same command goes on from there and makes the "

@@ -82,12 +82,21 @@ struct bulk {
 	_Atomic uint64_t cloned_bytes; /* moved by reflink */
 };
 
+/** struct bulk_packed - a granule as the source has it compressed; len 0: it has not, or not in a way that is taken */
+struct bulk_packed {
+	enum codec codec;
+	uint32_t len;
+	const uint8_t *p;
+};
+
 /** struct bulk_unit - guest bytes [off, off + len) in @data; buffers are recycled with the unit */
 struct bulk_unit {
 	uint64_t off;
 	size_t len;
 	uint8_t *data;	 /* len bytes, zero-padded by the engine up to a multiple of the granule */
 	bool zero_known; /* (reserved for the engine) */
+	const struct bulk_packed
+		*packed; /* one a granule; NULL: none is. data is there all the same */
 	/* for the format: */
 	uint8_t *encoded; /* grown with bulk_reserve(); freed by the engine */
 	size_t encoded_len, encoded_room;
@@ -111,7 +120,9 @@ struct bulk_ops {
 	int (*place_zero)(struct bulk *b, uint64_t off, uint64_t len, struct err *err);
 	int (*finish)(struct bulk *b, struct err *err);
 	void (*abort)(struct bulk *b); /* free priv, remove extra files; after finish() as well */
-	bool can_copy;		       /* uncompressed: takes units with src */
+	/* Would encode() take a granule that is compressed with @codec as it is? NULL: never */
+	bool (*takes)(const struct bulk *b, enum codec codec);
+	bool can_copy; /* uncompressed: takes units with src */
 	/* A writing that a later process goes on with: place() of the units that were stored is repeated, in order and
 	 * without their data, which brings the memory of the writer to where it was. save() writes what encode()
 	 * left for place(), at most BULK_SAVE_MAX bytes, and says how many; load() puts it back. Both NULL: nothing */

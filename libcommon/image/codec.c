@@ -232,6 +232,50 @@ static int read_and_decode(struct codec_cache *c, struct decoder *d, const struc
 	return 0;
 }
 
+/* Return: bytes that the stream takes; 0: it does not decode to exactly @room bytes in the plain way */
+static size_t decode_exactly(struct decoder *d, enum codec codec, const uint8_t *src,
+			     size_t src_len, uint8_t *dst, size_t room)
+{
+	size_t used = 0, got = 0, frame;
+
+	if (codec == CODEC_ZSTD) {
+		if (!d->zstd && !(d->zstd = ZSTD_createDCtx()))
+			return 0;
+		frame = ZSTD_findFrameCompressedSize(src, src_len);
+		return !ZSTD_isError(frame) &&
+				       ZSTD_decompressDCtx(d->zstd, dst, room, src, frame) == room
+			       ? frame
+			       : 0;
+	}
+	if (!d->deflate && !(d->deflate = libdeflate_alloc_decompressor()))
+		return 0;
+	if ((codec == CODEC_ZLIB
+		     ? libdeflate_zlib_decompress_ex(d->deflate, src, src_len, dst, room, &used,
+						     &got)
+		     : libdeflate_deflate_decompress_ex(d->deflate, src, src_len, dst, room, &used,
+							&got)) != LIBDEFLATE_SUCCESS)
+		return 0;
+	return got == room ? used : 0;
+}
+
+int codec_read_packed(struct codec_cache *c, const struct extent *e, uint8_t *packed, uint8_t *dst,
+		      size_t *ret_len, struct err *err)
+{
+	struct decoder *d;
+
+	*ret_len = 0;
+	if (!range_inside(e->host_off, 1, bfile_size(e->file)))
+		return 0;
+	if (bfile_pread_padded(e->file, packed, (size_t)e->host_len, e->host_off, err) < 0)
+		return err_object(err, e->file->name);
+	d = decoder_get(c);
+	if (!d)
+		return err_nomem(err);
+	*ret_len = decode_exactly(d, e->codec, packed, (size_t)e->host_len, dst, c->unit_size);
+	decoder_put(c, d);
+	return 0;
+}
+
 struct load {
 	struct codec_cache *cache;
 	const struct extent *extent;

@@ -34,4 +34,13 @@ void codec_cache_drop(struct codec_cache *c);
 int codec_read(struct codec_cache *c, const struct extent *e, size_t need, void *buf, size_t at,
 	       size_t len, struct err *err);
 
+/**
+ * codec_read_packed() - a whole unit, decoded and as it is stored
+ * @packed: room for e->host_len bytes
+ * @dst: room for the unit
+ * @ret_len: bytes of @packed that are the unit, no padding; 0: the stream is no exact one, @dst is undefined
+ */
+int codec_read_packed(struct codec_cache *c, const struct extent *e, uint8_t *packed, uint8_t *dst,
+		      size_t *ret_len, struct err *err);
+
 #endif

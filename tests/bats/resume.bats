@@ -33,7 +33,7 @@ resumed() { json .resumed_bytes; }
 
 # A disk whose pieces compress, do not, are zero, and lie apart.
 a_disk() {
-	random_image a.raw 24000000 "${1:-5}" 60
+	random_image a.raw 24000000 5 60
 	random_bytes 9 3000000 | dd of=a.raw bs=1M seek=9 conv=notrunc status=none
 	yes 'what compresses' | head -c 5000000 | dd of=a.raw bs=1M seek=14 conv=notrunc status=none
 }
@@ -42,12 +42,12 @@ a_disk() {
 @test "killed again and again, the target is byte for byte what it would have been, in every format" {
 	a_disk
 	vmimg convert -o cluster_size=4k -c a.raw src.qcow2
-	local how n tries total=0
+	local how tries total=0
 	while read -r how; do
 		mkdir -p whole
 		# shellcheck disable=SC2086 # options
 		vmimg convert $how src.qcow2 whole/t.img
-		tries=0 n=0
+		tries=0
 		# shellcheck disable=SC2086
 		until interrupted KILL 0.25 --rate-limit 24M --threads $((tries % 3 + 1)) $how src.qcow2 t.img; do
 			[ ! -e t.img ] || break # killed when all was done

@@ -24,14 +24,16 @@ struct copy {
 	bool again;	       /* what was to be resumed did not fit and is gone */
 	struct digest *digest; /* commit's, as all below */
 	uint64_t digest_pos;
-	uint64_t read_bytes, data_bytes;
+	uint64_t read_bytes, data_bytes, passed_bytes;
 };
 
 static int copy_unit_init(void *ctx, void *unit, struct err *err)
 {
 	struct copy *c = ctx;
 
-	return unit_init(unit, c->plan.unit_bytes, c->target.base != NULL, err);
+	if (unit_init(unit, c->plan.unit_bytes, c->target.base != NULL, err) < 0)
+		return -1;
+	return c->plan.takes ? unit_keep_packed(unit, c->plan.granule, err) : 0;
 }
 
 static void copy_unit_free(void *ctx, void *unit)
@@ -100,7 +102,7 @@ static int copy_work(void *ctx, void *unit, struct err *err)
 	struct unit *u = unit;
 
 	if (is_done(c, u)) {
-		u->read_bytes = 0;
+		u->read_bytes = u->passed_bytes = 0;
 		if (c->digest && unit_read(u, c->src, err) < 0)
 			return -1;
 		return resume_load(c->target.resume, u, &c->target.bulk, err);
@@ -206,6 +208,7 @@ static int copy_commit(void *ctx, void *unit, struct err *err)
 	struct unit *u = unit;
 
 	c->read_bytes += u->read_bytes;
+	c->passed_bytes += u->passed_bytes;
 	if (c->digest && digest_unit(c->digest, &c->digest_pos, u, err) < 0)
 		return -1;
 	if (c->target.kind == TARGET_STREAM) {
@@ -228,6 +231,7 @@ static void set_up_plan(struct copy *c)
 	struct target *t = &c->target;
 	struct plan *p = &c->plan;
 	bool bulk = t->kind != TARGET_STREAM;
+	struct stat st;
 
 	plan_init(p, c->src, bulk ? t->bulk.granule : ZERO_BLOCK);
 	if (image_is_stream(c->src))
@@ -239,6 +243,12 @@ static void set_up_plan(struct copy *c)
 	p->want_all = c->digest != NULL;
 	p->clone = t->can_clone && t->bulk.ops->can_copy && !t->bulk.needs_data && !c->digest &&
 		   !t->params.compress && !t->base;
+	if (p->clone && fstat(t->file->fd, &st) == 0)
+		p->clone_dev = st.st_dev;
+	else
+		p->clone = false;
+	if (bulk && !t->base && t->bulk.ops->takes)
+		p->takes = &t->bulk;
 	p->forbidden = t->has_id ? &t->id : NULL;
 	if (t->params.compress) {
 		p->runs_max = RUNS_MAX_COMPRESSED;
@@ -326,6 +336,7 @@ static int copy_from(struct copy *c, const char *target, struct copy_stats *stat
 		   resume_unfit(c->target.resume, c->planned ? c->units : UINT64_MAX);
 	stats->virtual_size = c->target.params.size;
 	stats->read_bytes = c->read_bytes;
+	stats->passed_bytes = c->passed_bytes;
 	stats->data_bytes = c->data_bytes;
 	target_close(&c->target);
 	digest_free(c->digest);

@@ -40,6 +40,7 @@ struct copy_stats {
 	uint64_t virtual_size;
 	uint64_t data_bytes;	/* guest bytes stored */
 	uint64_t read_bytes;	/* guest bytes read */
+	uint64_t passed_bytes;	/* guest bytes that kept the compressed form that they had */
 	uint64_t cloned_bytes;	/* moved by reflink */
 	uint64_t target_bytes;	/* allocated size of the target file; 0 for a pipe */
 	uint64_t resumed_bytes; /* of the disk that a former call had dealt with */

@@ -39,6 +39,10 @@ struct part {
 	size_t len;
 	struct bfile *file; /* borrowed; NULL: image_read() finds the bytes */
 	uint64_t host_off;
+	/* Not NULL: a granule whose compressed bytes, host_len of them, may be taken as they are */
+	struct image *layer;
+	uint64_t host_len;
+	enum codec codec;
 };
 
 enum run_kind { RUN_DATA, RUN_CLONE, RUN_ZERO };
@@ -63,6 +67,12 @@ struct unit {
 	uint64_t no;	     /* copy.c: in the order of the plan */
 	uint8_t *buf, *base_buf;
 	size_t buf_size;
+	/* Of each granule of buf, when the target takes compressed ones (else NULL); their bytes */
+	struct bulk_packed *packed;
+	size_t n_packed;
+	uint8_t *packed_bytes;
+	size_t packed_room;
+	uint64_t passed_bytes;	 /* guest bytes in packed */
 	struct bulk_unit **bulk; /* made as needed, kept with the unit */
 	unsigned n_bulk, bulk_made, bulk_room;
 };
@@ -81,12 +91,16 @@ struct plan {
 	uint32_t granule;
 	size_t unit_bytes; /* a multiple of the granule */
 	unsigned runs_max;
-	bool want_zeros;    /* emit RUN_ZERO */
-	bool want_all;	    /* a digest is wanted: data equal to the base's is read as well */
-	bool clone;	    /* emit RUN_CLONE for plain aligned ranges */
-	uint64_t pos;	    /* guest offset of the next extent to look at */
-	uint64_t covered;   /* a multiple of the granule: settled up to here */
-	struct extent last; /* the last answer, and what it was taken for */
+	bool want_zeros; /* emit RUN_ZERO */
+	bool want_all;	 /* a digest is wanted: data equal to the base's is read as well */
+	const struct bulk
+		*takes;	 /* compressed granules that it takes are parts of their own; NULL: none */
+	bool clone;	 /* emit RUN_CLONE for plain aligned ranges */
+	dev_t clone_dev; /* which files can be shared */
+	const struct bfile *cloned; /* the last one that can */
+	uint64_t pos;		    /* guest offset of the next extent to look at */
+	uint64_t covered;	    /* a multiple of the granule: settled up to here */
+	struct extent last;	    /* the last answer, and what it was taken for */
 	enum pair_kind last_kind;
 	/* the target's file, never to be read from */
 	const struct stat *forbidden;
@@ -108,6 +122,8 @@ int plan_pair(struct image *a, struct image *b, uint64_t b_size, uint64_t off, u
 bool same_inode(const struct stat *a, const struct stat *b);
 
 int unit_init(struct unit *u, size_t buf_size, bool with_base, struct err *err);
+/** unit_keep_packed() - after unit_init(): granules of a compressed source are kept as they are, too */
+int unit_keep_packed(struct unit *u, uint32_t granule, struct err *err);
 /** unit_release() - @b frees the formats' parts; may be NULL */
 void unit_release(struct unit *u, struct bulk *b);
 struct run *unit_add_run(struct unit *u, struct err *err);
@@ -163,7 +179,7 @@ struct target {
 int target_open(struct target *t, struct image *src, const char *name, const struct copy_opts *opts,
 		uint64_t size, struct err *err);
 
-/** target_can_clone() - do the file systems of @src and @fd share blocks? Tried; @fd is empty afterwards */
+/** target_can_clone() - does the file system of @fd share blocks, and has it a file of @src? Tried; @fd is empty afterwards */
 bool target_can_clone(struct image *src, int fd);
 
 /** target_check_resume() - ERR_USAGE when opts->resume is wanted of what cannot */

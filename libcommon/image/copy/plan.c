@@ -117,7 +117,16 @@ static int add_part(struct plan *p, struct unit *u, struct run *r, const struct 
 {
 	struct part part = {.off = a, .len = (size_t)(b - a)};
 
-	if (is_plain(e) && !p->base) {
+	if (p->takes && e->file && e->codec != CODEC_NONE && part.len == p->granule &&
+	    a % p->granule == 0 && e->len == part.len && e->layer->cluster_size == p->granule &&
+	    e->layer->codec_cache && e->host_len && e->host_len < 2ULL * p->granule &&
+	    p->takes->ops->takes(p->takes, e->codec)) {
+		part.layer = e->layer;
+		part.codec = e->codec;
+		part.host_off = e->host_off;
+		part.host_len = e->host_len;
+		part.file = e->file;
+	} else if (is_plain(e) && !p->base) {
 		part.file = e->file;
 		part.host_off = e->host_off + (a - e->off);
 		/* Where a container's file ends inside a cluster its format says what that means. */
@@ -127,12 +136,25 @@ static int add_part(struct plan *p, struct unit *u, struct run *r, const struct 
 	return unit_add_part(u, r, &part, err);
 }
 
+static bool can_share(struct plan *p, const struct bfile *file)
+{
+	struct stat st;
+
+	if (file == p->cloned)
+		return true;
+	if (file->fd < 0 || fstat(file->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_dev != p->clone_dev)
+		return false;
+	p->cloned = file;
+	return true;
+}
+
 /* Whole granules of a plain extent that need no buffer. Return: 1 taken, 0 no, -1 */
 static int add_clone(struct plan *p, struct unit *u, const struct extent *e, struct err *err)
 {
 	uint64_t end = round_down(e->off + e->len, p->granule);
 
-	if (!p->clone || !is_plain(e) || e->file->fd < 0 || e->off & (p->granule - 1) ||
+	if (!p->clone || !is_plain(e) || !can_share(p, e->file) || e->off & (p->granule - 1) ||
 	    e->host_off & (ZERO_BLOCK - 1) || e->off < p->covered || end <= e->off)
 		return 0;
 	end = min_u64(end, e->off + round_down(BULK_UNIT_MAX, p->granule));

@@ -63,18 +63,30 @@ static int refuse_layers(const struct target *t, struct image *img, const char *
 	return 0;
 }
 
+/* Does a file of @src's chain lie on the file system @dev? */
+static bool has_file_on(struct image *src, dev_t dev)
+{
+	for (struct image *layer = src; layer; layer = image_backing(layer))
+		for (size_t i = 0; i < layer->n_files; i++)
+			if (S_ISREG(layer->files[i].st_mode) && layer->files[i].st_dev == dev)
+				return true;
+	return false;
+}
+
 bool target_can_clone(struct image *src, int fd)
 {
-	struct stat a, b;
+	static const uint8_t block[ZERO_BLOCK];
+	struct stat st;
 
-	if (!src || !src->file || src->file->fd < 0 || fstat(src->file->fd, &a) < 0 ||
-	    fstat(fd, &b) < 0 || a.st_dev != b.st_dev || !S_ISREG(a.st_mode))
+	if (!src || fstat(fd, &st) < 0 || !has_file_on(src, st.st_dev) ||
+	    pwrite(fd, block, sizeof(block), 0) != sizeof(block))
 		return false;
 
-	struct file_clone_range range = {.src_fd = src->file->fd, .src_length = ZERO_BLOCK};
+	struct file_clone_range range = {
+		.src_fd = fd, .src_length = ZERO_BLOCK, .dest_offset = ZERO_BLOCK};
 	bool can = ioctl(fd, FICLONERANGE, &range) == 0;
 
-	return can && ftruncate(fd, 0) == 0;
+	return ftruncate(fd, 0) == 0 && can;
 }
 
 static int open_file(struct target *t, struct image *src, struct err *err)

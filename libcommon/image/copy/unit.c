@@ -4,6 +4,7 @@
 
 #include "libcommon/base/checked.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/image/codec.h"
 #include "libcommon/image/copy/parts.h"
 
 int unit_init(struct unit *u, size_t buf_size, bool with_base, struct err *err)
@@ -18,6 +19,13 @@ int unit_init(struct unit *u, size_t buf_size, bool with_base, struct err *err)
 	return 0;
 }
 
+int unit_keep_packed(struct unit *u, uint32_t granule, struct err *err)
+{
+	u->n_packed = u->buf_size / granule;
+	u->packed = calloc(u->n_packed, sizeof(*u->packed));
+	return u->packed ? 0 : err_nomem(err);
+}
+
 void unit_release(struct unit *u, struct bulk *b)
 {
 	for (unsigned i = 0; i < u->bulk_made; i++) {
@@ -27,6 +35,8 @@ void unit_release(struct unit *u, struct bulk *b)
 		free(u->bulk[i]);
 	}
 	free(u->bulk);
+	free(u->packed);
+	free(u->packed_bytes);
 	free(u->runs);
 	free(u->parts);
 	free(u->buf);
@@ -66,7 +76,8 @@ int unit_add_part(struct unit *u, struct run *r, const struct part *part, struct
 	struct part *last = r->n_parts ? &u->parts[u->n_parts - 1] : NULL;
 
 	/* Compressed clusters come one by one: neighbours are one read. */
-	if (last && last->off + last->len == part->off && last->file == part->file &&
+	if (last && !last->layer && !part->layer && last->off + last->len == part->off &&
+	    last->file == part->file &&
 	    (!part->file || last->host_off + last->len == part->host_off)) {
 		last->len += part->len;
 		return 0;
@@ -84,8 +95,9 @@ int unit_add_part(struct unit *u, struct run *r, const struct part *part, struct
 
 int part_read(struct image *img, const struct part *part, void *buf, struct err *err)
 {
-	int rc = part->file ? bfile_pread(part->file, buf, part->len, part->host_off, err)
-			    : image_read(img, buf, part->off, part->len, err);
+	int rc = part->file && !part->layer
+			 ? bfile_pread(part->file, buf, part->len, part->host_off, err)
+			 : image_read(img, buf, part->off, part->len, err);
 
 	return rc < 0 ? err_object(err, image_name(img)) : 0;
 }
@@ -103,9 +115,61 @@ static size_t run_room(const struct unit *u, unsigned i)
 	return end - u->runs[i].buf_off;
 }
 
+/* Room for the compressed bytes of all parts. */
+static int packed_reserve(struct unit *u, struct err *err)
+{
+	size_t want = 0;
+
+	u->passed_bytes = 0;
+	if (!u->packed)
+		return 0;
+	memset(u->packed, 0, u->n_packed * sizeof(*u->packed));
+	for (unsigned i = 0; i < u->n_parts; i++)
+		want += u->parts[i].layer ? (size_t)u->parts[i].host_len : 0;
+	if (want <= u->packed_room)
+		return 0;
+	free(u->packed_bytes);
+	u->packed_room = 0;
+	u->packed_bytes = malloc(want);
+	if (!u->packed_bytes)
+		return err_nomem(err);
+	u->packed_room = want;
+	return 0;
+}
+
+/* A compressed granule to @buf, and as it is to *@bytes, which moves on. */
+static int packed_read(struct unit *u, struct image *src, const struct part *part, uint8_t *buf,
+		       uint8_t **bytes, struct err *err)
+{
+	const struct extent e = {.off = part->off,
+				 .len = part->len,
+				 .kind = EXTENT_DATA,
+				 .codec = part->codec,
+				 .file = part->file,
+				 .host_off = part->host_off,
+				 .host_len = part->host_len,
+				 .layer = part->layer};
+	struct bulk_packed *packed = &u->packed[(size_t)(buf - u->buf) / part->len];
+	size_t len;
+
+	if (codec_read_packed(part->layer->codec_cache, &e, *bytes, buf, &len, err) < 0)
+		return -1;
+	if (!len) /* damaged, or decoded with more patience */
+		return part_read(src, part, buf, err);
+	*packed = (struct bulk_packed){part->codec, (uint32_t)len, *bytes};
+	*bytes += len;
+	u->passed_bytes += part->len;
+	return 0;
+}
+
 int unit_read(struct unit *u, struct image *src, struct err *err)
 {
 	uint64_t total = 0;
+	uint8_t *bytes;
+
+	if (packed_reserve(u, err) < 0)
+		return -1;
+	bytes = u->packed_bytes;
 
 	for (unsigned i = 0; i < u->n_runs; i++) {
 		const struct run *r = &u->runs[i];
@@ -118,7 +182,10 @@ int unit_read(struct unit *u, struct image *src, struct err *err)
 			const struct part *part = &u->parts[r->first_part + j];
 
 			memset(at + (done - r->off), 0, (size_t)(part->off - done));
-			if (part_read(src, part, at + (part->off - r->off), err) < 0)
+			if ((part->layer
+				     ? packed_read(u, src, part, at + (part->off - r->off), &bytes,
+						   err)
+				     : part_read(src, part, at + (part->off - r->off), err)) < 0)
 				return -1;
 			done = part->off + part->len;
 			total += part->len;
@@ -155,6 +222,7 @@ struct bulk_unit *unit_next_bulk(struct unit *u, struct bulk *b, struct err *err
 	bu->zero_known = false;
 	bu->encoded_len = 0;
 	bu->data = NULL;
+	bu->packed = NULL;
 	bu->src = NULL;
 	bu->src_off = 0;
 	return bu;
@@ -170,6 +238,8 @@ static int emit_data(struct unit *u, struct bulk *b, const struct run *r, uint64
 	bu->off = r->off + from;
 	bu->len = (size_t)(min_u64(to, r->len) - from);
 	bu->data = u->buf + r->buf_off + from;
+	if (u->packed)
+		bu->packed = u->packed + (r->buf_off + from) / b->granule;
 	return 0;
 }
 

@@ -142,7 +142,7 @@ static size_t unit_clusters(const struct qcow2_bulk *s, const struct bulk_unit *
 	return div_up(u->len, s->cluster_size);
 }
 
-/* Compress what is not zero; clusters that do not shrink stay plain. */
+/* Compress what is not zero, or take it as the source has it compressed; clusters that do not shrink stay plain. */
 static int compress_unit(struct qcow2_bulk *s, struct bulk_unit *u, size_t n, struct err *err)
 {
 	struct qcow2_unit *p = u->priv;
@@ -159,8 +159,13 @@ static int compress_unit(struct qcow2_bulk *s, struct bulk_unit *u, size_t n, st
 
 		if (c->kind == CLUSTER_ZERO)
 			continue;
-		rc = qcow2_compress(comp, u->data + i * cs, cs, u->encoded + u->encoded_len, &got,
-				    err);
+		if (u->packed && u->packed[i].len && u->packed[i].len < cs) {
+			got = u->packed[i].len;
+			memcpy(u->encoded + u->encoded_len, u->packed[i].p, got);
+		} else {
+			rc = qcow2_compress(comp, u->data + i * cs, cs, u->encoded + u->encoded_len,
+					    &got, err);
+		}
 		if (rc < 0 || !got)
 			continue;
 		c->kind = CLUSTER_COMPRESSED;
@@ -170,6 +175,14 @@ static int compress_unit(struct qcow2_bulk *s, struct bulk_unit *u, size_t n, st
 	}
 	qcow2_compressor_give(&s->compressors, comp);
 	return rc;
+}
+
+/* A level that was asked for is not what the source has. */
+static bool bulk_takes(const struct bulk *b, enum codec codec)
+{
+	const struct qcow2_bulk *s = b->priv;
+
+	return s->compress && !b->params->compress_level && codec == s->compressors.codec;
 }
 
 static int bulk_encode(struct bulk *b, struct bulk_unit *u, struct err *err)
@@ -523,6 +536,7 @@ const struct bulk_ops qcow2_bulk_ops = {
 	.unit_init = bulk_unit_init,
 	.unit_free = bulk_unit_free,
 	.encode = bulk_encode,
+	.takes = bulk_takes,
 	.place = bulk_place,
 	.store = bulk_store,
 	.place_zero = bulk_place_zero,

@@ -6,7 +6,9 @@
 #include <isa-l/igzip_lib.h>
 #include <libdeflate.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "libcommon/base/bytes.h"
 #include "libcommon/image/format/vmdk/bulk_writer.h"
 
 enum { FAST_LEVEL = 1, ISAL_LEVEL = 2 };
@@ -119,4 +121,22 @@ int vmdk_pack(struct vmdk_packers *p, const uint8_t *grain, uint8_t *out, size_t
 		*ret_len = libdeflate_zlib_compress(w->deflate, grain, NEW_GRAIN, out, room);
 	put(p, w);
 	return *ret_len ? 0 : err_set(err, ERR_FAILED, "a grain could not be compressed");
+}
+
+size_t vmdk_take_packed(const struct bulk_packed *packed, const uint8_t *grain, uint8_t *out,
+			size_t room)
+{
+	bool bare = packed->codec == CODEC_DEFLATE;
+	size_t len = packed->len + (bare ? 6U : 0U);
+
+	if (len > room)
+		return 0;
+	if (!bare) {
+		memcpy(out, packed->p, len);
+		return len;
+	}
+	put_be16(out, 0x789c); /* deflate, window of 32 KiB, the usual effort */
+	memcpy(out + 2, packed->p, packed->len);
+	put_be32(out + 2 + packed->len, libdeflate_adler32(1, grain, NEW_GRAIN));
+	return len;
 }

@@ -101,14 +101,22 @@ static void stream_unit_free(struct bulk *b, struct bulk_unit *u)
 	u->priv = NULL;
 }
 
+static bool stream_takes(const struct bulk *b, enum codec codec)
+{
+	return !b->params->compress_level && (codec == CODEC_ZLIB || codec == CODEC_DEFLATE);
+}
+
 static int encode_grain(struct stream_bulk *s, struct bulk_unit *u, size_t i, struct err *err)
 {
 	struct stream_unit *p = u->priv;
 	uint8_t *out = u->encoded + u->encoded_len;
-	size_t len, padded;
+	size_t len = 0, padded;
 
-	if (vmdk_pack(s->packers, u->data + i * NEW_GRAIN, out + MARKER_HEAD, vmdk_pack_room(),
-		      &len, err) < 0)
+	if (u->packed && u->packed[i].len)
+		len = vmdk_take_packed(&u->packed[i], u->data + i * NEW_GRAIN, out + MARKER_HEAD,
+				       vmdk_pack_room());
+	if (!len && vmdk_pack(s->packers, u->data + i * NEW_GRAIN, out + MARKER_HEAD,
+			      vmdk_pack_room(), &len, err) < 0)
 		return -1;
 	if (p->n == 0)
 		vmdk_sum_data(&p->sum, u->data + i * NEW_GRAIN, u->off + i * NEW_GRAIN, NEW_GRAIN);
@@ -390,6 +398,7 @@ const struct bulk_ops vmdk_stream_bulk_ops = {
 	.unit_init = stream_unit_init,
 	.unit_free = stream_unit_free,
 	.encode = stream_encode,
+	.takes = stream_takes,
 	.place = stream_place,
 	.store = stream_store,
 	.finish = stream_finish,

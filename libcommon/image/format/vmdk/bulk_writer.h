@@ -82,5 +82,12 @@ size_t vmdk_pack_room(void);
 /** vmdk_pack() - one grain to a zlib stream (RFC 1950); any thread */
 int vmdk_pack(struct vmdk_packers *p, const uint8_t *grain, uint8_t *out, size_t room,
 	      size_t *ret_len, struct err *err);
+/**
+ * vmdk_take_packed() - a grain as its source has it compressed, with the header and sum of RFC 1950 where it has none
+ * @grain: the same decoded
+ * Return: its length, or 0 when it is longer than @room
+ */
+size_t vmdk_take_packed(const struct bulk_packed *packed, const uint8_t *grain, uint8_t *out,
+			size_t room);
 
 #endif
