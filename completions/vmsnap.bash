@@ -19,10 +19,10 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 		options=" --discard-current --no-start --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	delete)
-		options=" --disk= --lost --dry-run --connect= --progress --quiet --verbose --help --version"
+		options=" --disk= --lost --rate-limit= --dry-run --connect= --progress --quiet --verbose --help --version"
 		kind=file ;;
 	merge)
-		options=" --all --dry-run --connect= --json --progress --quiet --verbose --help --version"
+		options=" --all --rate-limit= --dry-run --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	export)
 		options=" --target-format= --compress --verify --force --threads= --connect= --progress --quiet --verbose --help --version"
@@ -31,7 +31,7 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 		options=" --full --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	prune)
-		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --max-chain= --dry-run --connect= --json --progress --quiet --verbose --help --version"
+		options=" --keep-last= --keep-hourly= --keep-daily= --keep-weekly= --keep-monthly= --keep-yearly= --keep-within= --max-chain= --rate-limit= --dry-run --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	check)
 		options=" --connect= --json --quiet --verbose --help --version"
@@ -57,7 +57,9 @@ _vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has 
 	diff:--progress=) words=" bar json none" ;;
 	revert:--json=) words=" lines" ;;
 	delete:--disk|delete:--disk=|delete:-d) kind=file ;;
+	delete:--rate-limit|delete:--rate-limit=) kind=none ;;
 	delete:--progress=) words=" bar json none" ;;
+	merge:--rate-limit|merge:--rate-limit=) kind=none ;;
 	merge:--json=) words=" lines" ;;
 	merge:--progress=) words=" bar json none" ;;
 	export:--target-format|export:--target-format=|export:-O) kind=format ;;
@@ -73,6 +75,7 @@ _vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has 
 	prune:--keep-yearly|prune:--keep-yearly=) kind=none ;;
 	prune:--keep-within|prune:--keep-within=) kind=none ;;
 	prune:--max-chain|prune:--max-chain=) kind=none ;;
+	prune:--rate-limit|prune:--rate-limit=) kind=none ;;
 	prune:--json=) words=" lines" ;;
 	prune:--progress=) words=" bar json none" ;;
 	check:--json=) words=" lines" ;;

@@ -64,6 +64,7 @@ complete -c vmsnap -n '__fish_seen_subcommand_from revert' -l version -d 'show t
 complete -c vmsnap -n '__fish_seen_subcommand_from revert' -F
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l disk -s d -r -F -d 'of this disk as well; several times'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l lost -d 'forget a snapshot whose file is gone for good; others may need what it held'
+complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l rate-limit -x -d 'let a running domain move SIZE bytes a second at most'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l dry-run -d 'say what would be deleted, delete nothing'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l quiet -s q -d 'no warnings, no progress'
@@ -72,6 +73,7 @@ complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l help -s h -d 'show
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmsnap -n '__fish_seen_subcommand_from delete' -F
 complete -c vmsnap -n '__fish_seen_subcommand_from merge' -l all -s a -d 'all that the disk leans on, instead of FROM'
+complete -c vmsnap -n '__fish_seen_subcommand_from merge' -l rate-limit -x -d 'let a running domain move SIZE bytes a second at most'
 complete -c vmsnap -n '__fish_seen_subcommand_from merge' -l dry-run -d 'say what would be merged, change nothing'
 complete -c vmsnap -n '__fish_seen_subcommand_from merge' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmsnap -n '__fish_seen_subcommand_from merge' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'
@@ -107,6 +109,7 @@ complete -c vmsnap -n '__fish_seen_subcommand_from prune' -l keep-monthly -x -d 
 complete -c vmsnap -n '__fish_seen_subcommand_from prune' -l keep-yearly -x -d 'keep the newest of each of the last N years that have one'
 complete -c vmsnap -n '__fish_seen_subcommand_from prune' -l keep-within -x -d 'keep all that are not older, as 7d or 36h'
 complete -c vmsnap -n '__fish_seen_subcommand_from prune' -l max-chain -x -d 'let the disk lean on N external snapshots at most: the lowest beyond go, whatever keeps them'
+complete -c vmsnap -n '__fish_seen_subcommand_from prune' -l rate-limit -x -d 'let a running domain move SIZE bytes a second at most'
 complete -c vmsnap -n '__fish_seen_subcommand_from prune' -l dry-run -d 'say what would be done and why, delete nothing'
 complete -c vmsnap -n '__fish_seen_subcommand_from prune' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmsnap -n '__fish_seen_subcommand_from prune' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'

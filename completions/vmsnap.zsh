@@ -129,6 +129,7 @@ _vmsnap() {
 		'*-d+[of this disk as well; several times]:DISK:_files' \
 		'*--disk=[of this disk as well; several times]:DISK:_files' \
 		'--lost[forget a snapshot whose file is gone for good; others may need what it held]' \
+		'--rate-limit=[let a running domain move SIZE bytes a second at most]:SIZE:' \
 		'--dry-run[say what would be deleted, delete nothing]' \
 		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
@@ -146,6 +147,7 @@ _vmsnap() {
 		_arguments -s -S \
 		'(-a --all)-a[all that the disk leans on, instead of FROM]' \
 		'(-a --all)--all[all that the disk leans on, instead of FROM]' \
+		'--rate-limit=[let a running domain move SIZE bytes a second at most]:SIZE:' \
 		'--dry-run[say what would be merged, change nothing]' \
 		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
@@ -207,6 +209,7 @@ _vmsnap() {
 		'--keep-yearly=[keep the newest of each of the last N years that have one]:N:' \
 		'--keep-within=[keep all that are not older, as 7d or 36h]:TIME:' \
 		'--max-chain=[let the disk lean on N external snapshots at most\: the lowest beyond go, whatever keeps them]:N:' \
+		'--rate-limit=[let a running domain move SIZE bytes a second at most]:SIZE:' \
 		'--dry-run[say what would be done and why, delete nothing]' \
 		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \

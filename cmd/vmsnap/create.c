@@ -85,7 +85,10 @@ static int create(struct cli *cli, char **argv, size_t n, const char *name, enum
 
 	if (disks_open(&t, argv, n, true, err) < 0)
 		return -1;
-	rc = disks_refuse(&t, false, err);
+	rc = disks_refuse(&t, false,
+			  engine_named(o.engine) == SNAP_REFLINK ||
+				  engine_named(o.engine) == SNAP_INTERNAL,
+			  err);
 	if (rc == 0)
 		rc = snap_set_open(&disks, t.paths, t.n, err);
 	if (rc == 0) {

@@ -9,6 +9,7 @@
 static struct {
 	struct opt_list disks;
 	bool dry_run, lost;
+	uint64_t rate;
 } o;
 
 static const struct opt options[] = {
@@ -16,6 +17,7 @@ static const struct opt options[] = {
 	 .help = "of this disk as well; several times", .complete = COMPLETE_FILE},
 	{0, "lost", OPT_FLAG, &o.lost,
 	 .help = "forget a snapshot whose file is gone for good; others may need what it held"},
+	RATE_OPTION(&o.rate),
 	{0, "dry-run", OPT_FLAG, &o.dry_run, .help = "say what would be deleted, delete nothing"},
 	OPT_END};
 
@@ -37,18 +39,23 @@ static int look(struct snap_disk **disks, size_t n, char **names, struct err *er
 	return 0;
 }
 
-static int delete_all(struct cli *cli, struct snap_disk **disks, size_t n, char **names,
+static int delete_all(struct cli *cli, struct disk_set *t, struct snap_disk **disks, char **names,
 		      struct err *err)
 {
+	CLEANUP_FREE const char **targets = targets_of(t, disks, err);
+
+	if (!targets)
+		return -1;
 	for (char **name = names; *name; name++)
-		for (size_t i = 0; i < n; i++) {
+		for (size_t i = 0; i < t->n; i++) {
 			int rc = o.dry_run ? 0
 				 : o.lost  ? snap_forget(disks[i], *name, err)
-					   : snap_delete(disks[i], *name, &cli->progress, err);
+					   : remove_snapshot(t, targets[i], disks[i], *name,
+							     &cli->progress, err);
 
 			if (rc < 0)
 				return -1;
-			if (o.dry_run && n == 1)
+			if (o.dry_run && t->n == 1)
 				printf("would delete %s\n", *name);
 			else if (o.dry_run)
 				printf("would delete %s of %s\n", *name, snap_path(disks[i]));
@@ -72,11 +79,12 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		paths[i] = (char *)(uintptr_t)o.disks.items[i - 1];
 	if (disks_open(&t, paths, n, true, err) < 0)
 		return -1;
+	t.rate = o.rate;
 	rc = snap_set_open(&disks, t.paths, t.n, err);
 	if (rc == 0) {
 		rc = look(disks, t.n, argv + 1, err);
 		if (rc == 0)
-			rc = delete_all(cli, disks, t.n, argv + 1, err);
+			rc = delete_all(cli, &t, disks, argv + 1, err);
 		snap_set_close(disks, t.n);
 	}
 	disks_close(&t);
@@ -90,6 +98,10 @@ const struct verb verb_delete = {
 	.details =
 		"What others need of an external snapshot is moved to them first. Interrupted, it "
 		"goes on with vmsnap recover.\n"
+		"A running domain does that itself and goes on without the file; when what it "
+		"writes to "
+		"is written down,\n"
+		"its disk is the file below from then on.\n"
 		"Nothing is removed while it is not known of all snapshots, and of the images in "
 		"the "
 		"disk's folder, what they lean on.",

@@ -104,43 +104,85 @@ void disks_close(struct disk_set *t)
 	*t = (struct disk_set){0};
 }
 
-int one_disk(const char *arg, bool change, char **ret_path, struct err *err)
+static int find_target(const struct disk_set *t, const char *name, const char *target, size_t *ret,
+		       struct err *err)
 {
-	CLEANUP_FREE char *uri = NULL, *text = NULL;
-	const char *name;
-	struct disk_set t;
-	char *names[2] = {NULL}, *colon;
-	int rc = -1;
+	for (size_t i = 0; i < t->n; i++)
+		if (target ? strcmp(t->disks[i].target, target) == 0 : t->n == 1) {
+			*ret = i;
+			return 0;
+		}
+	if (target)
+		err_set(err, ERR_NOT_FOUND, "has no disk %s", target);
+	else
+		err_set(err, ERR_USAGE, "has %zu disks: DOMAIN:%s is wanted, for example", t->n,
+			t->disks[0].target);
+	return err_object(err, name);
+}
 
-	if (!is_domain(arg, &uri, &name)) {
-		*ret_path = strdup(arg);
-		return *ret_path ? 0 : err_nomem(err);
-	}
-	text = strdup(arg);
+int one_open(struct one *ret, const char *arg, bool change, struct err *err)
+{
+	CLEANUP_FREE char *uri = NULL, *text = strdup(arg);
+	const char *name;
+	char *names[2] = {text, NULL}, *colon = NULL;
+
+	*ret = (struct one){0};
 	if (!text)
 		return err_nomem(err);
-	colon = strrchr(text + (name - arg), ':');
+	if (is_domain(arg, &uri, &name))
+		colon = strrchr(text + (name - arg), ':');
 	if (colon)
 		*colon++ = '\0';
-	names[0] = text;
-	if (disks_open(&t, names, 1, change, err) < 0)
+	if (disks_open(&ret->set, names, 1, change, err) < 0)
 		return -1;
-	for (size_t i = 0; rc < 0 && i < t.n; i++)
-		if (colon ? strcmp(t.disks[i].target, colon) == 0 : t.n == 1) {
-			*ret_path = strdup(t.disks[i].source);
-			rc = *ret_path ? 0 : err_nomem(err);
-			break;
+	if (!ret->set.domain || find_target(&ret->set, name, colon, &ret->i, err) == 0)
+		return 0;
+	disks_close(&ret->set);
+	return -1;
+}
+
+void one_close(struct one *o)
+{
+	disks_close(&o->set);
+}
+
+const char *one_path(const struct one *o)
+{
+	return o->set.paths[o->i];
+}
+
+const char *one_target(const struct one *o)
+{
+	return o->set.domain ? o->set.disks[o->i].target : "";
+}
+
+int one_disk(const char *arg, bool change, char **ret_path, struct err *err)
+{
+	struct one o;
+
+	if (one_open(&o, arg, change, err) < 0)
+		return -1;
+	*ret_path = strdup(one_path(&o));
+	one_close(&o);
+	return *ret_path ? 0 : err_nomem(err);
+}
+
+const char **targets_of(const struct disk_set *t, struct snap_disk *const *disks, struct err *err)
+{
+	const char **list = calloc(t->n + 1, sizeof(*list));
+
+	if (!list)
+		err_nomem(err);
+	for (size_t i = 0; list && i < t->n; i++) {
+		list[i] = "";
+		for (size_t k = 0; t->domain && k < t->n; k++) {
+			CLEANUP_FREE char *real = realpath(t->paths[k], NULL);
+
+			if (real && strcmp(real, snap_path(disks[i])) == 0)
+				list[i] = t->disks[k].target;
 		}
-	if (rc < 0 && colon) {
-		err_set(err, ERR_NOT_FOUND, "has no disk %s", colon);
-		err_object(err, name);
-	} else if (rc < 0) {
-		err_set(err, ERR_USAGE, "has %zu disks: DOMAIN:%s is wanted, for example", t.n,
-			t.disks[0].target);
-		err_object(err, name);
 	}
-	disks_close(&t);
-	return rc;
+	return list;
 }
 
 /* A driver that knows no checkpoints has none */
@@ -163,7 +205,16 @@ static int count_checkpoints(struct domain *d, size_t *ret_n, struct err *err)
 	return -1;
 }
 
-int disks_refuse(const struct disk_set *t, bool revert, struct err *err)
+/* Its description has the names of all files, and would be believed */
+static int refuse_saved(const struct disk_set *t, struct err *err)
+{
+	err_set(err, ERR_UNSUPPORTED,
+		"has saved memory, which would not fit to its disks any more");
+	err_hint(err, "vmctl start, and stop it, or throw it away: virsh managedsave-remove");
+	return err_object(err, domain_name(t->domain));
+}
+
+int disks_refuse(const struct disk_set *t, bool revert, bool in_place, struct err *err)
 {
 	struct domain_info info;
 	size_t checkpoints;
@@ -182,13 +233,10 @@ int disks_refuse(const struct disk_set *t, bool revert, struct err *err)
 			"has %zu checkpoints, whose bitmaps would say of what changed what is not "
 			"true",
 			checkpoints);
-		err_hint(err, "virsh checkpoint-delete --metadata forgets one; the next backup "
-			      "reads all then");
-	} else if (revert && saved) {
-		err_set(err, ERR_UNSUPPORTED,
-			"has saved memory, which would not fit to its disks any more");
-		err_hint(err,
-			 "vmctl start, and stop it, or throw it away: virsh managedsave-remove");
+		err_hint(err, "virsh checkpoint-delete, while it runs, takes one away; the next "
+			      "backup reads all then");
+	} else if (saved && !t->running && (revert || !in_place)) {
+		return refuse_saved(t, err);
 	} else if (revert && t->running && fleeting) {
 		err_set(err, ERR_UNSUPPORTED,
 			"would be gone when it is stopped to go back: it is not persistent");

@@ -8,6 +8,14 @@
 
 extern const char *vmsnap_connect; /* -c */
 
+/* Option of the verbs that make a running domain move data */
+#define RATE_OPTION(field)                                                                         \
+	{                                                                                          \
+		0, "rate-limit", OPT_SIZE, (field),                                                \
+			.arg = "SIZE",                                                             \
+			.help = "let a running domain move SIZE bytes a second at most"            \
+	}
+
 struct disk_set {
 	char **paths; /* of the disks' files */
 	size_t n;
@@ -16,6 +24,7 @@ struct disk_set {
 	struct domain *domain;
 	struct domain_disk *disks; /* n of them */
 	bool running;		   /* or paused: QEMU has the disks open */
+	uint64_t rate;		   /* of block jobs, bytes a second; 0: no limit */
 };
 
 /** is_domain() - @arg names a libvirt domain; *@ret_uri: owned, NULL: libvirt's default */
@@ -26,11 +35,24 @@ bool is_domain(const char *arg, char **ret_uri, const char **ret_name);
 int disks_open(struct disk_set *ret, char **args, size_t n, bool change, struct err *err);
 void disks_close(struct disk_set *t);
 
+/** struct one - a disk that is open, and the domain it is of */
+struct one {
+	struct disk_set set;
+	size_t i; /* which of them */
+};
+
+/** one_open() - a disk file, or DOMAIN[:TARGET]; @change: as above; one_close() */
+int one_open(struct one *ret, const char *arg, bool change, struct err *err);
+void one_close(struct one *o);
+const char *one_path(const struct one *o);
+const char *one_target(const struct one *o); /* "" for a disk file */
+
 /** one_disk() - a disk file, or DOMAIN[:TARGET]; owned; @change: as above */
 int one_disk(const char *arg, bool change, char **ret_path, struct err *err);
 
-/** disks_refuse() - what would be lost, or leave the machine off, when its disks are changed (@revert: go back) */
-int disks_refuse(const struct disk_set *t, bool revert, struct err *err);
+/** disks_refuse() - what would be lost, or leave the machine off, when its disks are changed (@revert: go back; @in_place:
+ *  they stay the same files, over the same ones) */
+int disks_refuse(const struct disk_set *t, bool revert, bool in_place, struct err *err);
 
 enum quiesce { QUIESCE_AUTO, QUIESCE_REQUIRE, QUIESCE_NO };
 
@@ -41,7 +63,23 @@ struct guard;
 int live_create(struct disk_set *t, struct snap_disk **disks, const char *name, enum quiesce how,
 		struct guard *guard, bool *ret_frozen, struct err *err);
 
-/** live_recover() - of a domain: what the machine says of an interrupted live_create() */
-int live_recover(struct disk_set *t, enum snap_recovered *ret, struct err *err);
+/**
+ * remove_snapshot() - as snap_delete(), by the machine when it runs: of its chain's files, each snapshot and the present state
+ * show what they showed
+ * @target: the disk of @t that @d is
+ *
+ * Once begun it is finished by live_recover(), also after ERR_CANCELLED.
+ */
+int remove_snapshot(struct disk_set *t, const char *target, struct snap_disk *d, const char *name,
+		    struct progress *progress, struct err *err);
+
+/** targets_of() - which disk of the domain each of @disks is, "" for disk files; in that order; owned (free), the names borrowed */
+const char **targets_of(const struct disk_set *t, struct snap_disk *const *disks, struct err *err);
+
+/** live_recover() - of a domain: what the machine says of an interrupted live_create() or remove_snapshot(), which is finished */
+int live_recover(struct disk_set *t, struct progress *progress, enum snap_recovered *ret,
+		 struct err *err);
+int live_recover_fold(struct disk_set *t, size_t i, struct progress *progress,
+		      enum snap_recovered *ret, struct err *err);
 
 #endif

@@ -125,7 +125,8 @@ int live_create(struct disk_set *t, struct snap_disk **disks, const char *name, 
 	return rc;
 }
 
-int live_recover(struct disk_set *t, enum snap_recovered *ret, struct err *err)
+int live_recover(struct disk_set *t, struct progress *progress, enum snap_recovered *ret,
+		 struct err *err)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		CLEANUP_FREE char *fresh = NULL;
@@ -134,8 +135,11 @@ int live_recover(struct disk_set *t, enum snap_recovered *ret, struct err *err)
 
 		if (snap_live_pending(t->paths[i], &d, &fresh, err) < 0)
 			return -1;
-		if (!d)
+		if (!d) {
+			if (live_recover_fold(t, i, progress, ret, err) < 0)
+				return -1;
 			continue;
+		}
 		done = has_switched(t, &fresh, 1, err);
 		rc = done < 0 ? -1 : snap_live_end(d, done, err);
 		snap_close(d);

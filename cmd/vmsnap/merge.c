@@ -1,17 +1,18 @@
 /* vmsnap merge: shorten a chain of overlays. */
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
-#include "libcommon/base/cleanup.h"
 
 static struct {
 	bool all, dry_run;
+	uint64_t rate;
 } o;
 
 static const struct opt options[] = {
 	{'a', "all", OPT_FLAG, &o.all, .help = "all that the disk leans on, instead of FROM"},
+	RATE_OPTION(&o.rate),
 	{0, "dry-run", OPT_FLAG, &o.dry_run, .help = "say what would be merged, change nothing"},
 	OPT_END};
 
@@ -52,32 +53,53 @@ static int refuse_engine(struct snap_disk *d, const char *disk, struct err *err)
 	return other ? -1 : 0;
 }
 
+static int merge(struct cli *cli, struct one *one, struct snap_disk *d, const char *from,
+		 const char *to, struct err *err)
+{
+	char **names;
+	size_t n;
+	int rc = snap_between(d, from, to, &names, &n, err);
+
+	if (rc < 0)
+		return -1;
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (!o.dry_run)
+			rc = remove_snapshot(&one->set, one_target(one), d, names[i],
+					     &cli->progress, err);
+		if (rc == 0)
+			merged(names[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	return rc;
+}
+
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
 	const char *from = o.all || argc < 2 ? NULL : argv[1];
 	const char *to = argc > (o.all ? 1 : 2) ? argv[o.all ? 1 : 2] : NULL;
-	CLEANUP_FREE char *disk = NULL;
 	struct snap_disk *d;
-	unsigned n;
+	struct one one;
 	int rc;
 
 	if (!o.all && argc < 2)
 		return err_set(err, ERR_USAGE, "DISK FROM [TO] or --all DISK [TO] is wanted");
 	if (o.all && argc > 2)
 		return err_set(err, ERR_USAGE, "with --all there is no FROM");
+	if (one_open(&one, argv[0], true, err) < 0)
+		return -1;
+	one.set.rate = o.rate;
 	out.list = cli->json ? json_array() : NULL;
 	out.print = o.dry_run || cli->verbose;
-	if (cli->json && !out.list)
-		return err_nomem(err);
-	rc = one_disk(argv[0], true, &disk, err);
-	if (rc == 0)
-		rc = snap_open(&d, disk, true, err);
+	rc = cli->json && !out.list ? err_nomem(err) : snap_open(&d, one_path(&one), true, err);
 	if (rc == 0) {
 		rc = refuse_engine(d, argv[0], err);
 		if (rc == 0)
-			rc = snap_merge(d, from, to, o.dry_run, &cli->progress, merged, &n, err);
+			rc = merge(cli, &one, d, from, to, err);
 		snap_close(d);
 	}
+	one_close(&one);
 	if (rc == 0 && out.failed)
 		rc = err_nomem(err);
 	if (rc == 0 && cli->json)
@@ -98,6 +120,7 @@ const struct verb verb_merge = {
 		   "them. Whatever moves less data is done: up, or down and renamed. The disk and "
 		   "all other snapshots show\n"
 		   "what they showed, at any moment. Interrupted, it goes on with vmsnap recover.\n"
+		   "A running domain does it itself, and goes on in the lowest file.\n"
 		   "Only external snapshots form chains.",
 	.options = options,
 	.examples = examples,

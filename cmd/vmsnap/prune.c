@@ -12,6 +12,7 @@ static struct {
 	struct retain_policy keep;
 	unsigned max_chain;
 	bool dry_run;
+	uint64_t rate;
 } o;
 
 #define RULE(name_, field, what)                                                                   \
@@ -33,6 +34,7 @@ static const struct opt options[] = {
 		 "whatever "
 		 "keeps them",
 	 .min = 1},
+	RATE_OPTION(&o.rate),
 	{0, "dry-run", OPT_FLAG, &o.dry_run,
 	 .help = "say what would be done and why, delete nothing"},
 	OPT_END};
@@ -115,8 +117,8 @@ static int plan(const struct snap_entry *list, size_t n, const struct retain_ite
 	return 0;
 }
 
-static int prune(struct cli *cli, struct snap_disk *d, const struct snap_entry *list, size_t n,
-		 struct err *err)
+static int prune(struct cli *cli, struct one *one, struct snap_disk *d,
+		 const struct snap_entry *list, size_t n, struct err *err)
 {
 	CLEANUP_FREE struct retain_item *items = calloc(n + 1, sizeof(*items));
 	CLEANUP_FREE unsigned *why = calloc(n + 1, sizeof(*why));
@@ -128,29 +130,34 @@ static int prune(struct cli *cli, struct snap_disk *d, const struct snap_entry *
 	if (plan(list, n, items, why, err) < 0)
 		return -1;
 	for (size_t i = 0; !o.dry_run && i < n; i++)
-		if (!why[i] && snap_delete(d, list[i].name, &cli->progress, err) < 0)
+		if (!why[i] && remove_snapshot(&one->set, one_target(one), d, list[i].name,
+					       &cli->progress, err) < 0)
 			return -1;
 	return report(cli, list, n, why, err);
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
-	CLEANUP_FREE char *disk = NULL;
 	struct snap_entry *list = NULL;
 	struct snap_disk *d;
+	struct one one;
 	size_t n = 0;
 	int rc;
 
 	(void)argc;
 	if (retain_is_empty(&o.keep) && !o.max_chain)
 		return err_set(err, ERR_USAGE, "no --keep rule is given: that would delete all");
-	if (one_disk(argv[0], true, &disk, err) < 0 || snap_open(&d, disk, true, err) < 0)
+	if (one_open(&one, argv[0], true, err) < 0)
 		return -1;
-	rc = snap_list(d, &list, &n, err);
+	one.set.rate = o.rate;
+	rc = snap_open(&d, one_path(&one), true, err);
 	if (rc == 0)
-		rc = prune(cli, d, list, n, err);
+		rc = snap_list(d, &list, &n, err);
+	if (rc == 0)
+		rc = prune(cli, &one, d, list, n, err);
 	snap_list_free(list, n);
 	snap_close(d);
+	one_close(&one);
 	return rc;
 }
 

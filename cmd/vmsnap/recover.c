@@ -18,8 +18,13 @@ static int recover(struct cli *cli, char *name, enum snap_recovered *ret, struct
 
 	if (disks_open(&t, &name, 1, true, err) < 0)
 		return -1;
-	rc = t.domain ? live_recover(&t, &live, err) : 0;
+	rc = t.domain ? live_recover(&t, &cli->progress, &live, err) : 0;
 	*ret = live;
+	if (rc == 0 && live != SNAP_NOTHING) { /* its disks may be other files now */
+		disks_close(&t);
+		if (disks_open(&t, &name, 1, true, err) < 0)
+			return -1;
+	}
 	for (size_t i = 0; rc == 0 && i < t.n; i++) {
 		enum snap_recovered one;
 

@@ -52,7 +52,7 @@ static int revert(struct disk_set *t, struct snap_disk **disks, const char *name
 	struct err why = ERR_INIT;
 	int rc;
 
-	if (look(disks, t->n, name, err) < 0 || disks_refuse(t, true, err) < 0)
+	if (look(disks, t->n, name, err) < 0 || disks_refuse(t, true, false, err) < 0)
 		return -1;
 	if (t->running && (domain_act(t->domain, DOMAIN_DESTROY, err) < 0 ||
 			   domain_wait(t->domain, DOMAIN_OFF, STOP_MS, err) < 0))

@@ -95,7 +95,8 @@ static int finish(int rc, struct err *err)
 		signals_die(SIGPIPE);
 	if (err->code == ERR_CANCELLED && stop_signal()) {
 		outfile_remove_all_from_signal();
-		if (stop_signal() != SIGINT || report_is_json())
+		/* Who pressed Ctrl-C knows; but not what is left to do */
+		if (stop_signal() != SIGINT || report_is_json() || err->hint[0])
 			report_error(err);
 		signals_die(stop_signal());
 	}

@@ -28,4 +28,30 @@ int domain_forget_chains(struct domain *d, struct err *err);
 int domain_overlay(struct domain *d, const struct domain_disk *disks, const char *const *overlays,
 		   size_t n, struct err *err);
 
+/* ---- shortening the chain of a running machine's disk: begin, ask until it is ready or gone, end; the chain says what
+ * became of it */
+
+/** domain_chain() - files of the disk @target, the one that is written to first; owned: domain_chain_free() */
+int domain_chain(struct domain *d, bool running, const char *target, char ***ret, size_t *ret_n,
+		 struct err *err);
+void domain_chain_free(char **files, size_t n);
+
+/** domain_commit_begin() - what @top holds goes into @base, the next below; for the file that is written to, the machine
+ *  goes on in @base when domain_block_end() says so; else by itself at the end
+ *  @rate: bytes a second at most; 0: as fast as it goes
+ *  @relative: headers name their backing files without a folder */
+int domain_commit_begin(struct domain *d, const char *target, const char *top, const char *base,
+			bool relative, uint64_t rate, struct err *err);
+
+struct block_job {
+	bool runs, ready; /* ready: waits for domain_block_end() */
+	bool commit;	  /* of this kind */
+	uint64_t done, total;
+};
+
+int domain_block_job(struct domain *d, const char *target, struct block_job *ret, struct err *err);
+
+/** domain_block_end() - @pivot: go on in the base, ERR_BUSY when it is not ready after all; else the job is given up */
+int domain_block_end(struct domain *d, const char *target, bool pivot, struct err *err);
+
 #endif

@@ -314,6 +314,9 @@ static int by_time(const void *a, const void *b)
 
 	if (x->created != y->created)
 		return x->created < y->created ? -1 : 1;
+	/* Of one second: none before what it leans on */
+	if (x->depth != y->depth)
+		return x->depth < y->depth ? -1 : 1;
 	return strcmp(x->name, y->name);
 }
 
@@ -336,10 +339,13 @@ int snap_list(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struc
 {
 	if (list_entries(d, ret, ret_n, err) < 0)
 		return -1;
-	if (tree_annotate(d, *ret, *ret_n, err) == 0)
-		return 0;
-	snap_list_free(*ret, *ret_n);
-	return -1;
+	if (tree_annotate(d, *ret, *ret_n, err) < 0) {
+		snap_list_free(*ret, *ret_n);
+		return -1;
+	}
+	if (*ret_n)
+		qsort(*ret, *ret_n, sizeof(**ret), by_time); /* the depth is known now */
+	return 0;
 }
 
 int snap_find(struct snap_disk *d, const char *name, struct snap_entry **ret, struct err *err)

@@ -22,22 +22,41 @@
 #include "libcommon/image/protocol.h"
 #include "libcommon/snap/private.h"
 
-/* "disk.a.qcow2" of snapshot a of disk.qcow2 */
-static int file_of(const struct snap_disk *d, const char *name, char ret[NAME_MAX + 1],
-		   struct err *err)
+/* "disk.a.qcow2" of snapshot a of disk.qcow2; @nth 2: "disk.a-2.qcow2" */
+static int nth_file_of(const struct snap_disk *d, const char *name, unsigned nth,
+		       char ret[NAME_MAX + 1], struct err *err)
 {
 	const char *base = last_part(d->home), *dot = strrchr(base, '.');
 	size_t stem = strlen(base);
+	char number[16] = "";
 	int n;
 
 	if (dot && dot != base && strlen(dot) <= 16)
 		stem = (size_t)(dot - base);
 	else
 		dot = ".qcow2";
-	n = snprintf(ret, NAME_MAX + 1, "%.*s.%s%s", (int)stem, base, name, dot);
+	if (nth > 1)
+		(void)snprintf(number, sizeof(number), "-%u", nth);
+	n = snprintf(ret, NAME_MAX + 1, "%.*s.%s%s%s", (int)stem, base, name, number, dot);
 	return n < 0 || n > NAME_MAX ? err_set(err, ERR_USAGE,
 					       "the name of the snapshot's file would be too long")
 				     : 0;
+}
+
+/* Machines that run leave files of one snapshot to another (live_fold.c), or to the present state */
+static int file_of(const struct snap_disk *d, const struct tree *t, const char *name,
+		   char ret[NAME_MAX + 1], struct err *err)
+{
+	bool ours = true;
+
+	for (unsigned nth = 1; ours; nth++) {
+		if (nth_file_of(d, name, nth, ret, err) < 0)
+			return -1;
+		ours = false;
+		for (size_t i = 0; i < t->n; i++)
+			ours = ours || strcmp(last_part(t->layers[i].path), ret) == 0;
+	}
+	return 0;
 }
 
 char *external_new_file(const struct snap_disk *d)
@@ -180,7 +199,7 @@ static int swap(struct snap_disk *d, const struct tree *t, const char *keep, boo
 	if (strcmp(keep, base) != 0 && tree_find(d, t, base, &below, err) < 0)
 		return -1;
 	(void)snprintf(j.name, sizeof(j.name), "%s", keep);
-	if (*keep && file_of(d, keep, j.file, err) < 0)
+	if (*keep && file_of(d, t, keep, j.file, err) < 0)
 		return -1;
 	there = *keep ? look_beside(d, j.file, &kept, &st, err) : 0;
 	if (there > 0) {

@@ -51,7 +51,7 @@ static int weigh(const char *path, struct weight *ret, struct err *err)
 }
 
 /* Data, and tables of at most a 64th of it */
-static int check_space(const char *path, uint64_t bytes, struct err *err)
+int check_space(const char *path, uint64_t bytes, struct err *err)
 {
 	uint64_t need = bytes + bytes / 64 + (bytes ? 1 << 20 : 0), have;
 	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
@@ -66,8 +66,17 @@ static int check_space(const char *path, uint64_t bytes, struct err *err)
 		       size_format(need, a), size_format(have, b));
 }
 
+int check_space_for(const struct layer *child, struct err *err)
+{
+	struct weight w;
+
+	if (weigh(child->path, &w, err) < 0)
+		return err_object(err, child->path);
+	return check_space(child->path, w.below, err);
+}
+
 /* Nobody else reads it, or has an overlay of it that runs */
-static int ask_lock(const char *path, struct err *err)
+int ask_lock(const char *path, struct err *err)
 {
 	struct bfile *file;
 
@@ -82,8 +91,8 @@ static int remove_snapshot(struct snap_disk *d, const char *name, const char *pa
 	return record_remove(d, name, err) < 0 ? -1 : unlink_file(path, err);
 }
 
-static int put_up(const struct layer *child, const struct layer *l, struct progress *progress,
-		  struct err *err)
+int put_up(const struct layer *child, const struct layer *l, struct progress *progress,
+	   struct err *err)
 {
 	const struct chain_opts opts = {.format = "qcow2", .progress = progress};
 	struct chain_stats stats;
@@ -172,6 +181,24 @@ static int commit_down(struct snap_disk *d, const struct layer *l, const struct 
 	if (rc < 0)
 		return err_hint(err, "vmsnap recover goes on with it");
 	return journal_end(d, err);
+}
+
+int fold_offline(const char *path, const char *child, struct progress *progress, struct err *err)
+{
+	struct layer upper, lower;
+	int rc;
+
+	if (layer_read(&upper, child, err) < 0)
+		return -1;
+	rc = refuse_inside(&upper, err);
+	layer_release(&upper);
+	if (rc == 0)
+		rc = layer_read(&lower, path, err);
+	if (rc < 0)
+		return -1;
+	rc = refuse_inside(&lower, err);
+	layer_release(&lower);
+	return rc < 0 || mend(path, err) < 0 ? -1 : commit_into(path, child, progress, err);
 }
 
 /* @ret_down: the snapshot's file takes in what its child holds */
@@ -313,9 +340,8 @@ int recover_commit(struct snap_disk *d, const struct journal *j, struct progress
 
 /* ---- merge */
 
-/* Names of the snapshots below @to, down to @from, lowest first; owned, and so are they */
-static int between(struct snap_disk *d, const char *from, const char *to, char ***ret,
-		   size_t *ret_n, struct err *err)
+int snap_between(struct snap_disk *d, const char *from, const char *to, char ***ret, size_t *ret_n,
+		 struct err *err)
 {
 	const struct layer *l, *up;
 	struct tree t;
@@ -347,28 +373,10 @@ static int between(struct snap_disk *d, const char *from, const char *to, char *
 		err_object(err, d->path);
 	}
 	tree_free(&t);
-	return rc;
-}
-
-int snap_merge(struct snap_disk *d, const char *from, const char *to, bool dry_run,
-	       struct progress *progress, void (*each)(const char *name), unsigned *ret_n,
-	       struct err *err)
-{
-	char **names = NULL;
-	size_t n;
-	int rc = between(d, from, to, &names, &n, err);
-
-	*ret_n = 0;
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (!dry_run)
-			rc = external_delete(d, names[i], progress, err);
-		if (rc == 0 && each)
-			each(names[i]);
-		if (rc == 0)
-			++*ret_n;
+	if (rc < 0) {
+		for (size_t i = 0; *ret && i < *ret_n; i++)
+			free((*ret)[i]);
+		free(*ret);
 	}
-	for (size_t i = 0; names && i < n; i++)
-		free(names[i]);
-	free(names);
-	return rc < 0 ? err_object(err, d->path) : 0;
+	return rc;
 }

@@ -57,7 +57,7 @@ static char *resolve(const char *path)
 	return real;
 }
 
-/* Is @name the overlay that an interrupted change of @home announced? The machine may have gone on in it */
+/* Is @name the file that an interrupted change of @home announced? The machine may have gone on in it */
 static bool announced(const char *home, const char *name)
 {
 	CLEANUP_FREE char *dir = NULL;
@@ -69,7 +69,9 @@ static bool announced(const char *home, const char *name)
 		return false;
 	}
 	d.dir = dir;
-	return journal_read(&d, &j, NULL) > 0 && j.op == OP_LIVE && strcmp(j.fresh, name) == 0;
+	return journal_read(&d, &j, NULL) > 0 &&
+	       ((j.op == OP_LIVE && strcmp(j.fresh, name) == 0) ||
+		(j.op == OP_FOLD && !*j.child && strcmp(j.file, name) == 0));
 }
 
 /* The disk whose present state is the file @path: another one's .present says so, or will; owned; NULL: there is none */

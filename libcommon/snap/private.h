@@ -5,7 +5,7 @@
  *	change.c	create, revert, delete
  *	recover.c	what a killed change left
  *	set.c		several disks at once
- *	live.c		disks of running machines
+ *	live.c		disks of running machines: create; live_fold.c: delete
  *	external.c	the same with overlays: create and revert
  *	fold.c		deletions and merges of them
  *	tree.c		which file leans on which; below.c: by what names
@@ -38,6 +38,7 @@ enum op {
 	OP_MERGE,  /* external: what leans on @name takes in what it holds */
 	OP_COMMIT, /* external: @name takes in what @child holds, and becomes it */
 	OP_LIVE,   /* external: a machine is told to go on in @fresh */
+	OP_FOLD, /* external: a machine writes @child, the file @fresh, down into @name's file and goes on without it */
 };
 
 /* A change that was begun. OP_CREATE, OP_DELETE: of the snapshot @name; OP_REVERT: @name keeps the old present. @file
@@ -47,8 +48,8 @@ struct journal {
 	char name[SNAP_NAME_MAX + 1];  /* may be empty */
 	char file[NAME_MAX + 1];       /* of that snapshot, in the folder; may be empty */
 	uint64_t inode;		       /* of the disk's file before; OP_COMMIT: of @name's file */
-	char child[SNAP_NAME_MAX + 1]; /* OP_COMMIT: a snapshot, or "": the disk */
-	char fresh[NAME_MAX + 1];      /* OP_LIVE: in the disk's folder */
+	char child[SNAP_NAME_MAX + 1]; /* OP_COMMIT, OP_FOLD: a snapshot, or "": the disk */
+	char fresh[NAME_MAX + 1];      /* OP_LIVE, OP_FOLD: in the disk's folder */
 };
 
 time_t snap_now(void); /* SOURCE_DATE_EPOCH counts */
@@ -84,6 +85,8 @@ int journal_end(struct snap_disk *d, struct err *err);
 
 /** record_write() - the snapshot exists from now on */
 int record_write(struct snap_disk *d, const struct snap_entry *e, struct err *err);
+/** record_replace() - of a snapshot that exists: at any moment there is the old or the new one */
+int record_replace(struct snap_disk *d, const struct snap_entry *e, struct err *err);
 /** record_read() - fields of @ret are owned */
 int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, struct err *err);
 /** record_remove() - Return: 0 also when there is none */
@@ -162,6 +165,12 @@ int look_beside(const struct snap_disk *d, const char *name, char **ret_path, st
 
 int external_delete(struct snap_disk *d, const char *name, struct progress *progress,
 		    struct err *err);
+/** fold_offline() - the file @path takes in what @child, which leans on it, holds, and takes its name */
+int fold_offline(const char *path, const char *child, struct progress *progress, struct err *err);
+/** check_space() - ERR_NO_SPACE when @bytes of data do not fit where @path lies */
+int check_space(const char *path, uint64_t bytes, struct err *err);
+/** ask_lock() - ERR_BUSY when somebody reads or writes the image */
+int ask_lock(const char *path, struct err *err);
 int recover_merge(struct snap_disk *d, const struct journal *j, enum snap_recovered *ret,
 		  struct err *err);
 int recover_commit(struct snap_disk *d, const struct journal *j, struct progress *progress,
@@ -226,9 +235,14 @@ int refuse_unclear(const struct tree *t, struct err *err);
 /** refuse_inside() - ERR_UNSUPPORTED when @l holds what does not survive that it is written to, or goes: internal snapshots,
  *  bitmaps */
 int refuse_inside(const struct layer *l, struct err *err);
+int refuse_internal(const struct layer *l, struct err *err); /* the former alone */
 /** bitmap_in() - of what image_info() says: name of a persistent bitmap that is in force; borrowed; NULL */
 const char *bitmap_in(const json_t *info);
 int refuse_bitmap(const char *bitmap, const char *path, struct err *err);
+/** put_up() - @child takes in what it shows of @l, and is put on what is below that; check_space_for() before */
+int put_up(const struct layer *child, const struct layer *l, struct progress *progress,
+	   struct err *err);
+int check_space_for(const struct layer *child, struct err *err);
 /** tree_annotate() - parent, depth, current of external entries of @list */
 int tree_annotate(struct snap_disk *d, struct snap_entry *list, size_t n, struct err *err);
 /** refuse_foreign() - ERR_BUSY when an image in the disk's folder that is not in @t leans on @l */

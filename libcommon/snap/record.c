@@ -15,10 +15,11 @@
 
 enum { FILE_MAX = 1 << 20 };
 
-static const char *const op_names[] = {"create", "revert", "delete", "internal",
-				       "swap",	 "merge",  "commit", "live"};
+static const char *const op_names[] = {"create", "revert", "delete", "internal", "swap",
+				       "merge",	 "commit", "live",   "fold"};
 
-int json_write(struct snap_disk *d, const char *name, json_t *value, struct err *err)
+static int json_put(struct snap_disk *d, const char *name, json_t *value, bool replace,
+		    struct err *err)
 {
 	CLEANUP_FREE char *path = in_dir(d, name);
 	CLEANUP_FREE char *text = value ? json_dumps(value, JSON_INDENT(1)) : NULL;
@@ -26,10 +27,15 @@ int json_write(struct snap_disk *d, const char *name, json_t *value, struct err 
 	json_decref(value);
 	if (!path || !text)
 		return err_nomem(err);
-	/* Replacing would need a temporary name, which a kill would leave: what is there is of a killed change */
-	if (unlink(path) < 0 && errno != ENOENT)
+	/* Replacing needs a temporary name, which a kill would leave: what is there else is of a killed change */
+	if (!replace && unlink(path) < 0 && errno != ENOENT)
 		return err_sys(err, "cannot replace %s", path);
-	return outfile_write(path, text, strlen(text), 0, err);
+	return outfile_write(path, text, strlen(text), replace ? OUTFILE_FORCE : 0, err);
+}
+
+int json_write(struct snap_disk *d, const char *name, json_t *value, struct err *err)
+{
+	return json_put(d, name, value, false, err);
 }
 
 int json_read(struct snap_disk *d, const char *name, json_t **ret, struct err *err)
@@ -90,11 +96,11 @@ static bool plain_beside(const char *name)
 
 static bool journal_fits(const struct journal *j)
 {
-	bool external =
-		j->op == OP_SWAP || j->op == OP_MERGE || j->op == OP_COMMIT || j->op == OP_LIVE;
+	bool external = j->op == OP_SWAP || j->op == OP_MERGE || j->op == OP_COMMIT ||
+			j->op == OP_LIVE || j->op == OP_FOLD;
 
 	return plain(j->name) && plain(j->child) && plain_beside(j->fresh) &&
-	       (j->op == OP_LIVE) == (*j->fresh != '\0') &&
+	       (j->op == OP_LIVE || j->op == OP_FOLD) == (*j->fresh != '\0') &&
 	       (external ? plain_beside(j->file) && !*j->name == !*j->file : plain(j->file));
 }
 
@@ -147,7 +153,8 @@ static int record_name(const char *name, char ret[SNAP_NAME_MAX + 8])
 	return snprintf(ret, SNAP_NAME_MAX + 8, "%.*s.json", SNAP_NAME_MAX, name);
 }
 
-int record_write(struct snap_disk *d, const struct snap_entry *e, struct err *err)
+static int put_record(struct snap_disk *d, const struct snap_entry *e, bool replace,
+		      struct err *err)
 {
 	char name[SNAP_NAME_MAX + 8], when[32];
 	const char *base = strrchr(e->file, '/');
@@ -157,13 +164,23 @@ int record_write(struct snap_disk *d, const struct snap_entry *e, struct err *er
 	if (!gmtime_r(&e->created, &tm) ||
 	    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
 		return err_set(err, ERR_FAILED, "the clock is beyond all dates");
-	return json_write(d, name,
-			  json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "version", 1,
-				    "name", e->name, "engine", snap_engine_name(e->engine), "file",
-				    base ? base + 1 : e->file, "created", when, "parent", e->parent,
-				    "automatic", (int)e->automatic, "virtual_size",
-				    (json_int_t)e->virtual_size),
-			  err);
+	return json_put(d, name,
+			json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:I}", "version", 1, "name",
+				  e->name, "engine", snap_engine_name(e->engine), "file",
+				  base ? base + 1 : e->file, "created", when, "parent", e->parent,
+				  "automatic", (int)e->automatic, "virtual_size",
+				  (json_int_t)e->virtual_size),
+			replace, err);
+}
+
+int record_write(struct snap_disk *d, const struct snap_entry *e, struct err *err)
+{
+	return put_record(d, e, false, err);
+}
+
+int record_replace(struct snap_disk *d, const struct snap_entry *e, struct err *err)
+{
+	return put_record(d, e, true, err);
 }
 
 static int engine_of(const char *name, enum snap_engine *ret)

@@ -57,7 +57,8 @@ static int recover(struct snap_disk *d, const struct journal *j, struct progress
 	case OP_COMMIT:
 		return external_recover(d, j, progress, ret, err);
 	case OP_LIVE:
-		err_set(err, ERR_FAILED, "a snapshot of the running machine was interrupted");
+	case OP_FOLD:
+		err_set(err, ERR_FAILED, "a change while its machine ran was interrupted");
 		return err_hint(err,
 				"vmsnap -c URI recover DOMAIN asks the machine how far it came");
 	}

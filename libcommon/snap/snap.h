@@ -91,11 +91,10 @@ int snap_delete(struct snap_disk *d, const char *name, struct progress *progress
 /** snap_forget() - a snapshot whose file is gone for good: its record alone; ERR_USAGE when the file is there */
 int snap_forget(struct snap_disk *d, const char *name, struct err *err);
 
-/** snap_merge() - external: delete @from and all between it and @to; @from NULL: the oldest, @to NULL: the present
- *  state; @ret_n: how many. ERR_NOT_FOUND when @to does not lean on @from */
-int snap_merge(struct snap_disk *d, const char *from, const char *to, bool dry_run,
-	       struct progress *progress, void (*each)(const char *name), unsigned *ret_n,
-	       struct err *err);
+/** snap_between() - external: @from and all between it and @to, in the order in which they are best deleted; @from NULL: from
+ *  the oldest, @to NULL: to the present state; owned: each, and the list. ERR_NOT_FOUND when @to does not lean on @from */
+int snap_between(struct snap_disk *d, const char *from, const char *to, char ***ret, size_t *ret_n,
+		 struct err *err);
 
 /** snap_clone() - a new image @target of what @name shows. External: an overlay, in the disk's folder only; reflink: shares
  *  blocks; else, and with @full, all of it is copied. ERR_EXISTS */
@@ -123,7 +122,7 @@ int snap_set_create(struct snap_disk **disks, size_t n, const char *name, enum s
 int snap_set_revert(struct snap_disk **disks, size_t n, const char *name, bool discard,
 		    char ret_kept[SNAP_NAME_MAX + 1], struct err *err);
 
-/* ---- disks of running machines (live.c): the machine is told to go on in a new overlay, whatever tells it so. The disk's
+/* ---- disks of running machines (live.c, live_fold.c): the machine is told to go on in a new overlay, whatever tells it so. The disk's
  * path is another one then: it has changed in the machine's definition, and snap_open() finds it by either */
 
 /** snap_live_begin() - before: @name is free, the disk a qcow2 file without snapshots of other engines, the rest announced
@@ -136,6 +135,35 @@ int snap_live_end(struct snap_disk *d, bool done, struct err *err);
 /** snap_live_pending() - the overlay that a killed process announced for the disk @path; owned; NULL: there is none.
  *  *@ret is locked then, for snap_live_end() */
 int snap_live_pending(const char *path, struct snap_disk **ret, char **ret_fresh, struct err *err);
+
+/** struct snap_fold - what a running machine has to do for a deletion: write what @top holds into @base, and go on without
+ *  @top */
+struct snap_fold {
+	char *top, *base; /* paths */
+	bool relative;	  /* headers name their backing files without a folder */
+};
+
+void snap_fold_release(struct snap_fold *f);
+
+/**
+ * snap_fold_begin() - snapshot @name of a disk that a machine writes to is to be deleted
+ * Return: 1: announced, and *@ret says what the machine has to do: snap_fold_release(); 0: it is deleted, the machine has
+ * nothing to do with it; -1
+ */
+int snap_fold_begin(struct snap_disk *d, const char *name, struct progress *progress,
+		    struct snap_fold *ret, struct err *err);
+
+/** snap_fold_end() - the machine goes on without @top */
+int snap_fold_end(struct snap_disk *d, struct err *err);
+
+/** snap_fold_offline() - the machine is off: what it did not do is done here; @at_base: it would go on in @base */
+int snap_fold_offline(struct snap_disk *d, bool at_base, struct progress *progress,
+		      struct err *err);
+
+/** snap_fold_pending() - what a killed process announced; NULL in *@ret: nothing. *@ret is locked then, for one of the
+ *  former two */
+int snap_fold_pending(const char *path, struct snap_disk **ret, struct snap_fold *ret_fold,
+		      struct err *err);
 
 enum snap_recovered { SNAP_NOTHING, SNAP_FINISHED, SNAP_UNDONE };
 

@@ -287,15 +287,21 @@ int refuse_bitmap(const char *bitmap, const char *path, struct err *err)
 	return err_object(err, path);
 }
 
+int refuse_internal(const struct layer *l, struct err *err)
+{
+	if (!l->internal)
+		return 0;
+	err_set(err, ERR_UNSUPPORTED,
+		"has %u internal snapshot%s, which would be lost or show something else",
+		l->internal, l->internal > 1 ? "s" : "");
+	err_hint(err, "qemu-img snapshot -l lists, -d deletes them");
+	return err_object(err, l->path);
+}
+
 int refuse_inside(const struct layer *l, struct err *err)
 {
-	if (l->internal) {
-		err_set(err, ERR_UNSUPPORTED,
-			"has %u internal snapshot%s, which would be lost or show something else",
-			l->internal, l->internal > 1 ? "s" : "");
-		err_hint(err, "qemu-img snapshot -l lists, -d deletes them");
-		return err_object(err, l->path);
-	}
+	if (refuse_internal(l, err) < 0)
+		return -1;
 	return l->bitmap ? refuse_bitmap(l->bitmap, l->path, err) : 0;
 }
 

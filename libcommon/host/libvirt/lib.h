@@ -25,6 +25,8 @@
 	F(DomainAttachDeviceFlags)                                                                 \
 	F(DomainBackupBegin)                                                                       \
 	F(DomainBackupGetXMLDesc)                                                                  \
+	F(DomainBlockCommit)                                                                       \
+	F(DomainBlockJobAbort)                                                                     \
 	F(DomainCheckpointDelete)                                                                  \
 	F(DomainCheckpointFree)                                                                    \
 	F(DomainCheckpointGetName)                                                                 \
@@ -35,6 +37,7 @@
 	F(DomainDetachDeviceFlags)                                                                 \
 	F(DomainFree)                                                                              \
 	F(DomainGetAutostart)                                                                      \
+	F(DomainGetBlockJobInfo)                                                                   \
 	F(DomainGetControlInfo)                                                                    \
 	F(DomainGetID)                                                                             \
 	F(DomainGetInfo)                                                                           \
