@@ -9,6 +9,9 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
 		kind=none ;;
+	attach)
+		options=" --quiet --verbose --help --version"
+		kind=machine ;;
 	stop)
 		options=" --now --timeout= --json --quiet --verbose --help --version"
 		kind=machine ;;
@@ -23,7 +26,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 		kind=machine ;;
 	'')
 		options=" --quiet --verbose --help --version"
-		words=" run ps stop pause resume stats" ;;
+		words=" run ps attach stop pause resume stats" ;;
 	esac
 }
 

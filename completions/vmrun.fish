@@ -12,12 +12,13 @@ function __vmrun_dynamic
 end
 
 function __vmrun_is_main
-	not __fish_seen_subcommand_from -- ps stop pause resume stats
+	not __fish_seen_subcommand_from -- ps attach stop pause resume stats
 end
 
 complete -c vmrun -n __fish_use_subcommand -f
 complete -c vmrun -n __fish_use_subcommand -a run -d 'start a Linux kernel in a machine of its own; "run" may be left out'
 complete -c vmrun -n __fish_use_subcommand -a ps -d 'the machines that run under a name'
+complete -c vmrun -n __fish_use_subcommand -a attach -d 'a running machine\'s serial console, for people and for scripts'
 complete -c vmrun -n __fish_use_subcommand -a stop -d 'stop machines: by the power button, else hard; says which'
 complete -c vmrun -n __fish_use_subcommand -a pause -d 'hold machines: their vCPUs do not run until resume'
 complete -c vmrun -n __fish_use_subcommand -a resume -d 'have paused machines go on'
@@ -56,6 +57,11 @@ complete -c vmrun -n '__fish_seen_subcommand_from ps' -l verbose -s v -d 'say wh
 complete -c vmrun -n '__fish_seen_subcommand_from ps' -l help -s h -d 'show this help'
 complete -c vmrun -n '__fish_seen_subcommand_from ps' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmrun -n '__fish_seen_subcommand_from ps' -f
+complete -c vmrun -n '__fish_seen_subcommand_from attach' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from attach' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from attach' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from attach' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from attach' -x -a '(__vmrun_dynamic machine)'
 complete -c vmrun -n '__fish_seen_subcommand_from stop' -l now -d 'end the machine at once: what the guest has not written is lost'
 complete -c vmrun -n '__fish_seen_subcommand_from stop' -l timeout -s t -x -d 'what the guest gets to power off before it is ended (default: 30s)'
 complete -c vmrun -n '__fish_seen_subcommand_from stop' -l json -d 'print the result as JSON, or as one JSON object a line'

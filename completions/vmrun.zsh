@@ -36,6 +36,7 @@ _vmrun() {
 		verbs=(
 			'run:start a Linux kernel in a machine of its own; "run" may be left out'
 			'ps:the machines that run under a name'
+			'attach:a running machine'\''s serial console, for people and for scripts'
 			'stop:stop machines\: by the power button, else hard; says which'
 			'pause:hold machines\: their vCPUs do not run until resume'
 			'resume:have paused machines go on'
@@ -101,6 +102,16 @@ _vmrun() {
 		'(-h --help)-h[show this help]' \
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' ;;
+	(attach)
+		_arguments -s -S \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmrun_dynamic machine' ;;
 	(stop)
 		_arguments -s -S \
 		'--now[end the machine at once\: what the guest has not written is lost]' \

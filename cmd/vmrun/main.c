@@ -9,8 +9,8 @@
 #include "libcommon/package/package.h"
 #include "libcommon/runner/control.h"
 
-static const struct verb *const verbs[] = {&verb_run,	 &verb_ps,    &verb_stop, &verb_pause,
-					   &verb_resume, &verb_stats, NULL};
+static const struct verb *const verbs[] = {&verb_run,	&verb_ps,     &verb_attach, &verb_stop,
+					   &verb_pause, &verb_resume, &verb_stats,  NULL};
 
 static void complete_machine(const char *prefix, FILE *out)
 {
@@ -111,7 +111,8 @@ static void man(FILE *out)
 		"user has such a folder, "
 		"else\n\\fI$TMPDIR/vmkit\\-UID\\fR. A connection is one line of JSON each way: "
 		"{\"request\":\"info\"}, stats, pause, resume, stop\n(the power button, where the "
-		"guest listens to it, else the end) or kill.\n"
+		"guest listens to it, else the end), kill or console: behind the answer to that "
+		"the connection goes on as the serial\nconsole's bytes, both ways.\n"
 		".SH ISOLATION\n"
 		"Before the guest runs, vmrun gives up what a machine never needs, for all of its "
 		"threads: "

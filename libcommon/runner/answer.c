@@ -148,7 +148,19 @@ int machine_answer(void *ctx, enum control_verb verb, json_t *answer, struct err
 		machine_ends(m, MACHINE_STOPPED, NULL);
 		add(answer, "method", json_string("destroy"));
 		return 0;
+	case CONTROL_CONSOLE:
+		return attach_is_full(&m->attach)
+			       ? err_set(err, ERR_BUSY, "%d others are at its console", ATTACH_MAX)
+			       : 0;
 	default:
 		return err_set(err, ERR_USAGE, "the request is of no known kind");
 	}
+}
+
+void machine_take_peer(void *ctx, int fd)
+{
+	struct machine *m = ctx;
+
+	attach_add(&m->attach, fd);
+	machine_wake(m);
 }

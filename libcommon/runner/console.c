@@ -34,6 +34,8 @@ static void put_byte(void *ctx, uint8_t byte)
 {
 	struct machine *m = ctx;
 
+	if (attach_put(&m->attach, byte))
+		machine_wake(m);
 	if (m->opts->output < 0) {
 		keep_byte(m, byte);
 		return;

@@ -22,6 +22,7 @@ struct peer {
 	size_t len;
 	char *answer; /* NULL: the request is not whole yet */
 	size_t answer_len, sent;
+	bool console; /* what it gets behind that is the console's */
 };
 
 struct control {
@@ -33,8 +34,9 @@ struct control {
 	bool running;
 	struct peer peer[PEERS]; /* the thread's alone */
 
-	pthread_mutex_t lock; /* guards the three below, and is held during an answer */
+	pthread_mutex_t lock; /* guards the four below, and is held during an answer */
 	control_fn fn;	      /* NULL: no machine */
+	control_take_fn take;
 	void *ctx;
 	const char *state; /* without a machine */
 };
@@ -86,18 +88,21 @@ static int answer_verb(struct control *c, enum control_verb verb, json_t *answer
 }
 
 /* Return: an owned line, or NULL without memory */
-static char *answer_line(struct control *c, const char *line, size_t len)
+static char *answer_line(struct control *c, const char *line, size_t len, bool *ret_console)
 {
 	struct err err = ERR_INIT;
 	json_t *json = json_object();
-	enum control_verb verb;
+	enum control_verb verb = CONTROL_INFO;
 	char *text;
 
+	*ret_console = false;
 	if (!json || control_parse(line, len, &verb, &err) < 0 ||
 	    answer_verb(c, verb, json, &err) < 0) {
 		json_decref(json);
 		json = json_pack("{s:b, s:s, s:s}", "ok", 0, "code", err_code_name(err.code),
 				 "message", err.message);
+	} else {
+		*ret_console = verb == CONTROL_CONSOLE;
 	}
 	text = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII);
 	json_decref(json);
@@ -119,7 +124,7 @@ static void read_from(struct control *c, struct peer *p)
 	end = memchr(p->line, '\n', p->len);
 	if (!end && p->len < sizeof(p->line))
 		return;
-	p->answer = answer_line(c, p->line, end ? (size_t)(end - p->line) : p->len);
+	p->answer = answer_line(c, p->line, end ? (size_t)(end - p->line) : p->len, &p->console);
 	if (!p->answer) {
 		drop(p);
 		return;
@@ -129,7 +134,19 @@ static void read_from(struct control *c, struct peer *p)
 	p->sent = 0;
 }
 
-static void write_to(struct peer *p)
+/* From now on it is the machine's, unless that has ended meanwhile */
+static void hand_over(struct control *c, struct peer *p)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	if (c->fn && c->take) {
+		c->take(c->ctx, p->fd);
+		p->fd = -1;
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+	drop(p);
+}
+
+static void write_to(struct control *c, struct peer *p)
 {
 	ssize_t n = send(p->fd, p->answer + p->sent, p->answer_len - p->sent, MSG_NOSIGNAL);
 
@@ -137,7 +154,9 @@ static void write_to(struct peer *p)
 		return;
 	if (n > 0)
 		p->sent += (size_t)n;
-	if (n <= 0 || p->sent == p->answer_len)
+	if (n > 0 && p->sent == p->answer_len && p->console)
+		hand_over(c, p);
+	else if (n <= 0 || p->sent == p->answer_len)
 		drop(p);
 }
 
@@ -213,7 +232,7 @@ static void *serve(void *arg)
 			if (!p[i].revents)
 				continue;
 			if (c->peer[i].answer)
-				write_to(&c->peer[i]);
+				write_to(c, &c->peer[i]);
 			else
 				read_from(c, &c->peer[i]);
 		}
@@ -311,10 +330,11 @@ int control_open(struct control **ret, const char *name, struct err *err)
 	return 0;
 }
 
-void control_attach(struct control *c, control_fn fn, void *ctx)
+void control_attach(struct control *c, control_fn fn, control_take_fn take, void *ctx)
 {
 	(void)pthread_mutex_lock(&c->lock);
 	c->fn = fn;
+	c->take = take;
 	c->ctx = ctx;
 	(void)pthread_mutex_unlock(&c->lock);
 }

@@ -1,9 +1,9 @@
 /* Control of a machine that runs: a unix socket under its name, one JSON line each way.
  *
- *	request = { "request": "info" | "stats" | "pause" | "resume" | "stop" | "kill" } LF	at most CONTROL_LINE_MAX bytes
+ *	request = { "request": "info" | "stats" | "pause" | "resume" | "stop" | "kill" | "console" } LF	at most CONTROL_LINE_MAX bytes
  *	answer  = { "ok": true, ... } LF | { "ok": false, "code": CODE, "message": TEXT } LF	at most CONTROL_ANSWER_MAX bytes
  *
- * A connection is one request. The sockets are NAME.vmrun (mode 0600) in a folder of mode 0700 that is the caller's own:
+ * A connection is one request; behind the answer to "console" it goes on as the bytes of the serial console, both ways. The sockets are NAME.vmrun (mode 0600) in a folder of mode 0700 that is the caller's own:
  * vmkit below XDG_RUNTIME_DIR or /run/user/UID, whichever is a folder of the caller's, else vmkit-UID below TMPDIR (/tmp).
  * The folder's lock (flock) is held while a name is taken and while the socket of a dead process is removed.
  */
@@ -27,6 +27,7 @@ enum control_verb {
 	CONTROL_RESUME,
 	CONTROL_STOP, /* by the power button where the guest listens to it, else as CONTROL_KILL */
 	CONTROL_KILL,
+	CONTROL_CONSOLE, /* the connection becomes the serial console's */
 	CONTROL_VERBS
 };
 
@@ -47,6 +48,9 @@ struct control;
  *  Return: 0, or -1 with what the peer is told */
 typedef int (*control_fn)(void *ctx, enum control_verb verb, json_t *answer, struct err *err);
 
+/** control_take_fn - @fd, consumed and non-blocking, is a peer whose CONTROL_CONSOLE was answered; called as a control_fn is */
+typedef void (*control_take_fn)(void *ctx, int fd);
+
 /**
  * control_open() - take @name and answer from a thread of its own
  *
@@ -54,7 +58,7 @@ typedef int (*control_fn)(void *ctx, enum control_verb verb, json_t *answer, str
  * Return: 0 with *@ret owned (control_close()), or -1: ERR_USAGE (the name), ERR_EXISTS (a machine has it), ERR_DENIED
  */
 int control_open(struct control **ret, const char *name, struct err *err);
-void control_attach(struct control *c, control_fn fn, void *ctx);
+void control_attach(struct control *c, control_fn fn, control_take_fn take, void *ctx);
 /** control_detach() - waits for an answer that is under way; also when nothing was attached */
 void control_detach(struct control *c);
 /** control_close() - the name is free again; NULL is allowed */
@@ -71,6 +75,9 @@ void control_close(struct control *c);
  */
 int control_ask(const char *name, enum control_verb verb, uint64_t timeout_ms, json_t **ret,
 		struct err *err);
+
+/** control_console() - the serial console of the machine @name; *@ret_fd is owned, non-blocking. Return: as control_ask() */
+int control_console(const char *name, uint64_t timeout_ms, int *ret_fd, struct err *err);
 
 /** control_wait_end() - until the process @pid is no machine @name any more; Return: 0 or -1: ERR_TIMEOUT, ERR_CANCELLED */
 int control_wait_end(const char *name, int pid, uint64_t timeout_ms, struct err *err);

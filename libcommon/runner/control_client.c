@@ -188,6 +188,53 @@ int control_ask(const char *name, enum control_verb verb, uint64_t timeout_ms, j
 	return -1;
 }
 
+/* A byte at a time: what is behind the line is the console's */
+static int read_line_alone(const char *name, int fd, uint64_t deadline, char line[CONTROL_LINE_MAX],
+			   size_t *ret_len, struct err *err)
+{
+	size_t len = 0;
+
+	while (len < CONTROL_LINE_MAX) {
+		ssize_t n;
+
+		if (wait_for(name, fd, POLLIN, deadline, err) < 0)
+			return -1;
+		n = recv(fd, line + len, 1, 0);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue;
+		if (n <= 0)
+			return no_answer(name, "it has hung up", err);
+		if (line[len] == '\n') {
+			*ret_len = len;
+			return 0;
+		}
+		len++;
+	}
+	return no_answer(name, "what it says is too long", err);
+}
+
+int control_console(const char *name, uint64_t timeout_ms, int *ret_fd, struct err *err)
+{
+	uint64_t deadline = now_ms() + timeout_ms;
+	char line[CONTROL_LINE_MAX];
+	CLEANUP_CLOSE int fd = -1;
+	json_t *answer;
+	size_t len = 0;
+	int rc = 0;
+
+	if (connect_until(name, deadline, &fd, err) < 0 ||
+	    send_request(name, fd, CONTROL_CONSOLE, err) < 0 ||
+	    read_line_alone(name, fd, deadline, line, &len, err) < 0)
+		return -1;
+	answer = json_loadb(line, len, 0, NULL);
+	if (json_is_true(json_object_get(answer, "ok")))
+		*ret_fd = steal_fd(&fd);
+	else
+		rc = refused(name, answer, err);
+	json_decref(answer);
+	return rc;
+}
+
 int control_wait_end(const char *name, int pid, uint64_t timeout_ms, struct err *err)
 {
 	uint64_t deadline = now_ms() + timeout_ms;

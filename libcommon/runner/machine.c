@@ -261,7 +261,7 @@ static void wait_once(struct machine *m, uint64_t left_ms, bool *input, bool *ha
 {
 	const struct timespec wait = {(time_t)(left_ms / 1000), (long)(left_ms % 1000) * 1000000};
 	bool stream = m->streams && atomic_load(&m->streams->input_wanted);
-	struct pollfd p[4] = {
+	struct pollfd p[4 + ATTACH_MAX] = {
 		{.fd = m->wake, .events = POLLIN},
 		{.fd = *input && console_wants_input(m) ? m->opts->input : -1, .events = POLLIN},
 		{.fd = stream ? m->opts->streams->in : -1, .events = POLLIN},
@@ -269,7 +269,8 @@ static void wait_once(struct machine *m, uint64_t left_ms, bool *input, bool *ha
 	};
 	uint64_t drop;
 
-	if (ppoll(p, 4, left_ms ? &wait : NULL, mask) < 0)
+	attach_poll(&m->attach, p + 4, console_wants_input(m));
+	if (ppoll(p, 4 + ATTACH_MAX, left_ms ? &wait : NULL, mask) < 0)
 		return;
 	if ((p[0].revents & POLLIN) && read(m->wake, &drop, sizeof(drop)) < 0)
 		return;
@@ -279,6 +280,7 @@ static void wait_once(struct machine *m, uint64_t left_ms, bool *input, bool *ha
 		*input = console_forward(m);
 	if (p[2].revents)
 		virtio_console_input(m->streams);
+	attach_serve(&m->attach, p + 4, &m->serial);
 }
 
 /* Until the machine ends. @mask: other signals, a terminal's, come only while we wait. */
@@ -333,7 +335,7 @@ static int run(struct machine *m, struct err *err)
 	for (unsigned i = 0; rc == 0 && i < m->vcpus; i++)
 		rc = vcpu_start(&m->vcpu[i], err);
 	if (rc == 0 && m->opts->control)
-		control_attach(m->opts->control, machine_answer, m);
+		control_attach(m->opts->control, machine_answer, machine_take_peer, m);
 	if (rc == 0)
 		watch(m, &waiting);
 	if (m->opts->control)
@@ -389,8 +391,10 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 	m->kvm.fd = m->kvm.vm = m->signals = -1;
 	(void)pthread_mutex_init(&m->lock, NULL);
 	(void)pthread_cond_init(&m->parking, NULL);
+	attach_init(&m->attach);
 	m->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = m->wake < 0 ? err_sys(err, "cannot make an eventfd") : run(m, err);
+	attach_end(&m->attach);
 	if (m->streams && m->end == MACHINE_POWEROFF)
 		virtio_console_drain(m->streams);
 	ret->status = m->streams ? virtio_console_status(m->streams) : -1;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "libcommon/runner/attach.h"
 #include "libcommon/runner/bus.h"
 #include "libcommon/runner/control.h"
 #include "libcommon/runner/grace.h"
@@ -42,6 +43,7 @@ struct machine {
 	struct pci_dev bridge;
 	struct legacy legacy;
 	struct serial serial;
+	struct attach attach;
 	struct virtio_dev *rng; /* NULL until made; so are those below */
 	struct virtio_blk *blk[MACHINE_DISKS_MAX];
 	struct virtio_console *streams;
@@ -95,6 +97,9 @@ void machine_park(struct vcpu *v);
 /* answer.c */
 /** machine_answer() - a control_fn; @ctx: the machine, with its vCPUs started */
 int machine_answer(void *ctx, enum control_verb verb, json_t *answer, struct err *err);
+
+/** machine_take_peer() - a control_take_fn */
+void machine_take_peer(void *ctx, int fd);
 
 /* vcpu.c */
 int vcpu_create(struct machine *m, unsigned index, const struct linux_boot *boot, struct err *err);

@@ -2,6 +2,7 @@
 # vmrun's machines with a name: ps, stats, pause, resume, stop, on this machine's /dev/kvm with the guest of tests/guest.
 
 load common
+load vmrun
 
 setup_file() {
 	export GUEST=$BATS_FILE_TMPDIR/guest
@@ -19,36 +20,6 @@ setup() {
 
 teardown() {
 	((${#pids[@]} == 0)) || kill -9 "${pids[@]}" 2>/dev/null || true
-}
-
-# machine NAME WHAT [OPTIONS] - in the background, as process $pid; NAME.out and NAME.err are what it says. It runs when this
-# returns.
-machine() {
-	local name=$1 what=$2
-	shift 2
-	vmrun -k "$GUEST" -a "do=$what" -m 8M -t 60s --name "$name" "$@" </dev/null >"$name.out" 2>"$name.err" 3>&- &
-	pid=$!
-	pids+=("$pid")
-	for ((i = 0; i < 200; i++)); do
-		[ "$(vmrun ps --json | jq -r ".[] | select(.name == \"$name\") | .state")" != running ] || return 0
-		sleep 0.05
-	done
-	fail "$name does not run: $(cat "$name.err")"
-}
-
-# ended PID - its status, in $status
-ended() {
-	status=0
-	wait "$1" || status=$?
-}
-
-# says FILE TEXT - wait until it does
-says() {
-	for ((i = 0; i < 200; i++)); do
-		! grep -q "$2" "$1" || return 0
-		sleep 0.05
-	done
-	fail "$1 does not say $2: $(cat "$1")"
 }
 
 @test "ps: none, then those with a name; the socket is its owner's alone and goes with the machine" {

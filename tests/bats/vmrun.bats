@@ -3,6 +3,7 @@
 # than emulation for. vmrun-nested.bats boots Linux.
 
 load common
+load vmrun
 
 setup_file() {
 	export GUEST=$BATS_FILE_TMPDIR/guest
@@ -288,46 +289,6 @@ expected_disk() {
 	chmod 600 device
 	refused 12 as_nobody vmrun -k guest --kvm "$PWD/device"
 	[[ $stderr == *"group"* ]]
-}
-
-# on_terminal KEYS CMD... - run CMD on a terminal of its own, send KEYS after a moment; then its settings must be as before
-on_terminal() {
-	require python3
-	python3 - "$@" <<-'END'
-		import fcntl, os, pty, select, signal, sys, termios, time
-		keys, cmd = sys.argv[1], sys.argv[2:]
-		fd, slave = pty.openpty()
-		before = termios.tcgetattr(slave)
-		pid = os.fork()
-		if pid == 0:
-		    os.setsid()
-		    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-		    for i in range(3):
-		        os.dup2(slave, i)
-		    os.execvp(cmd[0], cmd)
-		seen, raw, start, sent = b"", False, time.time(), False
-		while time.time() - start < 60:
-		    r, _, _ = select.select([fd], [], [], 0.05)
-		    try:
-		        seen += os.read(fd, 4096) if r else b""
-		    except OSError: # it has closed the terminal
-		        time.sleep(0.05)
-		    raw = raw or not termios.tcgetattr(slave)[3] & termios.ICANON
-		    if raw and not sent and time.time() - start > 0.5:
-		        sent = True
-		        if keys.startswith("SIG"):
-		            os.kill(pid, getattr(signal, keys))
-		        else:
-		            os.write(fd, keys.encode())
-		    done, status = os.waitpid(pid, os.WNOHANG)
-		    if done:
-		        break
-		else:
-		    sys.exit("it did not end: %r" % seen)
-		after = termios.tcgetattr(slave)
-		print("raw" if raw else "cooked", "restored" if before == after else "CHANGED", os.waitstatus_to_exitcode(status))
-		print(seen.decode(errors="replace"))
-	END
 }
 
 @test "the terminal is raw while the guest runs, and restored however it ends" {

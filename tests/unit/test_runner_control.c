@@ -161,7 +161,7 @@ static void a_machine_answers(void **state)
 	assert_int_equal(json_integer_value(json_object_get(got, "pid")), getpid());
 	json_decref(got);
 	assert_int_equal(ask("m", CONTROL_STOP, &got), ERR_BUSY);
-	control_attach(c, answer, &calls);
+	control_attach(c, answer, NULL, &calls);
 	assert_int_equal(ask("m", CONTROL_STATS, &got), ERR_NONE);
 	assert_string_equal(text(got, "verb"), "stats");
 	json_decref(got);
@@ -204,7 +204,7 @@ static void hostile_peers(void **state)
 	(void)state;
 	memset(rubbish, '{', sizeof(rubbish));
 	assert_int_equal(control_open(&c, "m", NULL), 0);
-	control_attach(c, answer, &calls);
+	control_attach(c, answer, NULL, &calls);
 	(void)clock_gettime(CLOCK_MONOTONIC, &start);
 	for (unsigned i = 0; i < SILENT; i++) {
 		while ((fd[i] = raw("m" CONTROL_SUFFIX)) < 0)
