@@ -49,7 +49,7 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 		options=" --all --off --connect= --host-timeout= --quiet --verbose --help --version"
 		kind=machine ;;
 	create)
-		options=" --image= --format= --allow-backing= --size= --dir= --memory= --cpus= --kernel= --initrd= --append= --network= --accel= --user= --ssh-key= --hostname= --user-data= --network-config= --start --dry-run --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
+		options=" --image= --from-backup= --format= --allow-backing= --size= --dir= --memory= --cpus= --kernel= --initrd= --append= --network= --accel= --user= --ssh-key= --hostname= --user-data= --network-config= --start --dry-run --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
 		kind=none ;;
 	clone)
 		options=" --linked --dir= --start --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
@@ -75,9 +75,12 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 	export)
 		options=" --force --verify --connect= --host-timeout= --progress --quiet --verbose --help --version"
 		kind=machine ;;
+	import)
+		options=" --machine= --dir= --bus= --network= --keep-macs --memory= --cpus= --kernel= --initrd= --append= --accel= --start --dry-run --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
+		kind=file ;;
 	'')
 		options=" --connect= --host-timeout= --quiet --verbose --help --version"
-		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export" ;;
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export import" ;;
 	esac
 }
 
@@ -102,6 +105,7 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	set:--max-memory|set:--max-memory=) kind=none ;;
 	set:--json=) words=" lines" ;;
 	create:--image|create:--image=) kind=file ;;
+	create:--from-backup|create:--from-backup=) kind=none ;;
 	create:--format|create:--format=|create:-f) kind=format ;;
 	create:--allow-backing|create:--allow-backing=) kind=dir ;;
 	create:--size|create:--size=) kind=none ;;
@@ -146,6 +150,18 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	events:--timeout|events:--timeout=) kind=none ;;
 	events:--json=) words=" lines" ;;
 	export:--progress=) words=" bar json none" ;;
+	import:--machine|import:--machine=) kind=none ;;
+	import:--dir|import:--dir=) kind=dir ;;
+	import:--bus|import:--bus=) words=" as-is virtio sata scsi ide" ;;
+	import:--network|import:--network=) kind=none ;;
+	import:--memory|import:--memory=|import:-m) kind=none ;;
+	import:--cpus|import:--cpus=) kind=none ;;
+	import:--kernel|import:--kernel=) kind=file ;;
+	import:--initrd|import:--initrd=) kind=file ;;
+	import:--append|import:--append=) kind=none ;;
+	import:--accel|import:--accel=) words=" auto kvm tcg" ;;
+	import:--json=) words=" lines" ;;
+	import:--progress=) words=" bar json none" ;;
 	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*:--host-timeout|*:--host-timeout=) kind=none ;;
 	*) return 1 ;;

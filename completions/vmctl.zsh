@@ -59,6 +59,7 @@ _vmctl() {
 			'migrate:move a running machine to another host while it runs'
 			'events:tell what happens to machines as it happens, of one host or of several'
 			'export:write a machine that is off and its disks into an OVA'
+			'import:define the machine of an OVF or OVA package, with copies of its disks'
 		)
 		_describe verb verbs
 		return ;;
@@ -313,6 +314,7 @@ _vmctl() {
 	(create)
 		_arguments -s -S \
 		'--image=[the disk begins as a copy of this, whatever its format]:IMAGE:_files' \
+		'--from-backup=[the disk begins as it is in the repository VMKIT_REPOSITORY; repo\:PATH#NAME@WHEN\[\:DISK\] names another]:NAME@WHEN\[\:DISK\]:' \
 		'(-f --format)-f+[format of the image (default\: probed)]:FORMAT: _vmctl_dynamic format' \
 		'(-f --format)--format=[format of the image (default\: probed)]:FORMAT: _vmctl_dynamic format' \
 		'*--allow-backing=[backing files of the image may lie below this folder too]:DIR:_files -/' \
@@ -497,6 +499,37 @@ _vmctl() {
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' \
 		'*:argument: _vmctl_dynamic machine' ;;
+	(import)
+		_arguments -s -S \
+		'--machine=[which machine, of a package with several\: its name or number]:NAME|N:' \
+		'--dir=[where its disks go (default\: where libvirt keeps images, or ~/.local/share/vmkit/disks with builtin)]:DIR:_files -/' \
+		'--bus=[how disks are connected (default\: as-is, what the package says, SCSI as SATA)]:BUS:(as-is virtio sata scsi ide )' \
+		'--network=[what its network cards are connected to (default\: default, user in a session, none with builtin)]:NAME|bridge\:NAME|user|none:' \
+		'--keep-macs[its network cards keep their addresses\: the first machine must be gone]' \
+		'(-m --memory)-m+[memory (default\: what the package says)]:SIZE:' \
+		'(-m --memory)--memory=[memory (default\: what the package says)]:SIZE:' \
+		'--cpus=[virtual processors (default\: what the package says)]:N:' \
+		'--kernel=[boot this Linux kernel, not the disk\: what builtin needs]:FILE:_files' \
+		'--initrd=[with --kernel\: the first root file system]:FILE:_files' \
+		'--append=[with --kernel\: its command line]:STRING:' \
+		'--accel=[hardware virtualization or none (default\: auto)]:HOW:(auto kvm tcg )' \
+		'--start[start it]' \
+		'(-n --dry-run)-n[print the definition, make nothing]' \
+		'(-n --dry-run)--dry-run[print the definition, make nothing]' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
 	esac
 }
 

@@ -15,7 +15,7 @@ enum { TEXT_MAX = 1 << 20 };
 
 static struct {
 	const char *image, *format, *dir, *accel, *user, *hostname, *user_data, *network_config;
-	const char *kernel, *initrd, *append, *network;
+	const char *kernel, *initrd, *append, *network, *backup;
 	struct opt_list keys, allow;
 	uint64_t size, memory;
 	unsigned cpus;
@@ -29,6 +29,12 @@ static const struct opt options[] = {
 	 .arg = "IMAGE",
 	 .help = "the disk begins as a copy of this, whatever its format",
 	 .complete = COMPLETE_FILE},
+	{.name = "from-backup",
+	 .type = OPT_STRING,
+	 .value = &o.backup,
+	 .arg = "NAME@WHEN[:DISK]",
+	 .help = "the disk begins as it is in the repository VMKIT_REPOSITORY; "
+		 "repo:PATH#NAME@WHEN[:DISK] names another"},
 	{.letter = 'f',
 	 .name = "format",
 	 .type = OPT_STRING,
@@ -137,6 +143,7 @@ static const char *const examples[] = {
 	"vmctl create web --image debian-12.qcow2 --size 20G --user me --ssh-key ~/.ssh/id.pub "
 	"--start",
 	"vmctl create old --image old.vmdk -m 2G --cpus 2",
+	"vmctl create again --from-backup web@latest:vda --start",
 	"vmctl create tiny --kernel vmlinuz --initrd initrd.gz --append console=ttyS0",
 	NULL,
 };
@@ -145,7 +152,8 @@ struct creation {
 	struct cli *cli;
 	struct host *host;
 	struct new_machine m;
-	char *disk, *seed;
+	char *disk, *seed, *image;
+	const char *network;
 	bool made_disk, made_seed;
 };
 
@@ -156,8 +164,11 @@ static bool wants_seed(void)
 
 static int check_options(struct err *err)
 {
-	if (!o.image && !o.size && !o.kernel)
-		return err_set(err, ERR_USAGE, "nothing to boot: say --image, --size or --kernel");
+	if (o.image && o.backup)
+		return err_set(err, ERR_USAGE, "--image and --from-backup exclude each other");
+	if (!o.image && !o.backup && !o.size && !o.kernel)
+		return err_set(err, ERR_USAGE,
+			       "nothing to boot: say --image, --from-backup, --size or --kernel");
 	if ((o.initrd || o.append) && !o.kernel)
 		return err_set(err, ERR_USAGE, "--initrd and --append are for --kernel");
 	if ((o.format || o.allow.count) && !o.image)
@@ -166,6 +177,29 @@ static int check_options(struct err *err)
 		return err_set(err, ERR_USAGE, "--user-data says it all: no --user and --ssh-key");
 	if (o.memory < 1 << 20)
 		return err_set(err, ERR_USAGE, "--memory is less than 1 MiB");
+	return 0;
+}
+
+/* A name that image_open() knows; owned */
+static int backup_name(char **ret, struct err *err)
+{
+	const char *repo = getenv("VMKIT_REPOSITORY");
+	int n;
+
+	*ret = NULL;
+	if (!o.backup)
+		return 0;
+	if (strncmp(o.backup, "repo:", 5) == 0)
+		n = asprintf(ret, "%s", o.backup);
+	else if (repo && *repo)
+		n = asprintf(ret, "repo:%s#%s", repo, o.backup);
+	else
+		return err_set(err, ERR_USAGE,
+			       "no repository: set VMKIT_REPOSITORY, or say repo:PATH#NAME@WHEN");
+	if (n < 0) {
+		*ret = NULL;
+		return err_nomem(err);
+	}
 	return 0;
 }
 
@@ -192,9 +226,9 @@ static int make_disk(struct creation *c, struct err *err)
 	int rc;
 
 	opts.params.size = o.size;
-	if (!o.image) {
+	if (!c->image) {
 		rc = image_create(c->disk, &opts, err);
-	} else if (image_open(&img, o.image, &how, err) < 0) {
+	} else if (image_open(&img, c->image, &how, err) < 0) {
 		return -1;
 	} else {
 		if (o.size && !image_is_stream(img) && o.size < image_size(img))
@@ -262,8 +296,9 @@ static int check_builtin(const struct creation *c, struct err *err)
 {
 	if (!place_is_builtin(c->host))
 		return 0;
-	if (strcmp(c->m.network, "none") != 0)
-		return err_set(err, ERR_UNSUPPORTED, "vmrun's machines have no network");
+	if (strcmp(c->network, "none") != 0 && strcmp(c->network, "user") != 0)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "vmrun's machines have the network user, or none");
 	if (o.accel && strcmp(o.accel, "tcg") == 0)
 		return err_set(err, ERR_UNSUPPORTED, "vmrun runs on KVM alone");
 	return 0;
@@ -285,12 +320,19 @@ static int plan(struct creation *c, struct err *err)
 		*err = why;
 		return -1;
 	}
-	if (((o.image || o.size) &&
+	if (((c->image || o.size) &&
 	     place_disk(c->host, o.dir, c->m.name, "qcow2", &c->disk, err) < 0) ||
 	    (wants_seed() && place_disk(c->host, o.dir, c->m.name, "seed.iso", &c->seed, err) < 0))
 		return -1;
-	c->m.disk = c->disk;
+	if (c->disk)
+		c->m.disks[c->m.n_disks++] = (struct new_disk){.file = c->disk, .bus = "virtio"};
 	c->m.seed = c->seed;
+	if (strcmp(c->network, "none") != 0) {
+		c->m.nics[0] = (struct new_nic){.network = c->network, .model = "virtio"};
+		if (place_mac(c->m.nics[0].mac, err) < 0)
+			return -1;
+		c->m.n_nics = 1;
+	}
 	if (o.accel && strcmp(o.accel, "auto") != 0) {
 		c->m.type = strdup(strcmp(o.accel, "kvm") == 0 ? "kvm" : "qemu");
 		if (!c->m.type)
@@ -298,7 +340,7 @@ static int plan(struct creation *c, struct err *err)
 	} else if (place_accel(c->host, &c->m.type, err) < 0) {
 		return -1;
 	}
-	return place_uuid(c->m.uuid, err) < 0 || place_mac(c->m.mac, err) < 0 ? -1 : 0;
+	return place_uuid(c->m.uuid, err);
 }
 
 static int tell(struct creation *c, struct err *err)
@@ -373,17 +415,19 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 				   .cpus = o.cpus,
 				   .kernel = kernel,
 				   .initrd = initrd,
-				   .append = o.append,
-				   .network = o.network};
-	if (vmctl_connect(&c.host, false, err) < 0)
-		return -1;
-	if (!c.m.network)
-		c.m.network = place_is_builtin(c.host)			? "none"
-			      : strstr(host_uri(c.host), ":///session") ? "user"
-									: "default";
+				   .append = o.append};
+	if (backup_name(&c.image, err) < 0 || (o.image && !(c.image = strdup(o.image))) ||
+	    vmctl_connect(&c.host, false, err) < 0) {
+		free(c.image);
+		return o.image && !c.image ? err_nomem(err) : -1;
+	}
+	c.network = o.network;
+	if (!c.network)
+		c.network = place_network(c.host);
 	rc = create(&c, err);
 	host_close(c.host);
 	free(c.disk);
+	free(c.image);
 	free(c.seed);
 	free(c.m.type);
 	return rc;

@@ -4,16 +4,33 @@
 
 #include "libcommon/host/host.h"
 
+enum { NEW_DISKS_MAX = 24, NEW_NICS_MAX = 16 };
+
+struct new_disk {
+	const char *file; /* whole name; qcow2 */
+	const char *bus;  /* "virtio", "sata", "scsi", "ide" */
+};
+
+struct new_nic {
+	const char *network; /* "user", "bridge:NAME", or a network of libvirt */
+	const char *model;
+	char mac[18];
+};
+
 /** struct new_machine - all borrowed, but for type; NULL: has none */
 struct new_machine {
 	const char *name;
 	char *type; /* "kvm", "qemu" */
-	char uuid[UUID_TEXT_MAX], mac[18];
+	char uuid[UUID_TEXT_MAX];
 	uint64_t memory;
 	unsigned cpus;
-	const char *disk, *seed; /* whole names; qcow2, ISO */
+	struct new_disk disks[NEW_DISKS_MAX];
+	size_t n_disks;
+	const char *seed; /* whole name; ISO */
 	const char *kernel, *initrd, *append;
-	const char *network; /* "none", "user", "bridge:NAME", or a network of libvirt */
+	struct new_nic nics[NEW_NICS_MAX];
+	size_t n_nics;
+	bool efi, secure;
 };
 
 /** new_machine_xml() - owned; NULL without memory */

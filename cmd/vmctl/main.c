@@ -8,6 +8,7 @@
 #include "libcommon/image/format.h"
 #include "libcommon/image/protocol/nbd.h"
 #include "libcommon/package/package.h"
+#include "libcommon/repo/repo.h"
 
 static const struct opt options[] = {
 	{.letter = 'c',
@@ -34,11 +35,11 @@ static const struct opt options[] = {
 };
 
 static const struct verb *const verbs[] = {
-	&verb_list,    &verb_info,    &verb_start,  &verb_stop,	   &verb_reboot,
-	&verb_suspend, &verb_resume,  &verb_save,   &verb_restore, &verb_delete,
-	&verb_console, &verb_exec,    &verb_edit,   &verb_set,	   &verb_autostart,
-	&verb_create,  &verb_clone,   &verb_attach, &verb_detach,  &verb_stats,
-	&verb_hosts,   &verb_migrate, &verb_events, &verb_export,  NULL,
+	&verb_list,   &verb_info,  &verb_start,	    &verb_stop,	   &verb_reboot,  &verb_suspend,
+	&verb_resume, &verb_save,  &verb_restore,   &verb_delete,  &verb_console, &verb_exec,
+	&verb_edit,   &verb_set,   &verb_autostart, &verb_create,  &verb_clone,	  &verb_attach,
+	&verb_detach, &verb_stats, &verb_hosts,	    &verb_migrate, &verb_events,  &verb_export,
+	&verb_import, NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)
@@ -77,7 +78,7 @@ static void man(FILE *out)
 		"The host \\fBbuiltin\\fR is no daemon but this user's machines that vmrun runs, "
 		"each described by a file in\n"
 		".IR ~/.config/vmkit/machines ,\n"
-		"with the same verbs. It has no network, guest agent, saved memory or migration, "
+		"with the same verbs. It has no firmware, guest agent, saved memory or migration, "
 		"and "
 		"changes nothing of a machine that\nruns: such verbs end with status 9.\n"
 		".PP\n"
@@ -96,9 +97,25 @@ static const struct program program = {
 	.man = man,
 };
 
+/* Of backups that --image and --from-backup name */
+static int get_key(void *ctx, bool confirm, char **ret, struct err *err)
+{
+	(void)ctx;
+	return cli_password(NULL, "passphrase of the repository", confirm, ret, err);
+}
+
+static void release_key(void *ctx, char *text)
+{
+	(void)ctx;
+	cli_password_free(text);
+}
+
+static const struct repo_key_source key = {.get = get_key, .release = release_key};
+
 int main(int argc, char **argv)
 {
 	nbd_register();
 	package_register();
+	repo_register(&key);
 	return cli_main(&program, argc, argv);
 }

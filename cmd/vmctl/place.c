@@ -90,6 +90,11 @@ int place_disk(const struct host *h, const char *dir, const char *name, const ch
 	return asprintf(ret, "%s/%s.%s", folder, name, suffix) < 0 ? err_nomem(err) : 0;
 }
 
+const char *place_network(const struct host *h)
+{
+	return place_is_builtin(h) ? "none" : is_session(h) ? "user" : "default";
+}
+
 /* /dev/kvm may be there on a machine whose processor has none of it (a nested one): guests would not run. */
 static bool processor_has_it(void)
 {

@@ -14,6 +14,9 @@ bool place_is_builtin(const struct host *h);
 int place_disk(const struct host *h, const char *dir, const char *name, const char *suffix,
 	       char **ret, struct err *err);
 
+/** place_network() - what a new machine is connected to when nobody says; static */
+const char *place_network(const struct host *h);
+
 /** place_accel() - "kvm" when the host offers it and the processor has what it needs, else "qemu"; owned */
 int place_accel(struct host *h, char **ret, struct err *err);
 

@@ -106,7 +106,7 @@ says() {
 	refused 9 vmctl set --cpus 17 web
 	vmctl info --xml web | sed 's/do=button/do=hang/' | vmctl edit --input web
 	[ "$(jq -r .append "$MACHINES/web.json")" = do=hang ]
-	vmctl info --xml web | sed "s|<devices>|<devices><interface type='user'/>|" >net.xml
+	vmctl info --xml web | sed "s|<devices>|<devices><interface type='network'/>|" >net.xml
 	refused 9 vmctl edit --input web <net.xml
 	vmctl autostart web
 	vmctl clone --linked web two
@@ -276,6 +276,22 @@ says() {
 		vmctl start one
 		refused 6 vmctl start two
 	fi
+}
+
+@test "networks: vmrun has those of the file, and libvirt's XML of them comes back" {
+	needs_kvm
+	require passt
+	describe web button '"networks": [{"mac": "52:54:00:11:22:33"}], "publish": ["47113:80"]'
+	vmctl info --xml web | sed 's/>8192</>16384</' | vmctl edit --input web
+	[ "$(jq -c '[.networks, .publish]' "$MACHINES/web.json")" = '[[{"mac":"52:54:00:11:22:33"}],["47113:80"]]' ]
+	run_split vmctl info --json web
+	assert_schema vmctl-info
+	[ "$(json '.[0].interfaces[0] | .type + " " + .mac')" = "user 52:54:00:11:22:33" ]
+	vmctl start web
+	pid=$(vmctl list --json | jq '.[0].id')
+	tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q -- '--net user,mac=52:54:00:11:22:33 --publish 47113:80'
+	vmctl stop web
+	until_state web "off shutdown"
 }
 
 @test "what vmrun cannot do is status 9, with one sentence" {

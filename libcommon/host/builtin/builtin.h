@@ -14,12 +14,23 @@
 
 #include "libcommon/host/private.h"
 
-enum { BUILTIN_DISKS_MAX = 24, BUILTIN_CPUS_MAX = 16, ASK_MS = 5000, END_MS = 60000 };
+enum {
+	BUILTIN_DISKS_MAX = 24,
+	BUILTIN_NICS_MAX = 4,
+	BUILTIN_CPUS_MAX = 16,
+	ASK_MS = 5000,
+	END_MS = 60000
+};
 
 struct builtin_disk {
 	char *file;   /* whole name */
 	char *format; /* NULL: probed */
 	bool read_only;
+};
+
+struct builtin_nic {
+	char *tap;    /* a tap device; NULL: user mode, by passt */
+	char mac[18]; /* "": vmrun's choice */
 };
 
 /** struct builtin_machine - strings are owned; NULL: none */
@@ -30,6 +41,10 @@ struct builtin_machine {
 	uint64_t memory; /* bytes */
 	struct builtin_disk disks[BUILTIN_DISKS_MAX];
 	size_t n_disks;
+	struct builtin_nic nics[BUILTIN_NICS_MAX];
+	size_t n_nics;
+	char *publish[BUILTIN_DISKS_MAX]; /* "8080:80": as vmrun --publish */
+	size_t n_publish;
 	char *allow[BUILTIN_DISKS_MAX]; /* folders where backing files may lie too */
 	size_t n_allow;
 	bool autostart;

@@ -391,6 +391,8 @@ static int merge(const struct builtin_host *b, struct builtin_machine *m, struct
 		return err_object(err, m->name);
 	}
 	m->autostart = old.autostart;
+	for (; m->n_publish < old.n_publish; m->n_publish++)
+		m->publish[m->n_publish] = steal_ptr(&old.publish[m->n_publish]);
 	for (; m->n_allow < old.n_allow; m->n_allow++)
 		m->allow[m->n_allow] = steal_ptr(&old.allow[m->n_allow]);
 	builtin_release(&old);

@@ -47,6 +47,7 @@ struct keeper {
 	int report; /* where keeper_start() waits for a struct err; -1: told */
 
 	int client, pending; /* the console's, and one that has not said what it wants; -1 */
+	bool deaf;	     /* the client reads no more; what it has sent still counts */
 	char line[LINE_MAX_];
 	size_t line_n;
 	char ring[RING]; /* what the client has still to get */
@@ -162,19 +163,19 @@ static void drop_client(struct keeper *k)
 	if (k->client >= 0)
 		(void)close(k->client);
 	k->client = -1;
-	k->input_n = 0;
+	k->deaf = false;
 }
 
 static void feed_client(struct keeper *k)
 {
-	while (k->client >= 0 && k->ring_n) {
+	while (k->client >= 0 && !k->deaf && k->ring_n) {
 		size_t part = RING - k->ring_at < k->ring_n ? RING - k->ring_at : k->ring_n;
 		ssize_t n = send(k->client, k->ring + k->ring_at, part, MSG_NOSIGNAL);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0) {
-			drop_client(k);
+			k->deaf = true;
 			return;
 		}
 		k->ring_at = (k->ring_at + (size_t)n) % RING;
@@ -331,7 +332,8 @@ static int serve(struct keeper *k)
 			{.fd = k->listener, .events = POLLIN},
 			{.fd = k->pending, .events = POLLIN},
 			{.fd = k->client,
-			 .events = (short)((k->ring_n ? POLLOUT : 0) | (k->input_n ? 0 : POLLIN))},
+			 .events = (short)((k->ring_n && !k->deaf ? POLLOUT : 0) |
+					   (k->input_n ? 0 : POLLIN))},
 			{.fd = k->input_n ? k->vm.in : -1, .events = POLLOUT},
 		};
 

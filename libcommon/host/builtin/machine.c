@@ -27,6 +27,10 @@ void builtin_release(struct builtin_machine *m)
 		free(m->disks[i].file);
 		free(m->disks[i].format);
 	}
+	for (size_t i = 0; i < m->n_nics; i++)
+		free(m->nics[i].tap);
+	for (size_t i = 0; i < m->n_publish; i++)
+		free(m->publish[i]);
 	for (size_t i = 0; i < m->n_allow; i++)
 		free(m->allow[i]);
 	*m = (struct builtin_machine){0};
@@ -152,6 +156,58 @@ static int get_allow(const json_t *v, struct builtin_machine *m, struct err *err
 	return 0;
 }
 
+static int get_mac(const json_t *v, char ret[18], struct err *err)
+{
+	const char *s = json_string_value(v);
+
+	if (!s || strlen(s) != 17 || strspn(s, "0123456789abcdefABCDEF:") != 17)
+		return bad(err, "mac", "address of a network card");
+	memcpy(ret, s, 18);
+	return 0;
+}
+
+static int get_nic(const json_t *v, struct builtin_nic *n, struct err *err)
+{
+	const char *key;
+	const json_t *e;
+	int rc = 0;
+
+	if (!json_is_object(v))
+		return err_set(err, ERR_CORRUPT, "a network card is no object");
+	json_object_foreach((json_t *)(uintptr_t)v, key, e)
+	{
+		if (rc == 0 && strcmp(key, "tap") == 0)
+			rc = get_text(e, key, &n->tap, err);
+		else if (rc == 0 && strcmp(key, "mac") == 0)
+			rc = get_mac(e, n->mac, err);
+		else if (rc == 0)
+			rc = err_set(err, ERR_CORRUPT, "a network card has no \"%.40s\"", key);
+	}
+	return rc;
+}
+
+static int get_nics(const json_t *v, struct builtin_machine *m, struct err *err)
+{
+	if (!json_is_array(v) || json_array_size(v) > BUILTIN_NICS_MAX)
+		return err_set(err, ERR_CORRUPT, "\"networks\" is no list of at most %d",
+			       BUILTIN_NICS_MAX);
+	for (size_t i = 0; i < json_array_size(v); i++)
+		if (get_nic(json_array_get(v, i), &m->nics[m->n_nics++], err) < 0)
+			return -1;
+	return 0;
+}
+
+static int get_publish(const json_t *v, struct builtin_machine *m, struct err *err)
+{
+	if (!json_is_array(v) || json_array_size(v) > BUILTIN_DISKS_MAX)
+		return err_set(err, ERR_CORRUPT, "\"publish\" is no list of at most %d",
+			       BUILTIN_DISKS_MAX);
+	for (size_t i = 0; i < json_array_size(v); i++)
+		if (get_text(json_array_get(v, i), "publish", &m->publish[m->n_publish++], err) < 0)
+			return -1;
+	return 0;
+}
+
 static int get_limits(const json_t *v, struct builtin_machine *m, struct err *err)
 {
 	const char *key;
@@ -198,6 +254,10 @@ static int get_key(const char *key, const json_t *v, struct builtin_machine *m, 
 		return get_text(v, key, &m->append, err);
 	if (strcmp(key, "disks") == 0)
 		return get_disks(v, m, err);
+	if (strcmp(key, "networks") == 0)
+		return get_nics(v, m, err);
+	if (strcmp(key, "publish") == 0)
+		return get_publish(v, m, err);
 	if (strcmp(key, "allow_backing") == 0)
 		return get_allow(v, m, err);
 	if (strcmp(key, "autostart") == 0)
@@ -307,9 +367,37 @@ static json_t *disks_json(const struct builtin_machine *m)
 	return list;
 }
 
+static void set_nics(json_t *o, const struct builtin_machine *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->n_nics; i++) {
+		json_t *n = json_object();
+
+		set_text(n, "tap", m->nics[i].tap);
+		if (m->nics[i].mac[0])
+			set_text(n, "mac", m->nics[i].mac);
+		(void)json_array_append_new(list, n);
+	}
+	if (m->n_nics)
+		set(o, "networks", json_incref(list));
+	json_decref(list);
+}
+
+static void set_texts(json_t *o, const char *key, char *const *texts, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		(void)json_array_append_new(list, json_string(texts[i]));
+	if (n)
+		set(o, key, json_incref(list));
+	json_decref(list);
+}
+
 static json_t *to_json(const struct builtin_machine *m)
 {
-	json_t *o = json_object(), *limits = json_object(), *allow = json_array();
+	json_t *o = json_object(), *limits = json_object();
 
 	set_text(o, "uuid", m->uuid);
 	set(o, "cpus", json_integer(m->cpus));
@@ -318,11 +406,9 @@ static json_t *to_json(const struct builtin_machine *m)
 	set_text(o, "initrd", m->initrd);
 	set_text(o, "append", m->append);
 	set(o, "disks", disks_json(m));
-	for (size_t i = 0; i < m->n_allow; i++)
-		(void)json_array_append_new(allow, json_string(m->allow[i]));
-	if (m->n_allow)
-		set(o, "allow_backing", json_incref(allow));
-	json_decref(allow);
+	set_nics(o, m);
+	set_texts(o, "publish", m->publish, m->n_publish);
+	set_texts(o, "allow_backing", m->allow, m->n_allow);
 	set(o, "autostart", json_boolean(m->autostart));
 	if (m->cpu_percent)
 		set(limits, "cpu_percent", json_integer(m->cpu_percent));

@@ -12,7 +12,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/host/builtin/builtin.h"
 
-enum { ARGS_MAX = 32 + 4 * BUILTIN_DISKS_MAX };
+enum { ARGS_MAX = 48 + 6 * BUILTIN_DISKS_MAX };
 
 struct args {
 	char *item[ARGS_MAX];
@@ -36,6 +36,15 @@ static void add_option(struct args *a, const char *option, const char *value)
 		return;
 	add(a, option);
 	add(a, value);
+}
+
+static void add_nic(struct args *a, const struct builtin_nic *n)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "%s%.40s%s%s", n->tap ? "tap=" : "user",
+		       n->tap ? n->tap : "", n->mac[0] ? ",mac=" : "", n->mac);
+	add_option(a, "--net", text);
 }
 
 static void args_free(struct args *a)
@@ -74,6 +83,10 @@ static void collect(const struct builtin_machine *m, struct args *a)
 	for (size_t i = 0; i < m->n_disks; i++)
 		add_option(a, m->disks[i].read_only ? "--read-only-disk" : "--disk",
 			   m->disks[i].file);
+	for (size_t i = 0; i < m->n_nics; i++)
+		add_nic(a, &m->nics[i]);
+	for (size_t i = 0; i < m->n_publish; i++)
+		add_option(a, "--publish", m->publish[i]);
 	for (size_t i = 0; i < m->n_allow; i++)
 		add_option(a, "--allow-backing", m->allow[i]);
 }

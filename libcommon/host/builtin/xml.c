@@ -43,6 +43,19 @@ static bool disk(FILE *f, const struct builtin_disk *d, size_t i)
 	return ok;
 }
 
+static bool nic(FILE *f, const struct builtin_nic *n)
+{
+	bool ok = true;
+
+	put(f, "    <interface type='%s'>\n", n->tap ? "ethernet" : "user");
+	if (n->mac[0])
+		put(f, "      <mac address='%s'/>\n", n->mac);
+	if (n->tap)
+		ok = piece(f, "      <target dev='", n->tap, "' managed='no'/>\n");
+	(void)fputs("      <model type='virtio'/>\n    </interface>\n", f);
+	return ok;
+}
+
 /* Limits, as libvirt says them: per virtual processor, in microseconds of a period. */
 static void tune(FILE *f, const struct builtin_machine *m)
 {
@@ -81,6 +94,8 @@ char *builtin_to_xml(const struct builtin_machine *m)
 	(void)fputs("  </os>\n  <devices>\n", f);
 	for (size_t i = 0; i < m->n_disks; i++)
 		ok = disk(f, &m->disks[i], i) && ok;
+	for (size_t i = 0; i < m->n_nics; i++)
+		ok = nic(f, &m->nics[i]) && ok;
 	(void)fputs("    <serial type='unix'/>\n    <console type='unix'/>\n"
 		    "    <rng model='virtio'/>\n  </devices>\n</domain>\n",
 		    f);
@@ -98,7 +113,8 @@ static int refuse(const struct xmldoc *x, struct err *err)
 	static const struct {
 		const char *path, *what;
 	} not_there[] = {
-		{"/domain/devices/interface", "network cards"},
+		{"/domain/devices/interface[@type!='user' and @type!='ethernet']",
+		 "network cards but of types user and ethernet"},
 		{"/domain/devices/hostdev", "devices of the host"},
 		{"/domain/devices/filesystem", "shared folders"},
 		{"/domain/os/loader | /domain/os[@firmware]", "firmware"},
@@ -186,6 +202,30 @@ static int get_disk(const struct xmldoc *x, size_t i, struct builtin_machine *m,
 		       : err_set(err, ERR_USAGE, "disk '%.200s' is no whole path", d->file);
 }
 
+static int get_nics(const struct xmldoc *x, struct builtin_machine *m, struct err *err)
+{
+	static const char path[] = "/domain/devices/interface";
+	size_t n = xmldoc_count(x, path);
+
+	if (n > BUILTIN_NICS_MAX)
+		return err_set(err, ERR_UNSUPPORTED, "%zu network cards are too many: %d at most",
+			       n, BUILTIN_NICS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		CLEANUP_FREE char *type = xmldoc_get_nth(x, path, i, "@type"),
+				  *mac = xmldoc_get_nth(x, path, i, "mac/@address");
+		struct builtin_nic *to = &m->nics[m->n_nics++];
+
+		if (type && strcmp(type, "ethernet") == 0)
+			to->tap = xmldoc_get_nth(x, path, i, "target/@dev");
+		if (type && strcmp(type, "ethernet") == 0 && !to->tap)
+			return err_set(err, ERR_USAGE,
+				       "an interface of type ethernet has no <target dev=...>");
+		if (mac && strlen(mac) == 17)
+			memcpy(to->mac, mac, sizeof(to->mac));
+	}
+	return 0;
+}
+
 static int random_uuid(char ret[UUID_TEXT_MAX], struct err *err)
 {
 	uint8_t b[16];
@@ -230,7 +270,7 @@ static int read_all(const struct xmldoc *x, struct builtin_machine *m, struct er
 	for (size_t i = 0; i < n; i++)
 		if (get_disk(x, i, m, err) < 0)
 			return -1;
-	if (get_uuid(x, m, err) < 0 || get_cpus(x, m, err) < 0 ||
+	if (get_nics(x, m, err) < 0 || get_uuid(x, m, err) < 0 || get_cpus(x, m, err) < 0 ||
 	    get_memory(x, "/domain/memory", &m->memory, err) < 0 ||
 	    get_memory(x, "/domain/memtune/hard_limit", &m->memory_limit, err) < 0)
 		return -1;
