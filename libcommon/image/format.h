@@ -52,6 +52,8 @@ struct image_format {
 	int (*discard)(struct image *img, uint64_t off, uint64_t len, struct err *err);
 	/* NULL: the file is flushed */
 	int (*flush)(struct image *img, struct err *err);
+	/* Flushed, and as after close(): see image_settle(). NULL: a flush leaves nothing to close() */
+	int (*settle)(struct image *img, struct err *err);
 	/* Sets img->size */
 	int (*resize)(struct image *img, uint64_t size, struct err *err);
 	/* As if the clusters that lie in the range had never been written: the backing file shows. NULL: cannot */

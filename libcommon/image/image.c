@@ -255,6 +255,13 @@ int image_flush(struct image *img, struct err *err)
 		     err);
 }
 
+int image_settle(struct image *img, struct err *err)
+{
+	if (!(img->flags & IMAGE_RDWR) || !img->format->settle)
+		return image_flush(img, err);
+	return named(img, img->format->settle(img, err), err);
+}
+
 int image_resize(struct image *img, uint64_t size, struct err *err)
 {
 	if (check_write(img, 0, 0, "resize", err) < 0)

@@ -145,6 +145,12 @@ int image_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_u
 int image_discard(struct image *img, uint64_t off, uint64_t len, struct err *err);
 int image_flush(struct image *img, struct err *err);
 
+/**
+ * image_settle() - flush, and leave the files as image_close() would: closing changes them no more, unless something is
+ * written again. Nobody writes meanwhile.
+ */
+int image_settle(struct image *img, struct err *err);
+
 /** image_resize() - new virtual size; growing reads as zero; shrinking drops the end for good */
 int image_resize(struct image *img, uint64_t size, struct err *err);
 

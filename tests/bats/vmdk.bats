@@ -513,3 +513,22 @@ le64() { od -An -v -tu8 -j "$(($2))" -N 8 "$1" | tr -d ' '; }
 		rm -f a.vmdk a-* a.raw
 	done
 }
+
+@test "vmdk: a content ID of fewer digits, as QEMU writes them, changes with the first write too" {
+	for cid in 1 0 abcdef7 12345678; do
+		qemu-img create -q -f vmdk a.vmdk 1M
+		python3 - "$cid" <<-'X'
+			import re, sys
+			d = open("a.vmdk", "rb").read()
+			m = re.search(rb"\nCID=[0-9a-f]*\n", d)
+			d = d[:m.start()] + (b"\nCID=" + sys.argv[1].encode()).ljust(m.end() - m.start(), b"\n") + d[m.end():]
+			open("a.vmdk", "wb").write(d)
+		X
+		"$VMKIT_TOOLS/imgio" a.vmdk "write 4096 4096 7" "write 8192 512 8"
+		now=$(grep -a -m 1 -o '^CID=.*' a.vmdk)
+		[ "${now#CID=}" != "$cid" ]
+		[ ${#now} = $((${#cid} + 4)) ]
+		qemu-io -f vmdk -c "read -P 7 4096 4096" -c "read -P 8 8192 512" -c "read -P 0 0 4096" a.vmdk >log
+		! grep -q failed log
+	done
+}

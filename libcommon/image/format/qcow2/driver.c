@@ -171,6 +171,7 @@ const struct image_format image_format_qcow2 = {
 	.write_zeroes = qcow2_write_zeroes,
 	.discard = qcow2_discard,
 	.flush = qcow2_flush,
+	.settle = qcow2_settle,
 	.resize = qcow2_resize,
 	.forget = qcow2_forget,
 	.set_backing = qcow2_set_backing,

@@ -176,6 +176,7 @@ int qcow2_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_u
 		       struct err *err);
 int qcow2_discard(struct image *img, uint64_t off, uint64_t len, struct err *err);
 int qcow2_flush(struct image *img, struct err *err);
+int qcow2_settle(struct image *img, struct err *err);
 int qcow2_resize(struct image *img, uint64_t size, struct err *err);
 int qcow2_forget(struct image *img, uint64_t off, uint64_t len, struct err *err);
 int qcow2_set_backing(struct image *img, const char *name, const char *format, struct err *err);

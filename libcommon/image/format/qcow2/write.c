@@ -33,20 +33,33 @@ int qcow2_open_writer(struct image *img, struct err *err)
 	return -1;
 }
 
-/* No error can be told here: who cares flushed before. The dirty mark stays when something failed. */
-static void finish(struct qcow2_writer *w)
+/* The dirty mark stays when something failed. */
+static int finish(struct qcow2_writer *w, struct err *err)
 {
-	struct err err = ERR_INIT;
-
+	if (w->failed)
+		return err_set(err, ERR_FAILED, "an earlier write of tables failed");
 	/* The second one writes the counts of what the first gave back */
-	if (w->failed || qcow2_writer_flush(w, true, &err) < 0 ||
-	    qcow2_writer_flush(w, true, &err) < 0)
-		return;
+	if (qcow2_writer_flush(w, true, err) < 0 || qcow2_writer_flush(w, true, err) < 0)
+		return -1;
 	if (!w->lazy)
-		return;
+		return 0;
 	w->q->h.incompatible &= ~(uint64_t)QCOW2_INCOMPAT_DIRTY;
-	if (qcow2_header_store_features(w->img->file, &w->q->h, &err) == 0)
-		(void)bfile_flush(w->img->file, &err);
+	if (qcow2_header_store_features(w->img->file, &w->q->h, err) < 0)
+		return -1;
+	return bfile_flush(w->img->file, err);
+}
+
+int qcow2_settle(struct image *img, struct err *err)
+{
+	struct qcow2_writer *w = ((struct qcow2 *)img->priv)->writer;
+	int rc;
+
+	pthread_rwlock_wrlock(&w->lock);
+	rc = w->started ? finish(w, err) : 0;
+	if (rc == 0)
+		__atomic_store_n(&w->started, false, __ATOMIC_RELEASE);
+	pthread_rwlock_unlock(&w->lock);
+	return rc;
 }
 
 void qcow2_close_writer(struct image *img)
@@ -57,7 +70,7 @@ void qcow2_close_writer(struct image *img)
 	if (!w)
 		return;
 	if (w->started)
-		finish(w);
+		(void)finish(w, NULL); /* no error can be told here: who cares flushed before */
 	qcow2_meta_release(w);
 	pthread_rwlock_destroy(&w->lock);
 	pthread_mutex_destroy(&w->pages_lock);

@@ -222,6 +222,7 @@ const struct image_format image_format_vmdk = {
 	.write = vmdk_write,
 	.write_zeroes = vmdk_write_zeroes,
 	.flush = vmdk_flush,
+	.settle = vmdk_settle,
 	.check_backing = vmdk_check_backing,
 	.info = vmdk_info,
 	.check = vmdk_check,

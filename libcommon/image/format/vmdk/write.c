@@ -26,12 +26,13 @@ enum { AHEAD = 16 << 20, UNCLEAN_AT = 72 };
 
 struct vmdk_writer {
 	pthread_mutex_t lock; /* guards all below, and allocation */
-	uint64_t cid_at;      /* of the eight digits in img->file */
+	uint64_t cid_at;      /* of the digits in img->file */
+	unsigned cid_digits;  /* 1 to 8: QEMU writes no leading zeros */
 	bool started;
 	uint64_t *next; /* of each extent: where the next grain goes */
 };
 
-/* The digits behind "CID=" at the beginning of a line; they are written over, so there must be eight */
+/* The digits behind "CID=" at the beginning of a line; they are written over, as many as there are */
 static int find_cid(struct image *img, struct vmdk_writer *w, struct err *err)
 {
 	const struct vmdk *v = img->priv;
@@ -44,8 +45,12 @@ static int find_cid(struct image *img, struct vmdk_writer *w, struct err *err)
 		return -1;
 	text[len] = '\0';
 	for (char *p = text; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
-		if (strncasecmp(p, "CID=", 4) || strspn(p + 4, "0123456789abcdefABCDEF") != 8)
+		size_t digits =
+			strncasecmp(p, "CID=", 4) ? 0 : strspn(p + 4, "0123456789abcdefABCDEF");
+
+		if (digits < 1 || digits > 8)
 			continue;
+		w->cid_digits = (unsigned)digits;
 		w->cid_at = v->desc_off + (uint64_t)(p + 4 - text);
 		return 0;
 	}
@@ -117,8 +122,13 @@ static int start(struct image *img, struct err *err)
 	if (getrandom(&cid, sizeof(cid), 0) != sizeof(cid))
 		return err_sys(err, "cannot get random bytes");
 	cid %= 0xfffffffeU; /* the two highest have meanings */
-	(void)snprintf(text, sizeof(text), "%08" PRIx32, cid);
-	if (mark(v, true, err) < 0 || bfile_pwrite(img->file, text, 8, w->cid_at, err) < 0 ||
+	if (w->cid_digits < 8)
+		cid &= (UINT32_C(1) << 4 * w->cid_digits) - 1;
+	if (cid == v->d.cid)
+		cid ^= 1;
+	(void)snprintf(text, sizeof(text), "%0*" PRIx32, (int)w->cid_digits, cid);
+	if (mark(v, true, err) < 0 ||
+	    bfile_pwrite(img->file, text, w->cid_digits, w->cid_at, err) < 0 ||
 	    bfile_flush(img->file, err) < 0)
 		return -1;
 	v->d.cid = cid;
@@ -148,6 +158,27 @@ int vmdk_flush(struct image *img, struct err *err)
 	return bfile_flush(img->file, err);
 }
 
+/* The room that was taken ahead is given back, the mark goes */
+int vmdk_settle(struct image *img, struct err *err)
+{
+	struct vmdk *v = img->priv;
+	struct vmdk_writer *w = v->writer;
+	int rc = 0;
+
+	pthread_mutex_lock(&w->lock);
+	for (size_t i = 0; rc == 0 && w->started && i < v->n_extents; i++)
+		if (v->extents[i].kind == VMDK_SPARSE &&
+		    bfile_size(v->extents[i].file) > w->next[i])
+			rc = bfile_truncate(v->extents[i].file, w->next[i], err);
+	if (rc == 0 && w->started)
+		rc = vmdk_flush(img, err) < 0 || mark(v, false, err) < 0 ? -1
+									 : vmdk_flush(img, err);
+	if (rc == 0)
+		w->started = false;
+	pthread_mutex_unlock(&w->lock);
+	return rc;
+}
+
 /* No error can be told here: who cares flushed before. The mark stays when something failed. */
 void vmdk_writer_close(struct image *img)
 {
@@ -156,12 +187,7 @@ void vmdk_writer_close(struct image *img)
 
 	if (!w)
 		return;
-	for (size_t i = 0; w->started && i < v->n_extents; i++)
-		if (v->extents[i].kind == VMDK_SPARSE &&
-		    bfile_size(v->extents[i].file) > w->next[i])
-			(void)bfile_truncate(v->extents[i].file, w->next[i], NULL);
-	if (w->started && vmdk_flush(img, NULL) == 0)
-		(void)mark(v, false, NULL);
+	(void)vmdk_settle(img, NULL);
 	pthread_mutex_destroy(&w->lock);
 	free(w->next);
 	free(w);

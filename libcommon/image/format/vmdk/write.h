@@ -12,5 +12,6 @@ int vmdk_write(struct image *img, const void *buf, uint64_t off, size_t len, str
 int vmdk_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap,
 		      struct err *err);
 int vmdk_flush(struct image *img, struct err *err);
+int vmdk_settle(struct image *img, struct err *err);
 
 #endif
