@@ -21,12 +21,18 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 	resume)
 		options=" --quiet --verbose --help --version"
 		kind=machine ;;
+	save)
+		options=" --compress --keep-running --force --quiet --verbose --help --version"
+		kind=machine ;;
+	restore)
+		options=" --ephemeral --disk= --format= --allow-backing= --name= --timeout= --quiet --verbose --help --version"
+		kind=file ;;
 	stats)
 		options=" --json --quiet --verbose --help --version"
 		kind=machine ;;
 	'')
 		options=" --quiet --verbose --help --version"
-		words=" run ps attach stop pause resume stats" ;;
+		words=" run ps attach stop pause resume save restore stats" ;;
 	esac
 }
 
@@ -54,6 +60,11 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	ps:--json=) words=" lines" ;;
 	stop:--timeout|stop:--timeout=|stop:-t) kind=none ;;
 	stop:--json=) words=" lines" ;;
+	restore:--disk|restore:--disk=|restore:-d) kind=file ;;
+	restore:--format|restore:--format=|restore:-f) kind=format ;;
+	restore:--allow-backing|restore:--allow-backing=) kind=dir ;;
+	restore:--name|restore:--name=|restore:-n) kind=none ;;
+	restore:--timeout|restore:--timeout=|restore:-t) kind=none ;;
 	stats:--json=) words=" lines" ;;
 	*) return 1 ;;
 	esac

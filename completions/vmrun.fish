@@ -12,7 +12,7 @@ function __vmrun_dynamic
 end
 
 function __vmrun_is_main
-	not __fish_seen_subcommand_from -- ps attach stop pause resume stats
+	not __fish_seen_subcommand_from -- ps attach stop pause resume save restore stats
 end
 
 complete -c vmrun -n __fish_use_subcommand -f
@@ -22,6 +22,8 @@ complete -c vmrun -n __fish_use_subcommand -a attach -d 'a running machine\'s se
 complete -c vmrun -n __fish_use_subcommand -a stop -d 'stop machines: by the power button, else hard; says which'
 complete -c vmrun -n __fish_use_subcommand -a pause -d 'hold machines: their vCPUs do not run until resume'
 complete -c vmrun -n __fish_use_subcommand -a resume -d 'have paused machines go on'
+complete -c vmrun -n __fish_use_subcommand -a save -d 'save a machine that runs to a file, from which restore goes on'
+complete -c vmrun -n __fish_use_subcommand -a restore -d 'go on with a machine that save wrote to a file'
 complete -c vmrun -n __fish_use_subcommand -a stats -d 'what a machine has used: time of its vCPUs, disk requests, frames, memory'
 complete -c vmrun -n '__vmrun_is_main' -l kernel -s k -r -F -d 'the kernel, a bzImage for x86-64'
 complete -c vmrun -n '__vmrun_is_main' -l initrd -s i -r -F -d 'its initial RAM disk'
@@ -80,6 +82,25 @@ complete -c vmrun -n '__fish_seen_subcommand_from resume' -l verbose -s v -d 'sa
 complete -c vmrun -n '__fish_seen_subcommand_from resume' -l help -s h -d 'show this help'
 complete -c vmrun -n '__fish_seen_subcommand_from resume' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmrun -n '__fish_seen_subcommand_from resume' -x -a '(__vmrun_dynamic machine)'
+complete -c vmrun -n '__fish_seen_subcommand_from save' -l compress -s z -d 'the memory, by zstd: a smaller file, which restore unpacks instead of mapping it'
+complete -c vmrun -n '__fish_seen_subcommand_from save' -l keep-running -s k -d 'the machine goes on afterwards; what it writes to its disks from then on makes the file useless, unless they are ephemeral or read-only'
+complete -c vmrun -n '__fish_seen_subcommand_from save' -l force -d 'overwrite FILE'
+complete -c vmrun -n '__fish_seen_subcommand_from save' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from save' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from save' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from save' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from save' -x -a '(__vmrun_dynamic machine)'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l ephemeral -s e -d 'what the guest writes to its disks from now on is thrown away: FILE can be restored any number of times, also at once'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l disk -s d -r -F -d 'where the disks are now, all of them in their order (default: where they were, if that is FILE\'s folder or one that --allow-backing names)'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l format -s f -x -a '(__vmrun_dynamic format)' -d 'of all disks (default: probed)'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l allow-backing -x -a '(__fish_complete_directories)' -d 'disks that FILE names, and backing files, may lie below DIR too'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l name -s n -x -d 'of the machine, as for run'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l timeout -s t -x -d 'end the machine after this: status 10 (default: never)'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from restore' -F
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -l quiet -s q -d 'no warnings, no progress'
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -l verbose -s v -d 'say what is going on; -vv says more'

@@ -40,6 +40,8 @@ _vmrun() {
 			'stop:stop machines\: by the power button, else hard; says which'
 			'pause:hold machines\: their vCPUs do not run until resume'
 			'resume:have paused machines go on'
+			'save:save a machine that runs to a file, from which restore goes on'
+			'restore:go on with a machine that save wrote to a file'
 			'stats:what a machine has used\: time of its vCPUs, disk requests, frames, memory'
 		)
 		_describe verb verbs
@@ -146,6 +148,42 @@ _vmrun() {
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' \
 		'*:argument: _vmrun_dynamic machine' ;;
+	(save)
+		_arguments -s -S \
+		'(-z --compress)-z[the memory, by zstd\: a smaller file, which restore unpacks instead of mapping it]' \
+		'(-z --compress)--compress[the memory, by zstd\: a smaller file, which restore unpacks instead of mapping it]' \
+		'(-k --keep-running)-k[the machine goes on afterwards; what it writes to its disks from then on makes the file useless, unless they are ephemeral or read-only]' \
+		'(-k --keep-running)--keep-running[the machine goes on afterwards; what it writes to its disks from then on makes the file useless, unless they are ephemeral or read-only]' \
+		'--force[overwrite FILE]' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmrun_dynamic machine' ;;
+	(restore)
+		_arguments -s -S \
+		'(-e --ephemeral)-e[what the guest writes to its disks from now on is thrown away\: FILE can be restored any number of times, also at once]' \
+		'(-e --ephemeral)--ephemeral[what the guest writes to its disks from now on is thrown away\: FILE can be restored any number of times, also at once]' \
+		'*-d+[where the disks are now, all of them in their order (default\: where they were, if that is FILE'\''s folder or one that --allow-backing names)]:IMAGE:_files' \
+		'*--disk=[where the disks are now, all of them in their order (default\: where they were, if that is FILE'\''s folder or one that --allow-backing names)]:IMAGE:_files' \
+		'(-f --format)-f+[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
+		'(-f --format)--format=[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
+		'*--allow-backing=[disks that FILE names, and backing files, may lie below DIR too]:DIR:_files -/' \
+		'(-n --name)-n+[of the machine, as for run]:NAME:' \
+		'(-n --name)--name=[of the machine, as for run]:NAME:' \
+		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never)]:TIME:' \
+		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never)]:TIME:' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument:_files' ;;
 	(stats)
 		_arguments -s -S \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \

@@ -10,7 +10,8 @@
 #include "libcommon/runner/control.h"
 
 static const struct verb *const verbs[] = {&verb_run,	&verb_ps,     &verb_attach, &verb_stop,
-					   &verb_pause, &verb_resume, &verb_stats,  NULL};
+					   &verb_pause, &verb_resume, &verb_save,   &verb_restore,
+					   &verb_stats, NULL};
 
 static void complete_machine(const char *prefix, FILE *out)
 {
@@ -113,6 +114,13 @@ static void man(FILE *out)
 		"{\"request\":\"info\"}, stats, pause, resume, stop\n(the power button, where the "
 		"guest listens to it, else the end), kill or console: behind the answer to that "
 		"the connection goes on as the serial\nconsole's bytes, both ways.\n"
+		".SH SAVED MACHINES\n"
+		"A file of \\fBsave\\fR holds guest memory, with holes where it is zero, and the "
+		"state of processors and devices: all secrets of the guest.\nIts head and its "
+		"description have digests, its memory has none unless it is compressed. It fits "
+		"processors with all features of the one\nthat the guest was started on. Disks are "
+		"told by the sizes and times of their files; of one on NBD only the size is "
+		"known.\n"
 		".SH ISOLATION\n"
 		"Before the guest runs, vmrun gives up what a machine never needs, for all of its "
 		"threads: "
@@ -122,7 +130,7 @@ static void man(FILE *out)
 		"namespaces.\n"
 		"Files are not confined: vmrun can open what its user can.\n"
 		".SH LIMITS\n"
-		"There is no firmware and no saved state in this version; a machine is "
+		"There is no firmware in this version; a machine is "
 		"started from a\n"
 		"kernel file, not from its disk's boot loader.\n"
 		"Roots of commands were tried on ext4 and, in a partition, on XFS; btrfs was not.\n"

@@ -7,18 +7,16 @@
 #include <unistd.h>
 
 #include "cmd/vmrun/command.h"
+#include "cmd/vmrun/here.h"
 #include "cmd/vmrun/net.h"
 #include "cmd/vmrun/shares.h"
-#include "cmd/vmrun/terminal.h"
 #include "cmd/vmrun/vmrun.h"
 #include "libcommon/base/cleanup.h"
-#include "libcommon/base/log.h"
-#include "libcommon/image/image.h"
 #include "libcommon/runner/control.h"
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/runner.h"
 
-enum { ESCAPE = 0x1d /* ^] */, TIMED_OUT = 124, OWN_FAILURE = 125 };
+enum { TIMED_OUT = 124, OWN_FAILURE = 125 };
 
 /* Put in front of what --append says: what comes later wins */
 static const char default_command[] = "console=ttyS0 panic=-1";
@@ -194,63 +192,15 @@ static const char *const examples[] = {
 	NULL,
 };
 
-/* What a machine's disks are made of; the images outlive the disks */
-struct disks {
-	struct image *image[MACHINE_DISKS_MAX];
-	struct disk *disk[MACHINE_DISKS_MAX];
-	size_t n;
-};
-
-static void close_disks(struct disks *d)
+static struct disk_how how(void)
 {
-	for (size_t i = 0; i < d->n; i++) {
-		disk_close(d->disk[i]);
-		image_close(d->image[i]);
-	}
-}
-
-static int not_for_writing(bool writes, struct err *err)
-{
-	if (writes && err->code == ERR_UNSUPPORTED && !err->hint[0])
-		err_hint(err, "--ephemeral writes beside it, --read-only does not write");
-	return -1;
-}
-
-static int open_disk(struct disks *d, const char *name, bool fixed, struct err *err)
-{
-	bool writes = !o.ephemeral && !o.read_only && !fixed;
-	struct image_open_opts opts = {
+	return (struct disk_how){
 		.format = o.format,
-		.flags = writes ? IMAGE_RDWR : 0,
-		.allow_dirs = o.allow.items,
-		.n_allow_dirs = o.allow.count,
+		.allow = &o.allow,
+		.mode = o.ephemeral   ? DISK_EPHEMERAL
+			: o.read_only ? DISK_READ_ONLY
+				      : DISK_WRITE,
 	};
-	struct image *img;
-
-	if (image_open(&img, name, &opts, err) < 0)
-		return not_for_writing(writes, err);
-	if (image_is_stream(img)) {
-		image_close(img);
-		err_set(err, ERR_USAGE, "a stream is no disk");
-		return err_object(err, name);
-	}
-	if (writes &&
-	    image_write(img, "", 0, 0, err) < 0) { /* a format that only whole images are made of */
-		image_close(img);
-		return not_for_writing(writes, err);
-	}
-	if (disk_open(&d->disk[d->n], img,
-		      o.read_only || fixed ? DISK_READ_ONLY
-		      : o.ephemeral	   ? DISK_EPHEMERAL
-					   : DISK_WRITE,
-		      err) < 0) {
-		image_close(img);
-		return -1;
-	}
-	if (!o.format && strcmp(image_format_name(img), "raw") == 0)
-		disk_guard(d->disk[d->n]);
-	d->image[d->n++] = img;
-	return 0;
 }
 
 /* What is no folder is an image; whether it is there, opening it tells */
@@ -269,45 +219,24 @@ static const char *shared_root(void)
 
 static int open_disks(struct disks *d, struct err *err)
 {
+	const struct disk_how opened = how();
+	struct disk_how fixed = how();
 	size_t n = o.disks.count + o.fixed.count + root_is_disk();
+
+	fixed.mode = DISK_READ_ONLY;
 
 	if (n > MACHINE_DISKS_MAX)
 		return err_set(err, ERR_USAGE, "%zu disks are too many: %d at most", n,
 			       MACHINE_DISKS_MAX);
-	if (root_is_disk() && open_disk(d, o.root, false, err) < 0)
+	if (root_is_disk() && disks_add(d, o.root, &opened, err) < 0)
 		return -1;
 	for (size_t i = 0; i < o.disks.count; i++)
-		if (open_disk(d, o.disks.items[i], false, err) < 0)
+		if (disks_add(d, o.disks.items[i], &opened, err) < 0)
 			return -1;
 	for (size_t i = 0; i < o.fixed.count; i++)
-		if (open_disk(d, o.fixed.items[i], true, err) < 0)
+		if (disks_add(d, o.fixed.items[i], &fixed, err) < 0)
 			return -1;
 	return 0;
-}
-
-static int told(const struct machine_result *r, struct err *err)
-{
-	switch (r->end) {
-	case MACHINE_POWEROFF:
-		return 0;
-	case MACHINE_RESET:
-		return err_set(
-			err, ERR_DIFFERS,
-			"the guest did not power off but reset itself: a reboot, or a panic");
-	case MACHINE_ESCAPED:
-		return err_set(err, ERR_DIFFERS, "ended by ^]; the guest was not asked");
-	case MACHINE_STOPPED:
-		return err_set(err, ERR_DIFFERS, "stopped by vmrun stop; the guest was not asked");
-	case MACHINE_PANIC:
-		return err_set(err, ERR_FAILED, "the guest's kernel panicked");
-	case MACHINE_CRASHED:
-		return err_set(err, ERR_FAILED, "the guest crashed: a triple fault");
-	case MACHINE_TIMEOUT:
-		return err_set(err, ERR_TIMEOUT, "the guest was not done within %.3g s",
-			       (double)o.timeout / 1000);
-	default:
-		return err_set(err, ERR_FAILED, "the machine ended without a reason");
-	}
 }
 
 static struct nets nets;
@@ -354,16 +283,8 @@ static int run_system(const struct disks *d, struct err *err)
 		return err_nomem(err);
 	}
 	opts = machine(d, line);
-	opts.input = STDIN_FILENO;
-	opts.output = STDOUT_FILENO;
-	if (isatty(STDIN_FILENO)) {
-		log_info("the key to leave is ^]");
-		opts.escape = ESCAPE;
-		terminal_raw(STDIN_FILENO);
-	}
-	rc = machine_run(&opts, &r, err);
-	terminal_restore();
-	return rc < 0 ? -1 : told(&r, err);
+	rc = machine_run_here(&opts, &r, err);
+	return rc < 0 ? -1 : machine_told(&r, o.timeout, err);
 }
 
 /* One command in it: the streams are the command's, the serial line is only for -v */
@@ -417,7 +338,7 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 	if (r.end == MACHINE_POWEROFF || r.end == MACHINE_RESET)
 		err_set(err, ERR_FAILED, "the guest ended before the command did");
 	else
-		(void)told(&r, err);
+		(void)machine_told(&r, o.timeout, err);
 	return r.last_line[0] ? err_hint(err, "its last words: %.150s", r.last_line) : -1;
 }
 
@@ -463,7 +384,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc == 0)
 		rc = argc ? run_command(cli, &d, argv, err) : run_system(&d, err);
 	nets_close(&nets);
-	close_disks(&d);
+	disks_close(&d);
 	shares_close(&shares);
 	control_close(control); /* whoever waits for the machine's end finds the disks free */
 	return rc;

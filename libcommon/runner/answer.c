@@ -124,7 +124,22 @@ static void stop(struct machine *m, json_t *answer)
 	add(answer, "method", json_string(listens ? "acpi" : "destroy"));
 }
 
-int machine_answer(void *ctx, enum control_verb verb, json_t *answer, struct err *err)
+static int save(struct machine *m, int fd, bool compress, json_t *answer, struct err *err)
+{
+	bool paused = atomic_load(&m->paused);
+	int rc;
+
+	if (fd < 0)
+		return err_set(err, ERR_USAGE, "no file came with the request");
+	rc = machine_save(m, fd, compress, err);
+	atomic_store(&m->saved, rc == 0);
+	if (rc < 0 && !paused)
+		machine_resume(m);
+	add(answer, "was", json_string(paused ? "paused" : "running"));
+	return rc;
+}
+
+int machine_answer(void *ctx, enum control_verb verb, int fd, json_t *answer, struct err *err)
 {
 	struct machine *m = ctx;
 
@@ -145,13 +160,16 @@ int machine_answer(void *ctx, enum control_verb verb, json_t *answer, struct err
 		stop(m, answer);
 		return 0;
 	case CONTROL_KILL:
-		machine_ends(m, MACHINE_STOPPED, NULL);
+		machine_ends(m, atomic_load(&m->saved) ? MACHINE_SAVED : MACHINE_STOPPED, NULL);
 		add(answer, "method", json_string("destroy"));
 		return 0;
 	case CONTROL_CONSOLE:
 		return attach_is_full(&m->attach)
 			       ? err_set(err, ERR_BUSY, "%d others are at its console", ATTACH_MAX)
 			       : 0;
+	case CONTROL_SAVE:
+	case CONTROL_SAVE_COMPRESSED:
+		return save(m, fd, verb == CONTROL_SAVE_COMPRESSED, answer, err);
 	default:
 		return err_set(err, ERR_USAGE, "the request is of no known kind");
 	}

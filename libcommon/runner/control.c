@@ -23,6 +23,7 @@ struct peer {
 	char *answer; /* NULL: the request is not whole yet */
 	size_t answer_len, sent;
 	bool console; /* what it gets behind that is the console's */
+	int passed;   /* a descriptor that came with the request; -1: none */
 };
 
 struct control {
@@ -53,9 +54,11 @@ static void drop(struct peer *p)
 {
 	if (p->fd >= 0)
 		(void)close(p->fd);
+	if (p->passed >= 0)
+		(void)close(p->passed);
 	free(p->answer);
 	p->answer = NULL;
-	p->fd = -1;
+	p->fd = p->passed = -1;
 }
 
 static void add(json_t *answer, const char *key, json_t *value)
@@ -63,7 +66,8 @@ static void add(json_t *answer, const char *key, json_t *value)
 	(void)json_object_set_new(answer, key, value);
 }
 
-static int answer_verb(struct control *c, enum control_verb verb, json_t *answer, struct err *err)
+static int answer_verb(struct control *c, enum control_verb verb, int fd, json_t *answer,
+		       struct err *err)
 {
 	char started[32] = "";
 	struct tm tm;
@@ -78,7 +82,7 @@ static int answer_verb(struct control *c, enum control_verb verb, json_t *answer
 	add(answer, "seconds", json_real((double)(now_ms() - c->since_ms) / 1000));
 	(void)pthread_mutex_lock(&c->lock);
 	if (c->fn)
-		rc = c->fn(c->ctx, verb, answer, err);
+		rc = c->fn(c->ctx, verb, fd, answer, err);
 	else if (verb == CONTROL_INFO)
 		add(answer, "state", json_string(c->state));
 	else
@@ -88,7 +92,7 @@ static int answer_verb(struct control *c, enum control_verb verb, json_t *answer
 }
 
 /* Return: an owned line, or NULL without memory */
-static char *answer_line(struct control *c, const char *line, size_t len, bool *ret_console)
+static char *answer_line(struct control *c, const char *line, size_t len, int fd, bool *ret_console)
 {
 	struct err err = ERR_INIT;
 	json_t *json = json_object();
@@ -97,7 +101,7 @@ static char *answer_line(struct control *c, const char *line, size_t len, bool *
 
 	*ret_console = false;
 	if (!json || control_parse(line, len, &verb, &err) < 0 ||
-	    answer_verb(c, verb, json, &err) < 0) {
+	    answer_verb(c, verb, fd, json, &err) < 0) {
 		json_decref(json);
 		json = json_pack("{s:b, s:s, s:s}", "ok", 0, "code", err_code_name(err.code),
 				 "message", err.message);
@@ -109,9 +113,32 @@ static char *answer_line(struct control *c, const char *line, size_t len, bool *
 	return text;
 }
 
+/* Bytes of the request, and the first descriptor that comes along; more than one do not fit and are closed by the kernel */
+static ssize_t receive(struct peer *p)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = {p->line + p->len, sizeof(p->line) - p->len};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control,
+			     .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(p->fd, &msg, MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+	int fd;
+
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+	    c->cmsg_len < CMSG_LEN(sizeof(int)))
+		return n;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	if (p->passed >= 0)
+		(void)close(p->passed);
+	p->passed = fd;
+	return n;
+}
+
 static void read_from(struct control *c, struct peer *p)
 {
-	ssize_t n = recv(p->fd, p->line + p->len, sizeof(p->line) - p->len, 0);
+	ssize_t n = receive(p);
 	const char *end;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -124,7 +151,9 @@ static void read_from(struct control *c, struct peer *p)
 	end = memchr(p->line, '\n', p->len);
 	if (!end && p->len < sizeof(p->line))
 		return;
-	p->answer = answer_line(c, p->line, end ? (size_t)(end - p->line) : p->len, &p->console);
+	p->answer = answer_line(c, p->line, end ? (size_t)(end - p->line) : p->len, p->passed,
+				&p->console);
+	p->since_ms = now_ms(); /* an answer may take its time: saving does */
 	if (!p->answer) {
 		drop(p);
 		return;
@@ -311,7 +340,7 @@ int control_open(struct control **ret, const char *name, struct err *err)
 	c->started = time(NULL);
 	c->since_ms = now_ms();
 	for (unsigned i = 0; i < PEERS; i++)
-		c->peer[i].fd = -1;
+		c->peer[i].fd = c->peer[i].passed = -1;
 	(void)pthread_mutex_init(&c->lock, NULL);
 	rc = control_folder(true, &c->folder, err);
 	if (rc == 0)

@@ -1,6 +1,8 @@
 /* Control of a machine that runs: a unix socket under its name, one JSON line each way.
  *
- *	request = { "request": "info" | "stats" | "pause" | "resume" | "stop" | "kill" | "console" } LF	at most CONTROL_LINE_MAX bytes
+ *	request = { "request": "info" | "stats" | "pause" | "resume" | "stop" | "kill" | "console" | "save" |
+ *	          "save-compressed" } LF, at most CONTROL_LINE_MAX bytes; with the last two comes a descriptor (SCM_RIGHTS) of
+ *	          the empty file to fill
  *	answer  = { "ok": true, ... } LF | { "ok": false, "code": CODE, "message": TEXT } LF	at most CONTROL_ANSWER_MAX bytes
  *
  * A connection is one request; behind the answer to "console" it goes on as the bytes of the serial console, both ways. The sockets are NAME.vmrun (mode 0600) in a folder of mode 0700 that is the caller's own:
@@ -28,6 +30,8 @@ enum control_verb {
 	CONTROL_STOP, /* by the power button where the guest listens to it, else as CONTROL_KILL */
 	CONTROL_KILL,
 	CONTROL_CONSOLE, /* the connection becomes the serial console's */
+	CONTROL_SAVE, /* it stands still and goes to a file; CONTROL_KILL or CONTROL_RESUME decides how it goes on */
+	CONTROL_SAVE_COMPRESSED,
 	CONTROL_VERBS
 };
 
@@ -45,8 +49,9 @@ int control_check_name(const char *name, struct err *err);
 struct control;
 
 /** control_fn - answer @verb by adding to @answer; called on the control thread, never after control_detach().
- *  Return: 0, or -1 with what the peer is told */
-typedef int (*control_fn)(void *ctx, enum control_verb verb, json_t *answer, struct err *err);
+ *  @fd: the descriptor that came along, borrowed; -1: none. Return: 0, or -1 with what the peer is told */
+typedef int (*control_fn)(void *ctx, enum control_verb verb, int fd, json_t *answer,
+			  struct err *err);
 
 /** control_take_fn - @fd, consumed and non-blocking, is a peer whose CONTROL_CONSOLE was answered; called as a control_fn is */
 typedef void (*control_take_fn)(void *ctx, int fd);
@@ -78,6 +83,12 @@ int control_ask(const char *name, enum control_verb verb, uint64_t timeout_ms, j
 
 /** control_console() - the serial console of the machine @name; *@ret_fd is owned, non-blocking. Return: as control_ask() */
 int control_console(const char *name, uint64_t timeout_ms, int *ret_fd, struct err *err);
+/** control_ask_with() - the same, with the descriptor @fd going along; -1: none */
+int control_ask_with(const char *name, enum control_verb verb, int fd, uint64_t timeout_ms,
+		     json_t **ret, struct err *err);
+
+/** control_tell() - a request whose answer nobody waits for; also while a stop signal ends this process */
+void control_tell(const char *name, enum control_verb verb);
 
 /** control_wait_end() - until the process @pid is no machine @name any more; Return: 0 or -1: ERR_TIMEOUT, ERR_CANCELLED */
 int control_wait_end(const char *name, int pid, uint64_t timeout_ms, struct err *err);

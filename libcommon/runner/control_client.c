@@ -94,15 +94,28 @@ static int wait_for(const char *name, int fd, short events, uint64_t deadline, s
 	}
 }
 
-static int send_request(const char *name, int fd, enum control_verb verb, struct err *err)
+/* @passed goes along; -1: nothing does */
+static int send_request(const char *name, int fd, enum control_verb verb, int passed,
+			struct err *err)
 {
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
 	char line[64];
 	int len = snprintf(line, sizeof(line), "{\"request\":\"%s\"}\n", control_verb_name(verb));
+	struct iovec iov = {line, (size_t)len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct cmsghdr *c;
 
+	if (passed >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &passed, sizeof(int));
+	}
 	/* A new socket's buffer takes these bytes at once. */
-	return send(fd, line, (size_t)len, MSG_NOSIGNAL) == len
-		       ? 0
-		       : no_answer(name, "it has hung up", err);
+	return sendmsg(fd, &msg, MSG_NOSIGNAL) == len ? 0 : no_answer(name, "it has hung up", err);
 }
 
 /* *@ret: owned, *@ret_len bytes without the LF */
@@ -162,6 +175,12 @@ static int refused(const char *name, const json_t *answer, struct err *err)
 int control_ask(const char *name, enum control_verb verb, uint64_t timeout_ms, json_t **ret,
 		struct err *err)
 {
+	return control_ask_with(name, verb, -1, timeout_ms, ret, err);
+}
+
+int control_ask_with(const char *name, enum control_verb verb, int passed, uint64_t timeout_ms,
+		     json_t **ret, struct err *err)
+{
 	uint64_t deadline = now_ms() + timeout_ms;
 	CLEANUP_FREE char *line = NULL;
 	CLEANUP_CLOSE int fd = -1;
@@ -170,7 +189,7 @@ int control_ask(const char *name, enum control_verb verb, uint64_t timeout_ms, j
 	size_t len = 0;
 
 	if (connect_until(name, deadline, &fd, &why) < 0 ||
-	    send_request(name, fd, verb, &why) < 0 ||
+	    send_request(name, fd, verb, passed, &why) < 0 ||
 	    read_line(name, fd, deadline, &line, &len, &why) < 0) {
 		if (err)
 			*err = why;
@@ -223,7 +242,7 @@ int control_console(const char *name, uint64_t timeout_ms, int *ret_fd, struct e
 	int rc = 0;
 
 	if (connect_until(name, deadline, &fd, err) < 0 ||
-	    send_request(name, fd, CONTROL_CONSOLE, err) < 0 ||
+	    send_request(name, fd, CONTROL_CONSOLE, -1, err) < 0 ||
 	    read_line_alone(name, fd, deadline, line, &len, err) < 0)
 		return -1;
 	answer = json_loadb(line, len, 0, NULL);
@@ -233,6 +252,19 @@ int control_console(const char *name, uint64_t timeout_ms, int *ret_fd, struct e
 		rc = refused(name, answer, err);
 	json_decref(answer);
 	return rc;
+}
+
+void control_tell(const char *name, enum control_verb verb)
+{
+	CLEANUP_CLOSE int folder = -1, fd = -1;
+	char file[FILE_MAX];
+
+	if (control_check_name(name, NULL) < 0 || control_folder(false, &folder, NULL) < 0)
+		return;
+	file_of(name, file);
+	fd = control_connect(folder, file);
+	if (fd >= 0)
+		(void)send_request(name, fd, verb, -1, NULL);
 }
 
 int control_wait_end(const char *name, int pid, uint64_t timeout_ms, struct err *err)

@@ -17,8 +17,10 @@
 enum { BACKLOG = 16, LOCK_TRIES = 300, LOCK_PAUSE_MS = 10 };
 
 static const char *const verbs[CONTROL_VERBS] = {
-	[CONTROL_INFO] = "info",       [CONTROL_STATS] = "stats", [CONTROL_PAUSE] = "pause",
-	[CONTROL_RESUME] = "resume",   [CONTROL_STOP] = "stop",	  [CONTROL_KILL] = "kill",
+	[CONTROL_INFO] = "info",       [CONTROL_STATS] = "stats",
+	[CONTROL_PAUSE] = "pause",     [CONTROL_RESUME] = "resume",
+	[CONTROL_STOP] = "stop",       [CONTROL_KILL] = "kill",
+	[CONTROL_SAVE] = "save",       [CONTROL_SAVE_COMPRESSED] = "save-compressed",
 	[CONTROL_CONSOLE] = "console",
 };
 

@@ -14,21 +14,9 @@
 #include "libcommon/base/io.h"
 #include "libcommon/image/format.h"
 #include "libcommon/image/image.h"
+#include "libcommon/runner/disk_private.h"
 
-enum { BLOCK = 4096, WORD_BITS = 64, TAIL = 512 };
-
-struct disk {
-	struct image *img;
-	enum disk_mode mode;
-	uint64_t size;
-	/* DISK_EPHEMERAL: the lock is held for writing while bits or blocks change */
-	pthread_rwlock_t lock;
-	int fd;
-	uint64_t *ours; /* bitmap */
-	/* disk_guard(): the lock orders writes to the places where formats are told by */
-	bool guarded;
-	pthread_mutex_t guard_lock;
-};
+enum { WORD_BITS = 64, TAIL = 512 };
 
 int disk_open(struct disk **ret, struct image *img, enum disk_mode mode, struct err *err)
 {
@@ -44,7 +32,7 @@ int disk_open(struct disk **ret, struct image *img, enum disk_mode mode, struct 
 	(void)pthread_rwlock_init(&d->lock, NULL);
 	(void)pthread_mutex_init(&d->guard_lock, NULL);
 	if (mode == DISK_EPHEMERAL) {
-		words = (size_t)div_up(d->size, (uint64_t)BLOCK * WORD_BITS);
+		words = (size_t)div_up(d->size, (uint64_t)DISK_BLOCK * WORD_BITS);
 		d->ours = calloc(words + 1, sizeof(*d->ours));
 		if (!d->ours) {
 			disk_close(d);
@@ -68,6 +56,7 @@ void disk_close(struct disk *d)
 	(void)pthread_rwlock_destroy(&d->lock);
 	(void)pthread_mutex_destroy(&d->guard_lock);
 	free(d->ours);
+	free(d->saved.run);
 	free(d);
 }
 
@@ -79,6 +68,16 @@ uint64_t disk_size(const struct disk *d)
 bool disk_read_only(const struct disk *d)
 {
 	return d->mode == DISK_READ_ONLY;
+}
+
+struct image *disk_image(const struct disk *d)
+{
+	return d->img;
+}
+
+enum disk_mode disk_mode(const struct disk *d)
+{
+	return d->mode;
 }
 
 const char *disk_name(const struct disk *d)
@@ -96,24 +95,25 @@ static int check_range(const struct disk *d, bool write, uint64_t off, uint64_t 
 	return 0;
 }
 
-static bool is_ours(const struct disk *d, uint64_t block)
+bool disk_is_ours(const struct disk *d, uint64_t block)
 {
 	return d->ours[block / WORD_BITS] >> block % WORD_BITS & 1;
 }
 
 static void set_ours(struct disk *d, uint64_t off, uint64_t len)
 {
-	for (uint64_t b = off / BLOCK; b < div_up(off + len, BLOCK); b++)
+	for (uint64_t b = off / DISK_BLOCK; b < div_up(off + len, DISK_BLOCK); b++)
 		d->ours[b / WORD_BITS] |= UINT64_C(1) << b % WORD_BITS;
 }
 
 /* How far from @off on the same side has the bytes */
 static uint64_t run(const struct disk *d, uint64_t off, uint64_t len)
 {
-	uint64_t end = round_down(off, BLOCK) + BLOCK;
+	uint64_t end = round_down(off, DISK_BLOCK) + DISK_BLOCK;
 
-	while (end < off + len && is_ours(d, end / BLOCK) == is_ours(d, off / BLOCK))
-		end += BLOCK;
+	while (end < off + len &&
+	       disk_is_ours(d, end / DISK_BLOCK) == disk_is_ours(d, off / DISK_BLOCK))
+		end += DISK_BLOCK;
 	return min_u64(end - off, len);
 }
 
@@ -128,15 +128,13 @@ static int read_ours(const struct disk *d, uint8_t *buf, uint64_t off, size_t le
 	return 0;
 }
 
-/* With the lock held */
-static int layered_read(const struct disk *d, uint8_t *buf, uint64_t off, size_t len,
-			struct err *err)
+int disk_read_layered(const struct disk *d, uint8_t *buf, uint64_t off, size_t len, struct err *err)
 {
 	while (len) {
 		size_t n = (size_t)run(d, off, len);
 
-		if (is_ours(d, off / BLOCK) ? read_ours(d, buf, off, n, err)
-					    : image_read(d->img, buf, off, n, err))
+		if (disk_is_ours(d, off / DISK_BLOCK) ? read_ours(d, buf, off, n, err)
+						      : disk_read_below(d, buf, off, n, err))
 			return -1;
 		buf += n;
 		off += n;
@@ -148,13 +146,13 @@ static int layered_read(const struct disk *d, uint8_t *buf, uint64_t off, size_t
 /* The block that holds @off becomes ours with the bytes it has; with the lock held */
 static int adopt(struct disk *d, uint64_t off, struct err *err)
 {
-	uint64_t start = round_down(off, BLOCK);
-	size_t n = (size_t)min_u64(BLOCK, d->size - start);
-	uint8_t block[BLOCK];
+	uint64_t start = round_down(off, DISK_BLOCK);
+	size_t n = (size_t)min_u64(DISK_BLOCK, d->size - start);
+	uint8_t block[DISK_BLOCK];
 
-	if (is_ours(d, start / BLOCK))
+	if (disk_is_ours(d, start / DISK_BLOCK))
 		return 0;
-	if (image_read(d->img, block, start, n, err) || io_pwrite(d->fd, block, n, start, err))
+	if (disk_read_below(d, block, start, n, err) || io_pwrite(d->fd, block, n, start, err))
 		return -1;
 	set_ours(d, start, n);
 	return 0;
@@ -163,9 +161,9 @@ static int adopt(struct disk *d, uint64_t off, struct err *err)
 /* Both ends of a range whose ends lie inside of blocks */
 static int adopt_ends(struct disk *d, uint64_t off, uint64_t len, struct err *err)
 {
-	if (off % BLOCK && adopt(d, off, err))
+	if (off % DISK_BLOCK && adopt(d, off, err))
 		return -1;
-	return (off + len) % BLOCK && off + len < d->size ? adopt(d, off + len, err) : 0;
+	return (off + len) % DISK_BLOCK && off + len < d->size ? adopt(d, off + len, err) : 0;
 }
 
 static int layered_write(struct disk *d, const void *buf, uint64_t off, size_t len, struct err *err)
@@ -282,7 +280,7 @@ int disk_read(struct disk *d, void *buf, uint64_t off, size_t len, struct err *e
 	if (d->mode != DISK_EPHEMERAL)
 		return image_read(d->img, buf, off, len, err);
 	(void)pthread_rwlock_rdlock(&d->lock);
-	rc = layered_read(d, buf, off, len, err);
+	rc = disk_read_layered(d, buf, off, len, err);
 	(void)pthread_rwlock_unlock(&d->lock);
 	return rc;
 }

@@ -45,4 +45,18 @@ int disk_zero(struct disk *d, uint64_t off, uint64_t len, bool may_unmap, struct
 int disk_discard(struct disk *d, uint64_t off, uint64_t len, struct err *err);
 int disk_flush(struct disk *d, struct err *err);
 
+struct state;
+struct state_out;
+struct state_writer;
+
+/** disk_image() - borrowed */
+struct image *disk_image(const struct disk *d);
+enum disk_mode disk_mode(const struct disk *d);
+
+/* Saved machines (disk_saved.c), while nobody uses the disk. Of disks that are not ephemeral nothing is saved. */
+int disk_save_layer(struct disk *d, unsigned index, struct state_writer *w, struct state_out *o,
+		    struct err *err);
+/** disk_load_layer() - what was saved of the layer lies below this one, which is new; @s is borrowed and must outlive it */
+int disk_load_layer(struct disk *d, unsigned index, const struct state *s, struct err *err);
+
 #endif

@@ -124,6 +124,13 @@ static void pm_update(struct legacy *l)
 	irq_line(l->irq, PM_SCI, l->pm_status & l->pm_enable & PM_POWER_BUTTON);
 }
 
+void legacy_update(struct legacy *l)
+{
+	(void)pthread_mutex_lock(&l->lock);
+	pm_update(l);
+	(void)pthread_mutex_unlock(&l->lock);
+}
+
 /* The block as the 12 bytes that it is, read at any width */
 static uint32_t pm_read(void *dev, uint16_t off, unsigned size)
 {

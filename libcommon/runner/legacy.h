@@ -38,6 +38,9 @@ void legacy_init(struct legacy *l, const struct irq_sink *irq);
 /** legacy_attach() - all of them on the port bus; Return: false when its table is full */
 bool legacy_attach(struct legacy *l, struct bus *bus);
 
+/** legacy_update() - the interrupt line is what the registers say: after they were loaded */
+void legacy_update(struct legacy *l);
+
 /** legacy_power_wanted() - has the guest enabled the power button's event? */
 bool legacy_power_wanted(struct legacy *l);
 

@@ -15,6 +15,7 @@
 #include "libcommon/runner/confine.h"
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/machine_private.h"
+#include "libcommon/runner/state_machine.h"
 
 enum {
 	DISK_QUEUES_MAX = 4,
@@ -184,6 +185,12 @@ static int load(struct machine *m, struct linux_boot *ret_boot, struct err *err)
 {
 	const struct machine_opts *o = m->opts;
 
+	if (o->restore)
+		return state_memory(o->restore, &m->mem, err) < 0 ||
+				       kvm_open(&m->kvm, o->kvm ? o->kvm : "/dev/kvm", err) < 0 ||
+				       state_load_cpuid(&m->kvm, o->restore, err) < 0
+			       ? -1
+			       : 0;
 	if (guest_memory_create(&m->mem, o->memory, err) < 0 ||
 	    linux_load(&m->mem, o->kernel, o->initrd, o->initrd_fd, o->command_line, ret_boot,
 		       err) < 0 ||
@@ -198,14 +205,19 @@ static int make(struct machine *m, const struct linux_boot *boot, struct err *er
 	const struct machine_opts *o = m->opts;
 	uint8_t *acpi;
 
-	acpi = guest_range(&m->mem, ACPI_BASE, ACPI_SPACE);
-	memset(acpi, 0, ACPI_SPACE);
-	(void)acpi_build(acpi, ACPI_BASE, o->cpus);
+	if (!o->restore) {
+		acpi = guest_range(&m->mem, ACPI_BASE, ACPI_SPACE);
+		memset(acpi, 0, ACPI_SPACE);
+		(void)acpi_build(acpi, ACPI_BASE, o->cpus);
+	}
 	if (kvm_create(&m->kvm, &m->mem, err) < 0 || make_devices(m, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < o->cpus; i++)
-		if (vcpu_create(m, i, boot, err) < 0)
+		if (vcpu_create(m, i, o->restore ? NULL : boot, err) < 0)
 			return -1;
+	if (o->restore &&
+	    (state_load_kvm(m, o->restore, err) < 0 || state_load_devices(m, o->restore, err) < 0))
+		return -1;
 	return 0;
 }
 

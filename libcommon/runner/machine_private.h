@@ -61,6 +61,7 @@ struct machine {
 	struct err err;
 	atomic_bool ended;
 	atomic_bool paused;	/* changed with the lock */
+	atomic_bool saved;	/* and has not run since */
 	unsigned parked;	/* vCPUs that wait; with the lock */
 	pthread_cond_t parking; /* one of these three has changed */
 	char line[200];		/* of the serial console, written by it alone */
@@ -94,14 +95,24 @@ void machine_resume(struct machine *m);
 /** machine_park() - where a vCPU's thread waits while the machine is paused */
 void machine_park(struct vcpu *v);
 
+/** machine_settle() - finish what the guest's last exit began: its registers are whole after it; by its own thread */
+void machine_settle(struct vcpu *v);
+/** machine_parked() - does no vCPU run? */
+bool machine_parked(struct machine *m);
+
+/* save.c */
+/** machine_save() - the machine's state into the empty file @fd; it is paused afterwards, also on failure */
+int machine_save(struct machine *m, int fd, bool compress, struct err *err);
+
 /* answer.c */
 /** machine_answer() - a control_fn; @ctx: the machine, with its vCPUs started */
-int machine_answer(void *ctx, enum control_verb verb, json_t *answer, struct err *err);
+int machine_answer(void *ctx, enum control_verb verb, int fd, json_t *answer, struct err *err);
 
 /** machine_take_peer() - a control_take_fn */
 void machine_take_peer(void *ctx, int fd);
 
 /* vcpu.c */
+/** vcpu_create() - @boot: what the first one starts with; NULL: its registers are loaded later */
 int vcpu_create(struct machine *m, unsigned index, const struct linux_boot *boot, struct err *err);
 int vcpu_start(struct vcpu *v, struct err *err);
 /** vcpu_kick() - out of the guest for a moment; only while it runs */

@@ -31,7 +31,7 @@ static int add_region(struct guest_memory *m, uint64_t start, uint64_t size, str
 
 	if (p == MAP_FAILED)
 		return err_sys(err, "no %s of guest memory", size_format(size, text));
-	m->region[m->regions++] = (struct guest_region){start, size, p};
+	m->region[m->regions++] = (struct guest_region){start, size, p, false};
 	return 0;
 }
 

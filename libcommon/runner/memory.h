@@ -7,6 +7,7 @@
 #ifndef VMKIT_RUNNER_MEMORY_H
 #define VMKIT_RUNNER_MEMORY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "libcommon/base/err.h"
@@ -18,6 +19,7 @@
 struct guest_region {
 	uint64_t start, size; /* guest physical, bytes */
 	uint8_t *host;
+	bool mapped; /* a saved machine's file lies behind it, not nothing */
 };
 
 struct guest_memory {

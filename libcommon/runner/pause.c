@@ -14,6 +14,7 @@ void machine_park(struct vcpu *v)
 
 	if (!atomic_load(&m->paused))
 		return;
+	machine_settle(v);
 	(void)pthread_mutex_lock(&m->lock);
 	m->parked++;
 	(void)pthread_cond_broadcast(&m->parking);
@@ -42,10 +43,21 @@ void machine_pause(struct machine *m)
 	(void)pthread_mutex_unlock(&m->lock);
 }
 
+bool machine_parked(struct machine *m)
+{
+	bool all;
+
+	(void)pthread_mutex_lock(&m->lock);
+	all = atomic_load(&m->paused) && m->parked == m->vcpus && !atomic_load(&m->ended);
+	(void)pthread_mutex_unlock(&m->lock);
+	return all;
+}
+
 void machine_resume(struct machine *m)
 {
 	(void)pthread_mutex_lock(&m->lock);
 	atomic_store(&m->paused, false);
+	atomic_store(&m->saved, false);
 	(void)pthread_cond_broadcast(&m->parking);
 	(void)pthread_mutex_unlock(&m->lock);
 }

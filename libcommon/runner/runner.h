@@ -19,6 +19,7 @@ struct control;
 struct disk;
 struct net;
 struct share;
+struct state;
 
 /* Slots of PCI: 32, of which the bridge, the generator of random numbers and the streams take one each */
 enum {
@@ -58,6 +59,9 @@ struct machine_opts {
 	 * on to it. NULL: none */
 	const struct machine_streams *streams;
 	struct control *control; /* answers for the machine while it runs; NULL: none. Borrowed */
+	/* A saved machine that goes on, instead of a kernel (state.h); its memory, cpus and disks are the same. NULL: none.
+	 * Borrowed */
+	const struct state *restore;
 	int initrd_fd; /* a second initial RAM disk behind the first; -1: none. Borrowed */
 };
 
@@ -70,6 +74,7 @@ enum machine_end {
 	MACHINE_TIMEOUT,
 	MACHINE_ESCAPED, /* the escape byte came */
 	MACHINE_STOPPED, /* by the control socket, the guest was not asked */
+	MACHINE_SAVED,	 /* the same, when its state was saved just before */
 	MACHINE_FAILED,	 /* see err */
 };
 

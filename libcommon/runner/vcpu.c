@@ -93,7 +93,7 @@ int vcpu_create(struct machine *m, unsigned index, const struct linux_boot *boot
 	}
 	m->vcpus++;
 	set_msrs(v->fd);
-	return index == 0 ? set_registers(v->fd, boot, err) : 0;
+	return index == 0 && boot ? set_registers(v->fd, boot, err) : 0;
 }
 
 static void port_exit(struct vcpu *v)
@@ -183,6 +183,14 @@ static void answer_exit(struct vcpu *v)
 		cannot_go_on(v, "exit", r->exit_reason);
 		break;
 	}
+}
+
+void machine_settle(struct vcpu *v)
+{
+	do
+		__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	while (ioctl(v->fd, KVM_RUN, 0) == 0 && (answer_exit(v), !atomic_load(&v->m->ended)));
+	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 }
 
 static void *vcpu_thread(void *arg)

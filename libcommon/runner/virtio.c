@@ -160,6 +160,24 @@ static bool wait_for_work(struct virtio_queue *q)
 	return read(q->kick, &n, sizeof(n)) > 0 || errno == EINTR;
 }
 
+bool virtio_freeze(struct virtio_dev *d, const struct timespec *until)
+{
+	for (unsigned i = 0; i < d->queues; i++) {
+		if (pthread_mutex_timedlock(&d->queue[i].lock, until) == 0)
+			continue;
+		while (i-- > 0)
+			(void)pthread_mutex_unlock(&d->queue[i].lock);
+		return false;
+	}
+	return true;
+}
+
+void virtio_thaw(struct virtio_dev *d)
+{
+	for (unsigned i = 0; i < d->queues; i++)
+		(void)pthread_mutex_unlock(&d->queue[i].lock);
+}
+
 static void *queue_thread(void *arg)
 {
 	struct virtio_queue *q = arg;

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "libcommon/base/err.h"
 #include "libcommon/runner/pci.h"
@@ -47,6 +48,8 @@ enum virtio_status {
 
 struct virtio_dev;
 struct virtio_queue;
+struct state_in;
+struct state_out;
 
 struct virtio_type {
 	uint16_t id;	     /* VIRTIO_BLK, ... */
@@ -58,6 +61,11 @@ struct virtio_type {
 	int (*serve)(struct virtio_dev *d, struct virtio_queue *q);
 	/* After serve(), without a lock; may be NULL */
 	void (*served)(struct virtio_dev *d);
+	/* State of its own beside registers and queues, for saved machines (state.h): what load() makes of hostile bytes
+	 * is good. Called while nothing is served. NULL: it has none */
+	void (*save)(struct virtio_dev *d, struct state_out *out);
+	void (*load)(struct virtio_dev *d, struct state_in *in);
+	const char *not_saved; /* why a machine with it cannot be saved, a sentence; NULL: it can */
 };
 
 struct virtio_queue {
@@ -115,6 +123,11 @@ void virtio_stop(struct virtio_dev *d);
 
 /** virtio_wake() - have a queue's thread look: the driver notified it, or the device has something for it */
 void virtio_wake(struct virtio_dev *d, unsigned queue);
+
+/** virtio_freeze() - no request is served until virtio_thaw(), by the same thread; waits for those that are under way
+ *  until @until (CLOCK_REALTIME). Return: false when one is not done by then: nothing is frozen */
+bool virtio_freeze(struct virtio_dev *d, const struct timespec *until);
+void virtio_thaw(struct virtio_dev *d);
 
 /** virtio_serve() - serve what waits in a queue, as its thread does; for tests without threads. Return: requests */
 unsigned virtio_serve(struct virtio_queue *q);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "libcommon/base/bytes.h"
+#include "libcommon/runner/state.h"
 
 #define F_MULTIPORT (UINT64_C(1) << 1)
 
@@ -260,8 +261,49 @@ static int64_t request(struct virtio_dev *d, unsigned queue, struct virtq_chain 
 	return 0;
 }
 
-static const struct virtio_type type = {
-	.id = VIRTIO_CONSOLE, .class_code = 0x078000, .request = request};
+static void save(struct virtio_dev *d, struct state_out *o)
+{
+	struct virtio_console *c = d->priv;
+
+	(void)pthread_mutex_lock(&c->lock);
+	for (unsigned i = 0; i < CONSOLE_PORTS; i++) {
+		state_put_int(o, c->open[i]);
+		state_put_int(o, c->closed[i]);
+	}
+	state_put_int(o, c->messages);
+	for (unsigned i = 0; i < c->messages; i++) {
+		const struct console_message *m =
+			&c->message[(c->first_message + i) % CONSOLE_MESSAGES_MAX];
+
+		state_put_int(o, (uint64_t)m->port << 32 | (uint32_t)m->event << 16 | m->value);
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+static void load(struct virtio_dev *d, struct state_in *in)
+{
+	struct virtio_console *c = d->priv;
+	uint64_t n;
+
+	for (unsigned i = 0; i < CONSOLE_PORTS; i++) {
+		c->open[i] = state_get_int(in);
+		c->closed[i] = state_get_int(in);
+	}
+	n = state_get_int(in);
+	for (c->messages = 0; c->messages < n && c->messages < CONSOLE_MESSAGES_MAX;
+	     c->messages++) {
+		uint64_t v = state_get_int(in);
+
+		c->message[c->messages] = (struct console_message){
+			(uint32_t)(v >> 32), (uint16_t)(v >> 16), (uint16_t)v};
+	}
+}
+
+static const struct virtio_type type = {.id = VIRTIO_CONSOLE,
+					.class_code = 0x078000,
+					.request = request,
+					.save = save,
+					.load = load};
 
 int virtio_console_init(struct virtio_console *c, int in, int out, int errors,
 			const struct guest_memory *mem, struct err *err)

@@ -20,7 +20,11 @@ static int64_t request(struct virtio_dev *d, unsigned queue, struct virtq_chain 
 }
 
 static const struct virtio_type type = {
-	.id = VIRTIO_FS, .class_code = 0x018000, .request = request};
+	.id = VIRTIO_FS,
+	.class_code = 0x018000,
+	.request = request,
+	.not_saved =
+		"a machine with a folder of the host cannot be saved: it may change meanwhile"};
 
 int virtio_fs_init(struct virtio_fs *f, struct share *share, const char *tag,
 		   const struct guest_memory *mem, struct err *err)

@@ -256,7 +256,11 @@ static void served(struct virtio_dev *d)
 }
 
 static const struct virtio_type type = {
-	.id = VIRTIO_NET, .class_code = 0x020000, .serve = serve, .served = served};
+	.id = VIRTIO_NET,
+	.class_code = 0x020000,
+	.serve = serve,
+	.served = served,
+	.not_saved = "a machine with a network cannot be saved: its connections are not in memory"};
 
 int virtio_net_init(struct virtio_net *v, struct net *net, const struct guest_memory *mem,
 		    struct err *err)

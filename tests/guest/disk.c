@@ -136,10 +136,10 @@ static void say_status(int status)
 	put("\n");
 }
 
-/* What the requests are: 'r' prints sectors 0 and 1 as they are, 'w' fills sectors 8 to 15 with 'W', 'z' zeroes 9 and 10, 'd'
+/* What the requests are: 'r' prints sectors 0 and 1 as they are, 'D' sectors 8 to 15, 'w' fills sectors 8 to 15 with 'W', 'z' zeroes 9 and 10, 'd'
  * discards 12 and 13, 'f' flushes, 'b' asks beyond the end, 'i' says whether an interrupt came, 's' the size, 'h' lies, 'q' writes a
  * header of qcow2 to sector 0 */
-static void request(char what)
+void disk_request(char what)
 {
 	if (what == 'r') {
 		int status = ask(0, 0, 1024, 0);
@@ -147,6 +147,13 @@ static void request(char what)
 		if (status)
 			say_status(status);
 		for (unsigned i = 0; !status && i < 1024; i++)
+			put_char((char)AT(uint8_t, DATA + i));
+	} else if (what == 'D') {
+		int status = ask(0, 8, 4096, 0);
+
+		if (status)
+			say_status(status);
+		for (unsigned i = 0; !status && i < 4096; i++)
 			put_char((char)AT(uint8_t, DATA + i));
 	} else if (what == 'w') {
 		for (unsigned i = 0; i < 4096; i++)
@@ -196,6 +203,6 @@ int disk(const char *what)
 		return -1;
 	}
 	while (*what >= 'a' && *what <= 'z')
-		request(*what++);
+		disk_request(*what++);
 	return 0;
 }

@@ -120,11 +120,15 @@ static void names(void **state)
 
 /* ---- over a socket */
 
-static int answer(void *ctx, enum control_verb verb, json_t *to, struct err *err)
+static int answer(void *ctx, enum control_verb verb, int fd, json_t *to, struct err *err)
 {
 	unsigned *calls = ctx;
 
 	(*calls)++;
+	if (verb == CONTROL_SAVE)
+		return fd >= 0 && write(fd, "state", 5) == 5
+			       ? 0
+			       : err_set(err, ERR_USAGE, "nothing came along");
 	if (verb == CONTROL_PAUSE)
 		return err_set(err, ERR_UNSUPPORTED, "no \"pause\" here");
 	return json_object_set_new(to, "verb", json_string(control_verb_name(verb)));
@@ -150,6 +154,8 @@ static void a_machine_answers(void **state)
 	struct control *c, *second;
 	struct err err = ERR_INIT;
 	unsigned calls = 0;
+	int ends[2];
+	char bytes[8];
 	json_t *got;
 
 	(void)state;
@@ -166,8 +172,16 @@ static void a_machine_answers(void **state)
 	assert_string_equal(text(got, "verb"), "stats");
 	json_decref(got);
 	assert_int_equal(ask("m", CONTROL_PAUSE, &got), ERR_UNSUPPORTED);
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(control_ask_with("m", CONTROL_SAVE, ends[1], 3000, &got, &err), 0);
+	json_decref(got);
+	(void)close(ends[1]);
+	assert_int_equal(read(ends[0], bytes, sizeof(bytes)), 5);
+	assert_int_equal(read(ends[0], bytes, sizeof(bytes)), 0); /* nobody keeps it */
+	(void)close(ends[0]);
+	assert_int_equal(ask("m", CONTROL_SAVE, &got), ERR_USAGE);
 	control_detach(c);
-	assert_int_equal(calls, 2);
+	assert_int_equal(calls, 4);
 	assert_int_equal(ask("m", CONTROL_STATS, &got), ERR_BUSY);
 	assert_int_equal(ask("m", CONTROL_INFO, &got), ERR_NONE);
 	assert_string_equal(text(got, "state"), "ending");

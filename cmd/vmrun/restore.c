@@ -1,0 +1,257 @@
+/* vmrun restore: a saved machine goes on. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/vmrun/here.h"
+#include "cmd/vmrun/vmrun.h"
+#include "libcommon/base/cleanup.h"
+#include "libcommon/image/image.h"
+#include "libcommon/runner/control.h"
+#include "libcommon/runner/position.h"
+#include "libcommon/runner/state.h"
+
+static struct {
+	const char *name, *format, *kvm;
+	struct opt_list disks, allow;
+	bool ephemeral;
+	uint64_t timeout;
+} o;
+
+static const struct opt options[] = {
+	{.letter = 'e',
+	 .name = "ephemeral",
+	 .type = OPT_FLAG,
+	 .value = &o.ephemeral,
+	 .help = "what the guest writes to its disks from now on is thrown away: FILE can be "
+		 "restored any number of times, also at once"},
+	{.letter = 'd',
+	 .name = "disk",
+	 .type = OPT_LIST,
+	 .value = &o.disks,
+	 .arg = "IMAGE",
+	 .complete = COMPLETE_FILE,
+	 .help = "where the disks are now, all of them in their order (default: where they were, "
+		 "if "
+		 "that is FILE's folder or one that --allow-backing names)"},
+	{.letter = 'f',
+	 .name = "format",
+	 .type = OPT_STRING,
+	 .value = &o.format,
+	 .arg = "FORMAT",
+	 .complete = COMPLETE_FORMAT,
+	 .help = "of all disks (default: probed)"},
+	{.name = "allow-backing",
+	 .type = OPT_LIST,
+	 .value = &o.allow,
+	 .arg = "DIR",
+	 .complete = COMPLETE_DIR,
+	 .help = "disks that FILE names, and backing files, may lie below DIR too"},
+	{.letter = 'n',
+	 .name = "name",
+	 .type = OPT_STRING,
+	 .value = &o.name,
+	 .arg = "NAME",
+	 .help = "of the machine, as for run"},
+	{.letter = 't',
+	 .name = "timeout",
+	 .type = OPT_DURATION,
+	 .value = &o.timeout,
+	 .arg = "TIME",
+	 .help = "end the machine after this: status 10 (default: never)"},
+	{.name = "kvm",
+	 .type = OPT_STRING,
+	 .value = &o.kvm,
+	 .arg = "FILE",
+	 .help = "instead of /dev/kvm",
+	 .hidden = true},
+	OPT_END,
+};
+
+static const char *const examples[] = {
+	"vmrun restore web.state",
+	"for i in 1 2 3; do vmrun restore --ephemeral --name ci-$i ready.state </dev/null & done",
+	"vmrun restore --disk /srv/web.qcow2 web.state",
+	NULL,
+};
+
+/* The folder of @path, without symbolic links; owned, NULL when there is none */
+static char *real_folder(const char *path)
+{
+	char *real = realpath(path, NULL), *slash = real ? strrchr(real, '/') : NULL;
+
+	if (slash)
+		slash[slash == real] = '\0';
+	return real;
+}
+
+static bool lies_below(const char *path, const char *folder)
+{
+	size_t n = strlen(folder);
+
+	return strncmp(path, folder, n) == 0 && (path[n] == '/' || (n == 1 && *folder == '/'));
+}
+
+/* A name in the file is not the caller's word: it may lead where that one looks anyway. *@ret is owned */
+static int trusted_name(const char *file, const char *name, char **ret, struct err *err)
+{
+	CLEANUP_FREE char *own = real_folder(file);
+	char *real = realpath(name, NULL);
+	bool good = real && own && lies_below(real, own);
+
+	for (size_t i = 0; real && !good && i < o.allow.count; i++) {
+		CLEANUP_FREE char *dir = realpath(o.allow.items[i], NULL);
+
+		good = dir && lies_below(real, dir);
+	}
+	if (good) {
+		*ret = real;
+		return 0;
+	}
+	free(real);
+	err_set(err, ERR_DENIED, "the saved machine's disk %.200s does not lie in its folder",
+		name);
+	err_object(err, file);
+	return err_hint(err, "if it is yours, name it: --disk %.180s", name);
+}
+
+static enum disk_mode mode_of(const json_t *disk)
+{
+	const char *mode = json_string_value(json_object_get(disk, "mode"));
+
+	if (strcmp(mode, "read-only") == 0)
+		return DISK_READ_ONLY;
+	return o.ephemeral || strcmp(mode, "ephemeral") == 0 ? DISK_EPHEMERAL : DISK_WRITE;
+}
+
+static int check_disk(struct image *img, const json_t *disk, struct err *err)
+{
+	uint64_t size = (uint64_t)json_integer_value(json_object_get(disk, "size"));
+
+	if (image_size(img) / 512 * 512 != size) {
+		err_set(err, ERR_DIFFERS,
+			"the disk has another size than when the machine was saved");
+		return err_object(err, image_name(img));
+	}
+	return position_check(img, json_object_get(disk, "files"), err);
+}
+
+/* Before it is opened for writing, which may change it */
+static int check_before(const char *name, const struct disk_how *how, const json_t *disk,
+			struct err *err)
+{
+	struct image *img;
+	int rc;
+
+	if (disks_image(&img, name, how, false, err) < 0)
+		return -1;
+	rc = check_disk(img, disk, err);
+	image_close(img);
+	return rc;
+}
+
+static int open_one(struct disks *d, const struct state *s, const char *file, struct err *err)
+{
+	const json_t *disk = state_disk(s, d->n);
+	const struct disk_how how = {.format = o.format, .allow = &o.allow, .mode = mode_of(disk)};
+	CLEANUP_FREE char *recorded = NULL;
+	const char *mode = json_string_value(json_object_get(disk, "mode")), *name;
+	unsigned i = (unsigned)d->n;
+
+	if (!o.disks.count && trusted_name(file, json_string_value(json_object_get(disk, "image")),
+					   &recorded, err) < 0)
+		return -1;
+	name = o.disks.count ? o.disks.items[i] : recorded;
+	if (check_before(name, &how, disk, err) < 0 || disks_add(d, name, &how, err) < 0)
+		return -1;
+	if (strcmp(mode, "ephemeral") == 0 && disk_load_layer(d->disk[i], i, s, err) < 0)
+		return err_object(err, file);
+	return 0;
+}
+
+static int open_disks(struct disks *d, const struct state *s, const char *file, struct err *err)
+{
+	if (o.disks.count && o.disks.count != s->n_disks) {
+		err_set(err, ERR_USAGE, "the saved machine has %zu disks, --disk names %zu",
+			s->n_disks, o.disks.count);
+		return err_object(err, file);
+	}
+	while (d->n < s->n_disks)
+		if (open_one(d, s, file, err) < 0)
+			return -1;
+	return 0;
+}
+
+static int go_on(const struct state *s, const char *file, struct control *control, struct err *err)
+{
+	struct disks d = {.n = 0};
+	struct machine_opts opts = {
+		.kvm = o.kvm,
+		.restore = s,
+		.memory = s->memory,
+		.cpus = s->cpus,
+		.escape = -1,
+		.timeout_ms = o.timeout,
+		.control = control,
+		.initrd_fd = -1,
+	};
+	struct machine_result r;
+	int rc = open_disks(&d, s, file, err);
+
+	opts.disks = d.disk;
+	opts.n_disks = d.n;
+	if (rc == 0)
+		rc = machine_run_here(&opts, &r, err);
+	if (rc < 0 && (err->code == ERR_CORRUPT || err->code == ERR_UNSUPPORTED))
+		err_object(err, file);
+	if (rc == 0)
+		rc = machine_told(&r, o.timeout, err);
+	disks_close(&d);
+	return rc;
+}
+
+static int run(struct cli *cli, int argc, char **argv, struct err *err)
+{
+	struct control *control = NULL;
+	struct state *s;
+	int rc;
+
+	(void)cli;
+	(void)argc;
+	if (state_open(&s, argv[0], err) < 0)
+		return -1;
+	rc = o.name ? control_open(&control, o.name, err) : 0;
+	if (rc == 0)
+		rc = go_on(s, argv[0], control, err);
+	control_close(control);
+	state_close(s);
+	return rc;
+}
+
+const struct verb verb_restore = {
+	.name = "restore",
+	.usage = "[OPTIONS] FILE",
+	.summary = "go on with a machine that save wrote to a file",
+	.details =
+		"The guest goes on in the middle of what it did, on this terminal as with run. "
+		"FILE "
+		"is mapped, if it is not compressed: what the guest does not touch is never read. "
+		"It "
+		"stays as it is, and "
+		"must stay until the machine ends.\n\n"
+		"A disk that was changed since the machine was saved is refused: a guest that has "
+		"another file system in mind than there is would destroy it. With --ephemeral the "
+		"disks stay as they are. The guest's clock goes on where it stood; its date is "
+		"right "
+		"again when it sets it.",
+	.options = options,
+	.examples = examples,
+	.statuses =
+		"as those of run, and 3 a disk was changed since, 8 FILE is damaged or cut off, or "
+		"no saved machine, 9 this processor is another one, 12 FILE names a disk elsewhere",
+	.min_args = 1,
+	.max_args = 1,
+	.complete_args = COMPLETE_FILE,
+	.run = run,
+};

@@ -1,0 +1,135 @@
+#!/usr/bin/env bats
+# vmrun save and restore with Debian's own kernel: in one nested host with a real KVM, started once for all tests here.
+# bats file_tags=slow,release
+
+load common
+
+setup_file() {
+	export WORK=$BATS_FILE_TMPDIR/nested
+	require qemu-system-x86_64 busybox cpio
+	mkdir -p "$WORK/payload"
+	cd "$WORK/payload" || return 1
+	"$ROOT/tests/guest/linux-payload.sh" . "$VMKIT_BIN/vmrun"
+	random_image disk.raw $((4 << 20)) 7
+	cat >../script <<-'END'
+		export LD_LIBRARY_PATH=/t/lib TMPDIR=/tmp
+		mkdir -p /lib64 /out/all
+		ln -s /t/lib/ld-linux-x86-64.so.2 /lib64/ld-linux-x86-64.so.2
+		fast="quiet nokaslr tsc=reliable lpj=5000000 mitigations=off cryptomgr.notests random.trust_cpu=on"
+		o=/out/all
+		says() { # NAME TEXT - wait until it does
+			i=0
+			while ! grep -q "$2" $o/$1 && [ $i -lt 600 ]; do
+				sleep 0.1
+				i=$((i + 1))
+			done
+		}
+		now() { cut -d' ' -f1 /proc/uptime; }
+		mkfifo first.in one.in two.in third.in
+		(bin/vmrun -k kernel -i initrd -m 128M -c 2 -t 300 -a "$fast do=shell" --name first -d disk.raw <first.in >$o/first 2>$o/first.err
+			echo $? >$o/first.status) &
+		exec 3>first.in
+		says first "guest: 2 cpus"
+		cat >&3 <<-'X'
+			mkdir /t; mount -t tmpfs t /t; dd if=/dev/urandom of=/t/file bs=1M count=8; sha256sum /t/file >/t/sum
+			dd if=/t/file of=/dev/vda bs=1M count=1 conv=fsync
+			(while :; do sha256sum /t/file >/t/again; cmp /t/sum /t/again || echo "BRO"KEN; sleep 1; done) &
+			x=17; echo saved-$((x * 3)); sha256sum /dev/vda | sed s/^/disk-/
+		X
+		says first "disk-.*vda"
+		bin/vmrun save first first.state 2>$o/save.err
+		echo $? >$o/save
+		ls -ls first.state >$o/size
+		sha256sum disk.raw >before
+		for n in one two; do
+			(bin/vmrun restore --ephemeral -t 100 --name $n first.state <$n.in >$o/$n 2>$o/$n.err
+				echo $? >$o/$n.status) &
+		done
+		exec 4>one.in 5>two.in
+		for n in 4 5; do
+			cat >&$n <<-'X'
+				echo restored-$((x * 3)); echo 3 >/proc/sys/vm/drop_caches; sha256sum /dev/vda | sed s/^/disk-/
+				dd if=/t/file of=/dev/vda bs=1M count=4 conv=fsync; sha256sum -c /t/sum; nproc
+				head -c 4194304 /t/file | cmp - /dev/vda && echo written-$((x * 4))
+				cat /sys/devices/system/clocksource/clocksource0/current_clocksource
+				date +time-%s; sleep 1; date +time-%s; poweroff -f
+			X
+		done
+		wait
+		sha256sum -c before >$o/unchanged
+		# Once more, with its disk, and from the restored machine a compressed state
+		(bin/vmrun restore -t 100 --name third first.state <third.in >$o/third 2>$o/third.err
+			echo $? >$o/third.status) &
+		exec 6>third.in
+		began=$(now)
+		echo 'echo up-$((x * 2))' >&6
+		says third up-34
+		echo "$began $(now)" >$o/seconds
+		echo 'dd if=/t/file of=/dev/vda bs=1M count=1 seek=1 conv=fsync; echo done-$((x * 5))' >&6
+		says third done-85
+		bin/vmrun save -z third third.state 2>>$o/save.err
+		echo $? >>$o/save
+		ls -ls third.state >>$o/size
+		wait
+		bin/vmrun restore first.state </dev/null 2>$o/changed.err
+		echo $? >$o/changed
+		echo 'cmp /t/sum /t/again; echo last-$((x * 6)); sha256sum /dev/vda | sed s/^/disk-/; poweroff -f' |
+			bin/vmrun restore -t 100 third.state >$o/last 2>$o/last.err
+		echo $? >$o/last.status
+		sha256sum disk.raw >$o/disk
+	END
+	"$ROOT/tests/nested-kvm.sh" "$WORK" "$WORK/payload" "$WORK/script" 400 || {
+		tail -n 50 "$WORK/serial.log" >&2
+		return 1
+	}
+	rm -f "$WORK/initrd" "$WORK/out.tar"
+	tr -d '\r' <"$WORK/out/all/first" >"$WORK/first"
+}
+
+# of NAME STATUS - $output: what it said
+of() {
+	output=$(tr -d '\r' <"$WORK/out/all/$1")
+	stderr=$(cat "$WORK/out/all/$1.err")
+	[ "$(cat "$WORK/out/all/$1.status")" = "$2" ] || fail "$1: status $(cat "$WORK/out/all/$1.status"): $stderr $output"
+}
+
+disk() { sed -n 's/^disk-\([0-9a-f]*\) .*/\1/p' <<<"$output"; }
+
+@test "Linux with two vCPUs at work is saved, and its vmrun ends" {
+	of first 3
+	[ "$(head -n 1 "$WORK/out/all/save")" = 0 ]
+	[[ $output == *saved-51* && $output != *BROKEN* ]]
+	was=$(disk)
+	[ -n "$was" ]
+}
+
+@test "two clones at once go on: memory, variables, processors, disk" {
+	of first 3
+	was=$(disk)
+	for n in one two; do
+		of "$n" 0
+		[[ $output == *restored-51* && $output == *"/t/file: OK"* && $output == *kvm-clock* && $output != *BROKEN* ]]
+		[ "$(disk)" = "$was" ]
+		[[ $output == *written-68* ]]
+		grep -qx 2 <<<"$output"
+		mapfile -t t < <(sed -n 's/^time-//p' <<<"$output")
+		((t[1] >= t[0] + 1 && t[1] <= t[0] + 20))
+	done
+	grep -q 'disk.raw: OK' "$WORK/out/all/unchanged"
+}
+
+@test "it answers soon" {
+	read -r began ended <"$WORK/out/all/seconds"
+	echo "# restored and answered in $(bc <<<"$ended - $began") s; sizes: $(cut -c -60 "$WORK/out/all/size" | xargs)" >&3
+	(($(bc <<<"$ended - $began < 20")))
+}
+
+@test "a machine that was restored is saved once more, compressed; its disk has what it wrote" {
+	of third 3
+	of last 0
+	[[ $output == *last-102* && $output != *BROKEN* && $output != *differ* ]]
+	[ "$(disk)" = "$(cut -d ' ' -f 1 "$WORK/out/all/disk")" ]
+	[ "$(xargs <"$WORK/out/all/save")" = "0 0" ]
+	[ "$(cat "$WORK/out/all/changed")" = 3 ]
+	grep -q "changed since" "$WORK/out/all/changed.err"
+}
