@@ -13,7 +13,7 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 		options=" --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	diff)
-		options=" --extents --connect= --json --progress --quiet --verbose --help --version"
+		options=" --extents --files --null --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	revert)
 		options=" --discard-current --no-start --connect= --json --quiet --verbose --help --version"

@@ -47,6 +47,8 @@ complete -c vmsnap -n '__fish_seen_subcommand_from show' -l help -s h -d 'show t
 complete -c vmsnap -n '__fish_seen_subcommand_from show' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmsnap -n '__fish_seen_subcommand_from show' -F
 complete -c vmsnap -n '__fish_seen_subcommand_from diff' -l extents -s x -d 'list the ranges: offset and length in bytes'
+complete -c vmsnap -n '__fish_seen_subcommand_from diff' -l files -s F -d 'list the files that were added (A), deleted (D), changed (M), or got other permissions, owners or times alone (m)'
+complete -c vmsnap -n '__fish_seen_subcommand_from diff' -l null -s 0 -d 'with --files: paths alone, as they are, each ended by a NUL byte'
 complete -c vmsnap -n '__fish_seen_subcommand_from diff' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmsnap -n '__fish_seen_subcommand_from diff' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'
 complete -c vmsnap -n '__fish_seen_subcommand_from diff' -l quiet -s q -d 'no warnings, no progress'

@@ -96,6 +96,10 @@ _vmsnap() {
 		_arguments -s -S \
 		'(-x --extents)-x[list the ranges\: offset and length in bytes]' \
 		'(-x --extents)--extents[list the ranges\: offset and length in bytes]' \
+		'(-F --files)-F[list the files that were added (A), deleted (D), changed (M), or got other permissions, owners or times alone (m)]' \
+		'(-F --files)--files[list the files that were added (A), deleted (D), changed (M), or got other permissions, owners or times alone (m)]' \
+		'(-0 --null)-0[with --files\: paths alone, as they are, each ended by a NUL byte]' \
+		'(-0 --null)--null[with --files\: paths alone, as they are, each ended by a NUL byte]' \
 		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
