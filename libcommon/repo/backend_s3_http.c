@@ -67,6 +67,11 @@ int64_t s3_http_now(struct s3_http *h)
 					    : (int64_t)time(NULL);
 }
 
+bool s3_http_knows_time(const struct s3_http *h)
+{
+	return atomic_load(&h->clock_known);
+}
+
 bool s3_http_versions(const struct s3_http *h)
 {
 	return atomic_load(&h->versions);

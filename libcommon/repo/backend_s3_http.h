@@ -69,6 +69,7 @@ const struct s3_config *s3_http_config(const struct s3_http *h);
 /** s3_http_now() - seconds since 1970 by the server's clock: its last answer and what has passed here since, sleep
  *  included; our own clock until there was one */
 int64_t s3_http_now(struct s3_http *h);
+bool s3_http_knows_time(const struct s3_http *h);
 
 /** s3_http_versions() - has an answer said that the bucket keeps versions? */
 bool s3_http_versions(const struct s3_http *h);

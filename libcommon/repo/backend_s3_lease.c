@@ -158,8 +158,7 @@ int s3_lease_guard(struct s3_backend *b, bool collector, struct s3_guard *ret, s
 		 renew(b, l, &why))
 		log_info("%s: %s", l->name, why.message);
 	pthread_mutex_unlock(&b->lease_lock);
-	ret->may = collector ? may_as_collector : may_in_session;
-	ret->ctx = b;
+	*ret = (struct s3_guard){.may = collector ? may_as_collector : may_in_session, .ctx = b};
 	return rc;
 }
 
@@ -297,6 +296,9 @@ int s3_collector(struct backend *base, struct err *err)
 
 	if (b->collector.held)
 		return 0;
+	if (!s3_http_knows_time(b->http))
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the server does not say what time it is: nothing can be collected");
 	if (check_dates(b, err) || s3_list_folder(b, "leases", look_at, &k, err))
 		return -1;
 	if (k.collector && !k.collector_dead) {

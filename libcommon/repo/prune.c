@@ -119,6 +119,7 @@ static int walk_all(struct marks *m, bool again, struct err *err)
 		return err_hint(err, "vmbackup forget --unreadable gives them up");
 	}
 	progress_begin(m->opts->progress, "mark", n);
+	store_set_small_cache(repo_store(m->repo), true);
 	seen = reallocarray(m->seen, m->n_seen + n + 1, sizeof(*seen));
 	if (seen)
 		m->seen = seen;
@@ -133,6 +134,7 @@ static int walk_all(struct marks *m, bool again, struct err *err)
 		if (!known)
 			m->seen[m->n_seen + added++] = list[i].seq;
 	}
+	store_set_small_cache(repo_store(m->repo), false);
 	snapshots_free(list, n);
 	if (rc < 0)
 		return -1;

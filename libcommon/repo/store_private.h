@@ -19,6 +19,7 @@
 
 enum {
 	CACHE_BYTES = 16 << 20,
+	SMALL_CACHE_BYTES = 3 << 20,
 	PACK_KEYS = 64,
 	STORE_PLACES = 24,
 	RUN_FLUSH_ENTRIES = 1 << 17, /* entries of sealed packs that wait for an index run: 9 MiB */
@@ -70,6 +71,7 @@ struct store {
 	pthread_cond_t cache_ready;
 	struct cached_frame *frames; /* newest first */
 	size_t cached_bytes;
+	bool small_cache; /* set before threads read */
 	struct loader *loaders;
 	struct {
 		uint8_t id[PACK_ID];

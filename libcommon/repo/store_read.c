@@ -231,7 +231,8 @@ static struct cached_frame *take_entry(struct store *st)
 	for (struct cached_frame **p = &st->frames; *p; p = &(*p)->next)
 		if (!(*p)->refs)
 			oldest = p;
-	if (oldest && (st->cached_bytes >= CACHE_BYTES || (*oldest)->state == FRAME_FAILED)) {
+	if (oldest && (st->cached_bytes >= (st->small_cache ? SMALL_CACHE_BYTES : CACHE_BYTES) ||
+		       (*oldest)->state == FRAME_FAILED)) {
 		f = *oldest;
 		*oldest = f->next;
 		f->n_checked = 0;
