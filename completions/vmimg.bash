@@ -43,16 +43,16 @@ _vmimg_verb() # sets options and kind of arguments for a verb
 		options=" --format= --snapshot= --socket= --port= --name= --writable --cow --once --timeout= --exit-with-parent --force-share --allow-backing= --quiet --verbose --help --version"
 		kind=file ;;
 	inspect)
-		options=" --format= --snapshot= --allow-backing= --force-share --json --quiet --verbose --help --version"
+		options=" --format= --snapshot= --allow-backing= --no-appliance --force-share --json --quiet --verbose --help --version"
 		kind=file ;;
 	ls)
-		options=" --long --recursive --directory --null --format= --snapshot= --allow-backing= --force-share --json --quiet --verbose --help --version"
+		options=" --long --recursive --directory --null --format= --snapshot= --allow-backing= --no-appliance --force-share --json --quiet --verbose --help --version"
 		kind=file ;;
 	cat)
-		options=" --format= --snapshot= --allow-backing= --force-share --quiet --verbose --help --version"
+		options=" --format= --snapshot= --allow-backing= --no-appliance --force-share --quiet --verbose --help --version"
 		kind=file ;;
 	get)
-		options=" --format= --snapshot= --allow-backing= --force-share --force --progress --quiet --verbose --help --version"
+		options=" --format= --snapshot= --allow-backing= --no-appliance --force-share --force --progress --quiet --verbose --help --version"
 		kind=file ;;
 	put)
 		options=" --format= --mode= --owner= --force --dry-run --progress --quiet --verbose --help --version"

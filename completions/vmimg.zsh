@@ -366,6 +366,7 @@ _vmimg() {
 		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
 		'--snapshot=[look into this internal snapshot, by name or id]:NAME:' \
 		'*--allow-backing=[folder outside of an image'\''s own where its chain may lead]:DIR:_files -/' \
+		'--no-appliance[do not start libguestfs for what is not read here]' \
 		'(-U --force-share)-U[read an image that another process may be writing]' \
 		'(-U --force-share)--force-share[read an image that another process may be writing]' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
@@ -391,6 +392,7 @@ _vmimg() {
 		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
 		'--snapshot=[look into this internal snapshot, by name or id]:NAME:' \
 		'*--allow-backing=[folder outside of an image'\''s own where its chain may lead]:DIR:_files -/' \
+		'--no-appliance[do not start libguestfs for what is not read here]' \
 		'(-U --force-share)-U[read an image that another process may be writing]' \
 		'(-U --force-share)--force-share[read an image that another process may be writing]' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
@@ -408,6 +410,7 @@ _vmimg() {
 		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
 		'--snapshot=[look into this internal snapshot, by name or id]:NAME:' \
 		'*--allow-backing=[folder outside of an image'\''s own where its chain may lead]:DIR:_files -/' \
+		'--no-appliance[do not start libguestfs for what is not read here]' \
 		'(-U --force-share)-U[read an image that another process may be writing]' \
 		'(-U --force-share)--force-share[read an image that another process may be writing]' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -424,6 +427,7 @@ _vmimg() {
 		'(-f --format)--format=[format of the image; without it the image is probed]:FORMAT: _vmimg_dynamic format' \
 		'--snapshot=[look into this internal snapshot, by name or id]:NAME:' \
 		'*--allow-backing=[folder outside of an image'\''s own where its chain may lead]:DIR:_files -/' \
+		'--no-appliance[do not start libguestfs for what is not read here]' \
 		'(-U --force-share)-U[read an image that another process may be writing]' \
 		'(-U --force-share)--force-share[read an image that another process may be writing]' \
 		'--force[replace files that exist in the folder]' \

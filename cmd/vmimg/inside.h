@@ -9,7 +9,7 @@
 struct inside_options {
 	const char *format, *snapshot;
 	struct opt_list allow;
-	bool shared;
+	bool shared, own_only;
 };
 extern struct inside_options inside_options;
 
@@ -34,6 +34,8 @@ extern struct inside_options inside_options;
 		 .arg = "DIR",                                                                     \
 		 .help = "folder outside of an image's own where its chain may lead",              \
 		 .complete = COMPLETE_DIR},                                                        \
+		{0, "no-appliance", OPT_FLAG, &inside_options.own_only,                            \
+		 .help = "do not start libguestfs for what is not read here"},                     \
 	{                                                                                          \
 		'U', "force-share", OPT_FLAG, &inside_options.shared,                              \
 			.help = "read an image that another process may be writing"                \
@@ -49,7 +51,12 @@ extern struct inside_options inside_options;
 	"disk, or PARTITION:/PATH; PARTITION is a number, a label, a UUID, the name of a GPT "     \
 	"entry or\n"                                                                               \
 	"GROUP/VOLUME of LVM2. ext2, ext3, ext4, XFS and FAT are read, without root and without\n" \
-	"mounting anything; a journal that was not replayed is not looked at."
+	"mounting anything; a journal that was not replayed is not looked at. btrfs, NTFS and "    \
+	"some others are\n"                                                                        \
+	"read by libguestfs, where it is installed: its appliance, a small machine, starts in "    \
+	"seconds (20\n"                                                                            \
+	"without KVM), once, and sees the disk read only. LIBGUESTFS_BACKEND_SETTINGS=force_tcg "  \
+	"keeps it off KVM."
 
 /** inside_open() - image and what is in it; both are owned: inside_close() */
 int inside_open(const char *name, struct image **ret_img, struct guest **ret, struct err *err);

@@ -216,9 +216,12 @@ const struct verb verb_inspect = {
 	.details =
 		"Kinds of file systems, labels and UUIDs come from superblocks, of many kinds. A "
 		"system (os-release,\n"
-		"hostname, kernels, fstab) is found on ext2, ext3, ext4 and FAT alone. Nothing is "
-		"mounted, nothing is\n"
-		"written, no root is needed.",
+		"hostname, kernels, fstab) is found on ext2, ext3, ext4, XFS and FAT; when there "
+		"is "
+		"none, libguestfs,\n"
+		"where it is installed, looks at btrfs and NTFS, Windows among them, which takes "
+		"its appliance some\n"
+		"20 seconds (--no-appliance). Nothing is written, no root is needed.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 2 usage, 4 no such image, 6 in use (see -U), 8 damaged",

@@ -233,9 +233,10 @@ static const struct fs_run *run_at(const struct fs_map *m, uint64_t off)
 
 void fs_data(const struct fs_map *m, uint64_t off, uint64_t *ret_off, uint64_t *ret_len)
 {
-	const struct fs_run *r = m->bytes ? NULL : run_at(m, off);
+	bool whole = m->bytes || m->remote;
+	const struct fs_run *r = whole ? NULL : run_at(m, off);
 
-	*ret_off = m->bytes ? off : r ? max_u64(off, r->off) : m->size;
+	*ret_off = whole ? off : r ? max_u64(off, r->off) : m->size;
 	*ret_len = 0;
 	if (*ret_off < m->size)
 		*ret_len = min_u64(m->size, r ? r->off + r->len : m->size) - *ret_off;
@@ -252,6 +253,8 @@ int fs_read(struct fs *fs, const struct fs_map *m, void *buf, uint64_t off, size
 		memcpy(out, m->bytes + off, len);
 		return 0;
 	}
+	if (m->remote)
+		return fs->ops->read(fs, &m->node, buf, off, len, err);
 	while (len) {
 		const struct fs_run *r = run_at(m, off);
 		bool hole = !r || r->off > off;

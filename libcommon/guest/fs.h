@@ -65,6 +65,8 @@ struct fs_map {
 	uint8_t *
 		bytes; /* the file by itself, where the file system keeps it in the node; else NULL */
 	uint64_t size;
+	bool remote; /* ops->read() has the bytes, of this node */
+	struct fs_node node;
 };
 
 struct fs;
@@ -77,6 +79,9 @@ struct fs_ops {
 	int (*list)(struct fs *fs, const struct fs_node *dir, struct fs_list *ret, struct err *err);
 	int (*fill)(struct fs *fs, struct fs_node *node, struct err *err);
 	int (*map)(struct fs *fs, const struct fs_node *node, struct fs_map *ret, struct err *err);
+	/* For maps that are remote; NULL: the kind has none */
+	int (*read)(struct fs *fs, const struct fs_node *node, void *buf, uint64_t off, size_t len,
+		    struct err *err);
 	/* Find one name without reading all others; NULL: the list is searched. *@ret_found */
 	int (*lookup)(struct fs *fs, const struct fs_node *dir, const char *name,
 		      struct fs_node *ret, bool *ret_found, struct err *err);

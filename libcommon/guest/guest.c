@@ -12,6 +12,8 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/log.h"
+#include "libcommon/base/stop.h"
+#include "libcommon/guest/appliance.h"
 #include "libcommon/guest/lvm.h"
 #include "libcommon/image/utf16.h"
 
@@ -173,8 +175,10 @@ void guest_close(struct guest *g)
 		return;
 	for (size_t i = 0; i < g->n_systems; i++)
 		guest_system_release(&g->systems[i]);
-	for (size_t i = 0; i < g->n_volumes; i++) {
+	for (size_t i = 0; i < g->n_volumes; i++)
 		fs_close(g->volumes[i].fs);
+	appliance_free(g->appliance);
+	for (size_t i = 0; i < g->n_volumes; i++) {
 		image_close(g->volumes[i].owned);
 		free(g->volumes[i].name);
 	}
@@ -182,15 +186,152 @@ void guest_close(struct guest *g)
 	free(g);
 }
 
+void guest_use_server(struct guest *g, const struct guest_server *server)
+{
+	g->server = server;
+}
+
+static bool needs_appliance(const struct guest *g, int i)
+{
+	return g->server && appliance_reads(g->volumes[i].info.family);
+}
+
+bool guest_can_read(const struct guest *g, int i)
+{
+	return fs_is_read(g->volumes[i].info.family) || needs_appliance(g, i);
+}
+
+static int start_appliance(struct guest *g, struct err *err)
+{
+	if (!g->appliance && appliance_new(&g->appliance, g->server, err) < 0) {
+		g->no_appliance = true;
+		return -1;
+	}
+	return 0;
+}
+
+static int open_volume(struct guest *g, int i, struct err *err)
+{
+	struct guest_volume *v = &g->volumes[i];
+
+	if (!needs_appliance(g, i))
+		return fs_open(&v->fs, &v->v, err);
+	if (start_appliance(g, err) < 0)
+		return err_prefix(err, "%s", v->info.type);
+	return appliance_fs_open(&v->fs, g->appliance, g, i, err);
+}
+
 int guest_fs(struct guest *g, int i, struct fs **ret, struct err *err)
 {
 	struct guest_volume *v = &g->volumes[i];
 
-	if (!v->fs && fs_open(&v->fs, &v->v, err) < 0)
+	if (!v->fs && open_volume(g, i, err) < 0)
 		return v->number  ? err_prefix(err, "partition %u", v->number)
 		       : v->owned ? err_prefix(err, "%s", v->name)
 				  : -1;
 	*ret = v->fs;
+	return 0;
+}
+
+/* A system that the appliance found: its own files say more, where they are a Unix's. */
+static int found_system(void *ctx, struct guest_system *s, struct err *err)
+{
+	struct guest *g = ctx;
+	size_t before = g->n_systems;
+
+	if (guest_search_one(g, s->root, err) < 0 || g->n_systems > before ||
+	    before == GUEST_SYSTEMS_MOST) {
+		guest_system_release(s);
+		return 0;
+	}
+	g->systems[g->n_systems++] = *s;
+	return 0;
+}
+
+static bool has_file(struct guest *g, int i, const char *path)
+{
+	struct guest_place p;
+
+	if (guest_path(g, i, NULL, path, 0, &p, NULL) < 0)
+		return false;
+	guest_place_release(&p);
+	return true;
+}
+
+static void close_volume(struct guest *g, int i)
+{
+	fs_close(g->volumes[i].fs);
+	g->volumes[i].fs = NULL;
+}
+
+/* Where distributions put the root in a btrfs: Fedora, Ubuntu and SUSE, Debian */
+static int search_subvolumes(struct guest *g, int i, struct err *err)
+{
+	static const char *const names[] = {"root", "@", "@rootfs"};
+	struct fs *unused;
+
+	for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+		char release[40], fstab[40];
+
+		(void)snprintf(release, sizeof(release), "/%s/etc/os-release", names[k]);
+		(void)snprintf(fstab, sizeof(fstab), "/%s/etc/fstab", names[k]);
+		if (!has_file(g, i, release) && !has_file(g, i, fstab))
+			continue;
+		if (appliance_use_subvolume(g->appliance, g, i, names[k], err) < 0)
+			return -1;
+		close_volume(g, i);
+		if (guest_fs(g, i, &unused, NULL) == 0)
+			return guest_search_one(g, i, err);
+		appliance_drop_subvolume(g->appliance); /* a folder of that name */
+	}
+	return 0;
+}
+
+/* Windows says what it is in its registry, which libguestfs reads; it takes as long as the start. */
+static int search_windows(struct guest *g, struct err *err)
+{
+	for (size_t i = 0; i < g->n_volumes; i++)
+		if (needs_appliance(g, (int)i))
+			close_volume(g, (int)i);
+	return appliance_inspect(g->appliance, g, found_system, g, err);
+}
+
+static int search_volumes(struct guest *g, struct err *err)
+{
+	bool windows = false;
+
+	for (size_t i = 0; i < g->n_volumes; i++) {
+		size_t before = g->n_systems;
+
+		if (!needs_appliance(g, (int)i))
+			continue;
+		if (guest_search_one(g, (int)i, err) < 0 ||
+		    (g->n_systems == before && !strcmp(g->volumes[i].info.family, "btrfs") &&
+		     search_subvolumes(g, (int)i, err) < 0))
+			return -1;
+		windows = windows || has_file(g, (int)i, "/Windows/System32/config/SOFTWARE");
+	}
+	return windows && !g->n_systems ? search_windows(g, err) : stop_check(err);
+}
+
+/* What cannot be asked finds nothing, but a signal ends it. */
+static int search_with_appliance(struct guest *g, struct err *err)
+{
+	struct err why = ERR_INIT;
+	bool wanted = false;
+
+	for (size_t i = 0; i < g->n_volumes; i++)
+		wanted = wanted || needs_appliance(g, (int)i);
+	if (!wanted || g->no_appliance)
+		return 0;
+	if (start_appliance(g, &why) == 0 && search_volumes(g, &why) == 0)
+		return 0;
+	if (why.code == ERR_CANCELLED || why.code == ERR_NO_MEMORY) {
+		if (err)
+			*err = why;
+		return -1;
+	}
+	log_info("no system was looked for: %s", why.message);
 	return 0;
 }
 
@@ -199,8 +340,10 @@ int guest_search(struct guest *g, struct err *err)
 	if (g->searched)
 		return 0;
 	for (size_t i = 0; i < g->n_volumes; i++)
-		if (guest_search_one(g, (int)i, err) < 0)
+		if (fs_is_read(g->volumes[i].info.family) && guest_search_one(g, (int)i, err) < 0)
 			return -1;
+	if (g->n_systems == 0 && search_with_appliance(g, err) < 0)
+		return -1;
 	g->searched = true;
 	return 0;
 }
@@ -274,7 +417,7 @@ static int choose_default(struct guest *g, int *ret, const struct guest_system *
 		return 0;
 	}
 	for (size_t i = 0; i < g->n_volumes; i++) {
-		if (!fs_is_read(g->volumes[i].info.family))
+		if (!guest_can_read(g, (int)i))
 			continue;
 		if (only >= 0) {
 			err_set(err, ERR_NOT_FOUND,

@@ -53,12 +53,24 @@ struct guest_system {
 	size_t n_mounts;
 };
 
+/** struct guest_server - the disk as a network block device, for what is not read here but by libguestfs (appliance.h) */
+struct guest_server {
+	/* *@ret_socket: path of a unix socket with an export without a name, read only, up to guest_close(); borrowed */
+	int (*start)(void *ctx, const char **ret_socket, struct err *err);
+	void *ctx;
+};
+
+struct appliance;
+
 struct guest {
 	struct image *img; /* borrowed */
 	enum partition_scheme scheme;
 	struct guest_volume *volumes;
 	size_t n_volumes;
-	bool searched; /* systems were looked for */
+	const struct guest_server *server; /* borrowed; NULL: libguestfs is not asked */
+	struct appliance *appliance;	   /* launched when it was needed; NULL */
+	bool no_appliance;		   /* it would not start: not tried again */
+	bool searched;			   /* systems were looked for */
 	struct guest_system systems[GUEST_SYSTEMS_MOST];
 	size_t n_systems;
 };
@@ -67,10 +79,17 @@ struct guest {
 int guest_open(struct guest **ret, struct image *img, struct err *err);
 void guest_close(struct guest *g);
 
+/** guest_use_server() - let libguestfs read what is not read here; @server: borrowed until guest_close() */
+void guest_use_server(struct guest *g, const struct guest_server *server);
+
+/** guest_can_read() - the file system of volume @i, here or by libguestfs */
+bool guest_can_read(const struct guest *g, int i);
+
 /** guest_fs() - the file system of volume @i; borrowed */
 int guest_fs(struct guest *g, int i, struct fs **ret, struct err *err);
 
-/** guest_search() - fill systems; what cannot be read is no system, not an error */
+/** guest_search() - fill systems; what cannot be read is no system, not an error. libguestfs is asked when none is found
+ *  without it, and is there */
 int guest_search(struct guest *g, struct err *err);
 
 /** struct guest_place - what a path leads to */
