@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --root= --write-root --copy-root --share= --env= --workdir= --modules= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --root= --write-root --copy-root --share= --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -25,7 +25,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 		options=" --compress --keep-running --force --quiet --verbose --help --version"
 		kind=machine ;;
 	restore)
-		options=" --ephemeral --disk= --format= --allow-backing= --name= --timeout= --quiet --verbose --help --version"
+		options=" --ephemeral --disk= --format= --allow-backing= --name= --timeout= --env= --workdir= --quiet --verbose --help --version"
 		kind=file ;;
 	stats)
 		options=" --json --quiet --verbose --help --version"
@@ -57,6 +57,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--env|run:--env=) kind=none ;;
 	run:--workdir|run:--workdir=) kind=none ;;
 	run:--modules|run:--modules=) kind=dir ;;
+	run:--prepare|run:--prepare=) kind=file ;;
 	ps:--json=) words=" lines" ;;
 	stop:--timeout|stop:--timeout=|stop:-t) kind=none ;;
 	stop:--json=) words=" lines" ;;
@@ -65,6 +66,8 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	restore:--allow-backing|restore:--allow-backing=) kind=dir ;;
 	restore:--name|restore:--name=|restore:-n) kind=none ;;
 	restore:--timeout|restore:--timeout=|restore:-t) kind=none ;;
+	restore:--env|restore:--env=) kind=none ;;
+	restore:--workdir|restore:--workdir=) kind=none ;;
 	stats:--json=) words=" lines" ;;
 	*) return 1 ;;
 	esac

@@ -85,6 +85,7 @@ _vmrun() {
 		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \
 		'--workdir=[where the command starts, in the guest (default\: /)]:DIR:' \
 		'--modules=[the kernel'\''s modules, for a command (default\: those in /lib/modules)]:DIR:_files -/' \
+		'--prepare=[boot until a command could start, and save the machine there\: vmrun restore FILE -- COMMAND starts it at once]:FILE:_files' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -176,6 +177,8 @@ _vmrun() {
 		'(-n --name)--name=[of the machine, as for run]:NAME:' \
 		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never)]:TIME:' \
 		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never)]:TIME:' \
+		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \
+		'--workdir=[where the command starts, in the guest (default\: /)]:DIR:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

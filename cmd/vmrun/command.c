@@ -5,11 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmd/vmrun/shares.h"
+#include "libcommon/base/bytes.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/digest.h"
 #include "libcommon/base/io.h"
 #include "libcommon/base/log.h"
 #include "libcommon/runner/cpio.h"
@@ -121,6 +125,55 @@ static void add_share(FILE *f, const struct shares *s, size_t i)
 	(void)fputc('\0', f);
 }
 
+static void add_command(FILE *f, char *const *args, const char *folder, const struct opt_list *env)
+{
+	if (folder)
+		add_string(f, 'd', folder);
+	for (size_t i = 0; i < env->count; i++)
+		add_string(f, 'e', env->items[i]);
+	for (size_t i = 0; args[i]; i++)
+		add_string(f, 'a', args[i]);
+}
+
+static int check_env(const struct opt_list *env, struct err *err)
+{
+	for (size_t i = 0; i < env->count; i++)
+		if (!strchr(env->items[i], '=') || env->items[i][0] == '=') {
+			err_set(err, ERR_USAGE, "NAME=VALUE is wanted");
+			return err_object(err, env->items[i]);
+		}
+	return 0;
+}
+
+int command_text(char *const *args, const char *folder, const struct opt_list *env, char **ret,
+		 size_t *ret_len, struct err *err)
+{
+	static const char no_length[4];
+	char hex[65], clock[64];
+	struct timespec now;
+	uint8_t seed[32];
+	FILE *f;
+
+	if (check_env(env, err) < 0)
+		return -1;
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return err_sys(err, "cannot get random bytes");
+	hex_encode(seed, sizeof(seed), hex);
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	(void)snprintf(clock, sizeof(clock), "%lld %ld", (long long)now.tv_sec, now.tv_nsec);
+	f = open_memstream(ret, ret_len);
+	if (!f)
+		return err_nomem(err);
+	(void)fwrite(no_length, 1, sizeof(no_length), f);
+	add_string(f, 't', clock);
+	add_string(f, 'x', hex);
+	add_command(f, args, folder, env);
+	if (fclose(f) != 0)
+		return err_nomem(err);
+	put_le32(*ret, (uint32_t)(*ret_len - sizeof(no_length)));
+	return 0;
+}
+
 static int pack_command(struct cpio *out, const struct command *c, struct err *err)
 {
 	CLEANUP_FREE char *text = NULL;
@@ -135,12 +188,10 @@ static int pack_command(struct cpio *out, const struct command *c, struct err *e
 		add_string(f, 'n', NET_USER_ADDRESS " " NET_USER_GATEWAY " " NET_USER_DNS);
 	for (size_t i = 0; i < c->shares->n; i++)
 		add_share(f, c->shares, i);
-	if (c->folder)
-		add_string(f, 'd', c->folder);
-	for (size_t i = 0; i < c->env->count; i++)
-		add_string(f, 'e', c->env->items[i]);
-	for (size_t i = 0; c->args[i]; i++)
-		add_string(f, 'a', c->args[i]);
+	if (c->waits)
+		add_string(f, 'w', "");
+	else
+		add_command(f, c->args, c->folder, c->env);
 	if (fclose(f) != 0)
 		return err_nomem(err);
 	return cpio_entry(out, "vmrun/command", S_IFREG | 0600, text, len, err);
@@ -165,11 +216,8 @@ int command_pack(const struct command *c, int *ret_fd, struct err *err)
 	struct cpio out = {.out = NULL};
 	int fd, copy, rc;
 
-	for (size_t i = 0; i < c->env->count; i++)
-		if (!strchr(c->env->items[i], '=') || c->env->items[i][0] == '=') {
-			err_set(err, ERR_USAGE, "NAME=VALUE is wanted");
-			return err_object(err, c->env->items[i]);
-		}
+	if (check_env(c->env, err) < 0)
+		return -1;
 	if (io_nameless(&fd, err) < 0)
 		return -1;
 	copy = dup(fd);

@@ -30,11 +30,16 @@ struct command {
 	struct root_drivers drivers; /* with root_disk */
 	bool net;		     /* it has a network interface */
 	bool net_user;		     /* whose first is passt's: its addresses are known */
+	bool waits;		     /* what it runs comes later: args are none */
 	bool disks;		     /* the guest has some: their driver is loaded too */
 };
 
 /** command_pack() - the archive, in a nameless file: *@ret_fd is owned; Return: 0 or -1 */
 int command_pack(const struct command *c, int *ret_fd, struct err *err);
+
+/** command_text() - what vmrun-init gets of a command that it waited for; *@ret is owned */
+int command_text(char *const *args, const char *folder, const struct opt_list *env, char **ret,
+		 size_t *ret_len, struct err *err);
 
 /** command_root_drivers() - what is on the disk; ERR_UNSUPPORTED when nothing is known; Return: 0 or -1 */
 int command_root_drivers(struct image *img, struct root_drivers *ret, struct err *err);

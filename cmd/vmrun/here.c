@@ -96,6 +96,22 @@ int machine_told(const struct machine_result *r, uint64_t timeout_ms, struct err
 	}
 }
 
+int machine_command_told(struct cli *cli, const struct machine_result *r, uint64_t timeout_ms,
+			 struct err *err)
+{
+	if (r->end == MACHINE_POWEROFF && r->status >= 0) {
+		cli->status = r->status;
+		return 0;
+	}
+	if (r->end == MACHINE_TIMEOUT)
+		cli->failure_status = TIMED_OUT;
+	if (r->end == MACHINE_POWEROFF || r->end == MACHINE_RESET)
+		err_set(err, ERR_FAILED, "the guest ended before the command did");
+	else
+		(void)machine_told(r, timeout_ms, err);
+	return r->last_line[0] ? err_hint(err, "its last words: %.150s", r->last_line) : -1;
+}
+
 int machine_run_here(struct machine_opts *opts, struct machine_result *ret, struct err *err)
 {
 	int rc;

@@ -30,6 +30,12 @@ void disks_close(struct disks *d);
 /** machine_run_here() - its serial line is our standard input and output, a terminal is raw meanwhile */
 int machine_run_here(struct machine_opts *opts, struct machine_result *ret, struct err *err);
 
+enum { TIMED_OUT = 124, OWN_FAILURE = 125 };
+
+/** machine_command_told() - the status of a command in it becomes ours; Return: -1 when there is none */
+int machine_command_told(struct cli *cli, const struct machine_result *r, uint64_t timeout_ms,
+			 struct err *err);
+
 /** machine_told() - how it ended; Return: 0 when it powered off, else -1 */
 int machine_told(const struct machine_result *r, uint64_t timeout_ms, struct err *err);
 

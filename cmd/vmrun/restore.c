@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "cmd/vmrun/command.h"
 #include "cmd/vmrun/here.h"
 #include "cmd/vmrun/vmrun.h"
 #include "libcommon/base/cleanup.h"
@@ -13,8 +15,8 @@
 #include "libcommon/runner/state.h"
 
 static struct {
-	const char *name, *format, *kvm;
-	struct opt_list disks, allow;
+	const char *name, *format, *kvm, *workdir;
+	struct opt_list disks, allow, env;
 	bool ephemeral;
 	uint64_t timeout;
 } o;
@@ -60,6 +62,16 @@ static const struct opt options[] = {
 	 .value = &o.timeout,
 	 .arg = "TIME",
 	 .help = "end the machine after this: status 10 (default: never)"},
+	{.name = "env",
+	 .type = OPT_LIST,
+	 .value = &o.env,
+	 .arg = "NAME=VALUE",
+	 .help = "set in the command's environment, which is PATH and HOME otherwise"},
+	{.name = "workdir",
+	 .type = OPT_STRING,
+	 .value = &o.workdir,
+	 .arg = "DIR",
+	 .help = "where the command starts, in the guest (default: /)"},
 	{.name = "kvm",
 	 .type = OPT_STRING,
 	 .value = &o.kvm,
@@ -72,6 +84,7 @@ static const struct opt options[] = {
 static const char *const examples[] = {
 	"vmrun restore web.state",
 	"for i in 1 2 3; do vmrun restore --ephemeral --name ci-$i ready.state </dev/null & done",
+	"vmrun restore ready.state -- sort <unsorted >sorted",
 	"vmrun restore --disk /srv/web.qcow2 web.state",
 	NULL,
 };
@@ -183,32 +196,79 @@ static int open_disks(struct disks *d, const struct state *s, const char *file, 
 	return 0;
 }
 
-static int go_on(const struct state *s, const char *file, struct control *control, struct err *err)
+static struct machine_opts machine(const struct state *s, const struct disks *d,
+				   struct control *control)
 {
-	struct disks d = {.n = 0};
-	struct machine_opts opts = {
+	return (struct machine_opts){
 		.kvm = o.kvm,
 		.restore = s,
 		.memory = s->memory,
 		.cpus = s->cpus,
+		.disks = d->disk,
+		.n_disks = d->n,
+		.input = -1,
+		.output = -1,
 		.escape = -1,
 		.timeout_ms = o.timeout,
 		.control = control,
 		.initrd_fd = -1,
 	};
-	struct machine_result r;
-	int rc = open_disks(&d, s, file, err);
+}
 
-	opts.disks = d.disk;
-	opts.n_disks = d.n;
-	if (rc == 0)
+static int run_command(struct cli *cli, struct machine_opts *opts, char **argv, struct err *err)
+{
+	CLEANUP_FREE char *text = NULL;
+	struct machine_streams streams = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, NULL, 0};
+	struct machine_result r;
+
+	if (command_text(argv, o.workdir, &o.env, &text, &streams.first_len, err) < 0)
+		return -1;
+	streams.first = text;
+	opts->streams = &streams;
+	opts->output = cli->verbose ? STDERR_FILENO : -1;
+	if (machine_run(opts, &r, err) < 0) {
+		if (err->code == ERR_TIMEOUT)
+			cli->failure_status = TIMED_OUT;
+		return -1;
+	}
+	return machine_command_told(cli, &r, o.timeout, err);
+}
+
+static int go_on(struct cli *cli, const struct state *s, char **argv, struct control *control,
+		 struct err *err)
+{
+	struct disks d = {.n = 0};
+	struct machine_opts opts;
+	struct machine_result r;
+	int rc = open_disks(&d, s, argv[0], err);
+
+	opts = machine(s, &d, control);
+	if (rc == 0 && s->waits) {
+		rc = run_command(cli, &opts, argv + 1, err);
+	} else if (rc == 0) {
 		rc = machine_run_here(&opts, &r, err);
+		if (rc == 0)
+			rc = machine_told(&r, o.timeout, err);
+	}
 	if (rc < 0 && (err->code == ERR_CORRUPT || err->code == ERR_UNSUPPORTED))
-		err_object(err, file);
-	if (rc == 0)
-		rc = machine_told(&r, o.timeout, err);
+		err_object(err, argv[0]);
 	disks_close(&d);
 	return rc;
+}
+
+static int check_command(const struct cli *cli, const struct state *s, int argc, char **argv,
+			 struct err *err)
+{
+	if (argc > 1 && cli->before_dashes != 1)
+		return err_set(err, ERR_USAGE, "one file, and a command behind --, are wanted");
+	if (s->waits == (argc > 1))
+		return argc > 1 || !(o.env.count || o.workdir)
+			       ? 0
+			       : err_set(err, ERR_USAGE, "--env and --workdir are for a command");
+	err_set(err, ERR_USAGE,
+		s->waits ? "it waits for a command: vmrun restore FILE -- COMMAND"
+			 : "it does not wait for a command: that does what run --prepare saved");
+	return err_object(err, argv[0]);
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -217,13 +277,15 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	struct state *s;
 	int rc;
 
-	(void)cli;
-	(void)argc;
+	if (argc > 1 && cli->before_dashes == 1)
+		cli->failure_status = OWN_FAILURE;
 	if (state_open(&s, argv[0], err) < 0)
 		return -1;
-	rc = o.name ? control_open(&control, o.name, err) : 0;
+	rc = check_command(cli, s, argc, argv, err);
+	if (rc == 0 && o.name)
+		rc = control_open(&control, o.name, err);
 	if (rc == 0)
-		rc = go_on(s, argv[0], control, err);
+		rc = go_on(cli, s, argv, control, err);
 	control_close(control);
 	state_close(s);
 	return rc;
@@ -231,7 +293,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_restore = {
 	.name = "restore",
-	.usage = "[OPTIONS] FILE",
+	.usage = "[OPTIONS] FILE [-- COMMAND [ARGUMENT...]]",
 	.summary = "go on with a machine that save wrote to a file",
 	.details =
 		"The guest goes on in the middle of what it did, on this terminal as with run. "
@@ -244,14 +306,16 @@ const struct verb verb_restore = {
 		"another file system in mind than there is would destroy it. With --ephemeral the "
 		"disks stay as they are. The guest's clock goes on where it stood; its date is "
 		"right "
-		"again when it sets it.",
+		"again when it sets it.\n\n"
+		"A machine that run --prepare saved takes a COMMAND, as run does: its streams, its "
+		"status, its signals. It gets the date, and randomness of its own.",
 	.options = options,
 	.examples = examples,
 	.statuses =
 		"as those of run, and 3 a disk was changed since, 8 FILE is damaged or cut off, or "
 		"no saved machine, 9 this processor is another one, 12 FILE names a disk elsewhere",
 	.min_args = 1,
-	.max_args = 1,
+	.max_args = UINT_MAX,
 	.complete_args = COMPLETE_FILE,
 	.run = run,
 };

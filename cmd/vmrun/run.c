@@ -12,17 +12,17 @@
 #include "cmd/vmrun/shares.h"
 #include "cmd/vmrun/vmrun.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/outfile.h"
 #include "libcommon/runner/control.h"
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/runner.h"
-
-enum { TIMED_OUT = 124, OWN_FAILURE = 125 };
 
 /* Put in front of what --append says: what comes later wins */
 static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
-	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *name;
+	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *name,
+		*prepare;
 	struct opt_list disks, fixed, allow, env, nets, publish, shares;
 	bool ephemeral, read_only, copy_root, write_root;
 	uint64_t memory, timeout;
@@ -174,6 +174,14 @@ static const struct opt options[] = {
 	 .arg = "DIR",
 	 .complete = COMPLETE_DIR,
 	 .help = "the kernel's modules, for a command (default: those in /lib/modules)"},
+	{.name = "prepare",
+	 .type = OPT_STRING,
+	 .value = &o.prepare,
+	 .arg = "FILE",
+	 .complete = COMPLETE_FILE,
+	 .help = "boot until a command could start, and save the machine there: vmrun restore FILE "
+		 "-- "
+		 "COMMAND starts it at once"},
 	{.name = "kvm",
 	 .type = OPT_STRING,
 	 .value = &o.kvm,
@@ -188,6 +196,8 @@ static const char *const examples[] = {
 	"disk.qcow2",
 	"vmrun -k vmlinuz --root rootfs -- sh -c 'make check' <input >output",
 	"vmrun -k vmlinuz --root rootfs --net user -p 8080:80 -- httpd -f",
+	"vmrun -k vmlinuz --root rootfs --copy-root --prepare ready.state && vmrun restore "
+	"ready.state -- true",
 	"vmrun -k vmlinuz -i initrd -m 1G -c 4 --ephemeral -d disk.vmdk --timeout 5m </dev/null",
 	NULL,
 };
@@ -288,7 +298,8 @@ static int run_system(const struct disks *d, struct err *err)
 }
 
 /* One command in it: the streams are the command's, the serial line is only for -v */
-static int run_command(struct cli *cli, const struct disks *d, char **argv, struct err *err)
+static int run_command(struct cli *cli, const struct disks *d, char **argv, struct outfile *out,
+		       struct err *err)
 {
 	struct command c = {
 		.args = argv,
@@ -301,11 +312,16 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 		.modules = o.modules,
 		.folder = o.workdir,
 		.env = &o.env,
+		.waits = out != NULL,
 		.disks = d->n,
 		.net = nets.n,
 		.net_user = nets.user_first,
 	};
-	const struct machine_streams streams = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	const struct machine_streams streams = {
+		.in = out ? -1 : STDIN_FILENO,
+		.out = out ? -1 : STDOUT_FILENO,
+		.errors = out ? -1 : STDERR_FILENO,
+	};
 	CLEANUP_FREE char *line = NULL;
 	CLEANUP_CLOSE int initrd = -1;
 	struct machine_result r;
@@ -324,31 +340,55 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 	opts.streams = &streams;
 	opts.initrd_fd = initrd;
 	opts.output = cli->verbose ? STDERR_FILENO : -1;
+	opts.prepare = out != NULL;
+	opts.prepare_fd = out ? outfile_fd(out) : -1;
 	if (machine_run(&opts, &r, err) < 0) {
 		if (err->code == ERR_TIMEOUT)
 			cli->failure_status = TIMED_OUT;
 		return -1;
 	}
-	if (r.end == MACHINE_POWEROFF && r.status >= 0) {
-		cli->status = r.status;
+	if (out && r.end == MACHINE_SAVED)
 		return 0;
+	return machine_command_told(cli, &r, o.timeout, err);
+}
+
+/* The machine boots up to where a command would start, and is saved there */
+static int prepare(struct cli *cli, const struct disks *d, struct err *err)
+{
+	struct outfile *out;
+
+	if (outfile_open(&out, o.prepare, OUTFILE_PRIVATE, err) < 0)
+		return -1;
+	if (run_command(cli, d, NULL, out, err) < 0) {
+		outfile_discard(out);
+		return -1;
 	}
-	if (r.end == MACHINE_TIMEOUT)
-		cli->failure_status = TIMED_OUT;
-	if (r.end == MACHINE_POWEROFF || r.end == MACHINE_RESET)
-		err_set(err, ERR_FAILED, "the guest ended before the command did");
-	else
-		(void)machine_told(&r, o.timeout, err);
-	return r.last_line[0] ? err_hint(err, "its last words: %.150s", r.last_line) : -1;
+	return outfile_commit(out, err);
+}
+
+static int check_prepare(int argc, struct err *err)
+{
+	if (argc || o.env.count || o.workdir)
+		return err_set(
+			err, ERR_USAGE,
+			"the command, its --env and --workdir come later, with restore: vmrun "
+			"restore FILE -- COMMAND");
+	if (o.nets.count || o.shares.count || shared_root()) {
+		err_set(err, ERR_USAGE,
+			"a machine that is saved has no network and no folder of the host");
+		return shared_root() ? err_hint(err, "--copy-root copies the root into its memory")
+				     : -1;
+	}
+	return 0;
 }
 
 static int check_options(const struct cli *cli, int argc, struct err *err)
 {
-	bool command = argc > 0;
+	bool command = argc > 0 || o.prepare;
 
 	if (!o.kernel)
 		return err_set(err, ERR_USAGE, "what to start is missing: --kernel FILE");
-	if (command && !cli->dashes) {
+	if (argc && !cli->dashes) {
 		err_set(err, ERR_USAGE, "a command stands behind --");
 		return err_hint(err, "vmrun --kernel FILE -- COMMAND...");
 	}
@@ -362,7 +402,7 @@ static int check_options(const struct cli *cli, int argc, struct err *err)
 			       "--root, --env, --workdir and --modules are for a command");
 	if (o.ephemeral && o.read_only)
 		return err_set(err, ERR_USAGE, "--ephemeral and --read-only exclude each other");
-	return 0;
+	return o.prepare ? check_prepare(argc, err) : 0;
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -382,7 +422,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc == 0)
 		rc = shares_open(&shares, &o.shares, argc > 0, shared_root(), o.write_root, err);
 	if (rc == 0)
-		rc = argc ? run_command(cli, &d, argv, err) : run_system(&d, err);
+		rc = o.prepare ? prepare(cli, &d, err)
+		     : argc    ? run_command(cli, &d, argv, NULL, err)
+			       : run_system(&d, err);
 	nets_close(&nets);
 	disks_close(&d);
 	shares_close(&shares);

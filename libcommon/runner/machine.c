@@ -156,6 +156,8 @@ static int make_streams(struct machine *m, struct err *err)
 	m->streams = c;
 	if (virtio_console_init(c, s->in, s->out, s->errors, &m->mem, err) < 0)
 		return -1;
+	c->first = s->first;
+	c->first_len = s->first_len;
 	c->wake = wake_main;
 	c->give_up = nobody_waits;
 	c->failed = output_failed;
@@ -259,7 +261,8 @@ static void take_signal(struct machine *m, bool *handed_on)
 
 	if (!number)
 		return;
-	if (m->streams && !*handed_on && virtio_console_signal(m->streams, number)) {
+	if (m->streams && !m->opts->prepare && !*handed_on &&
+	    virtio_console_signal(m->streams, number)) {
 		*handed_on = true;
 		return;
 	}
@@ -306,6 +309,8 @@ static void watch(struct machine *m, const sigset_t *mask)
 
 		if (deadline && now >= deadline)
 			machine_ends(m, MACHINE_TIMEOUT, NULL);
+		else if (m->opts->prepare && virtio_console_ready(m->streams))
+			machine_prepared(m);
 		else
 			wait_once(m, deadline ? deadline - now : 0, &input, &handed_on, mask);
 	}

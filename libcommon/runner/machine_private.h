@@ -104,6 +104,9 @@ bool machine_parked(struct machine *m);
 /** machine_save() - the machine's state into the empty file @fd; it is paused afterwards, also on failure */
 int machine_save(struct machine *m, int fd, bool compress, struct err *err);
 
+/** machine_prepared() - it waits for a command: it ends, saved */
+void machine_prepared(struct machine *m);
+
 /* answer.c */
 /** machine_answer() - a control_fn; @ctx: the machine, with its vCPUs started */
 int machine_answer(void *ctx, enum control_verb verb, int fd, json_t *answer, struct err *err);

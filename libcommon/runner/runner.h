@@ -31,6 +31,9 @@ enum {
 
 struct machine_streams {
 	int in, out, errors; /* descriptors; borrowed */
+	/* What a machine that waits for a command (.prepare) gets on its control port; borrowed, @first_len 0: nothing */
+	const void *first;
+	size_t first_len;
 };
 
 /* A folder that the guest mounts by @tag (virtio_fs.h) */
@@ -59,6 +62,9 @@ struct machine_opts {
 	 * on to it. NULL: none */
 	const struct machine_streams *streams;
 	struct control *control; /* answers for the machine while it runs; NULL: none. Borrowed */
+	/* Ends, saved to the empty file @prepare_fd (borrowed), when vmrun-init says that it waits for a command */
+	bool prepare;
+	int prepare_fd;
 	/* A saved machine that goes on, instead of a kernel (state.h); its memory, cpus and disks are the same. NULL: none.
 	 * Borrowed */
 	const struct state *restore;

@@ -118,11 +118,15 @@ static void thaw(struct machine *m, unsigned slots)
 
 int machine_save(struct machine *m, int fd, bool compress, struct err *err)
 {
-	struct state_writer w = {.fd = fd, .compress = compress, .give_up = ended, .ctx = m};
+	struct state_writer w = {.fd = fd,
+				 .compress = compress,
+				 .waits = m->opts->prepare,
+				 .give_up = ended,
+				 .ctx = m};
 	unsigned frozen;
 	int rc;
 
-	if (m->streams)
+	if (m->streams && !m->opts->prepare)
 		return err_set(
 			err, ERR_UNSUPPORTED,
 			"a machine that runs a command cannot be saved: the command's streams "
@@ -137,4 +141,14 @@ int machine_save(struct machine *m, int fd, bool compress, struct err *err)
 		rc = err_set(err, ERR_BUSY, "a request of one of its devices takes too long");
 	thaw(m, frozen);
 	return rc;
+}
+
+void machine_prepared(struct machine *m)
+{
+	struct err err = ERR_INIT;
+
+	if (machine_save(m, m->opts->prepare_fd, false, &err) == 0)
+		machine_ends(m, MACHINE_SAVED, NULL);
+	else
+		machine_ends(m, MACHINE_FAILED, &err);
 }

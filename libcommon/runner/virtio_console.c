@@ -164,7 +164,11 @@ static int64_t signals(struct virtio_console *c, struct virtq_chain *chain)
 	int64_t n = VIRTIO_LATER;
 
 	(void)pthread_mutex_lock(&c->lock);
-	if (c->open[P_CONTROL] && c->signals) {
+	if (c->open[P_CONTROL] && c->first_len) {
+		n = give(chain, c->first, c->first_len);
+		c->first += n;
+		c->first_len -= (size_t)n;
+	} else if (c->open[P_CONTROL] && c->signals) {
 		n = give(chain, c->signal, c->signals);
 		c->signals = 0;
 	}
@@ -218,6 +222,10 @@ static void end_of_line(struct virtio_console *c)
 
 	c->line[c->line_len] = '\0';
 	c->line_len = 0;
+	if (strcmp(c->line, "ready") == 0) {
+		c->ready = true;
+		c->wake(c->ctx);
+	}
 	if (strncmp(c->line, word, sizeof(word) - 1) != 0)
 		return;
 	v = strtoul(c->line + sizeof(word) - 1, &end, 10);
@@ -343,6 +351,16 @@ bool virtio_console_signal(struct virtio_console *c, int number)
 	if (open)
 		virtio_wake(&c->dev, rx_queue(P_CONTROL));
 	return open;
+}
+
+bool virtio_console_ready(struct virtio_console *c)
+{
+	bool ready;
+
+	(void)pthread_mutex_lock(&c->lock);
+	ready = c->ready;
+	(void)pthread_mutex_unlock(&c->lock);
+	return ready;
 }
 
 void virtio_console_drain(struct virtio_console *c)

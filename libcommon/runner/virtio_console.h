@@ -36,7 +36,10 @@ struct virtio_console {
 	bool closed[CONSOLE_PORTS]; /* by us, for good */
 	char line[32];		    /* of the control channel */
 	unsigned line_len;
-	int status; /* of the command; -1: not told */
+	int status;	      /* of the command; -1: not told */
+	bool ready;	      /* init waits for a command */
+	const uint8_t *first; /* goes to the control port before signals; borrowed */
+	size_t first_len;
 };
 
 int virtio_console_init(struct virtio_console *c, int in, int out, int errors,
@@ -47,6 +50,9 @@ void virtio_console_input(struct virtio_console *c);
 
 /** virtio_console_signal() - for the command in the guest; Return: false when nobody there listens, or not yet */
 bool virtio_console_signal(struct virtio_console *c, int number);
+
+/** virtio_console_ready() - does init wait for a command? */
+bool virtio_console_ready(struct virtio_console *c);
 
 /** virtio_console_drain() - write what the guest left in its queues; when it runs no more */
 void virtio_console_drain(struct virtio_console *c);

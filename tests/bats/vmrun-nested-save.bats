@@ -77,6 +77,32 @@ setup_file() {
 			bin/vmrun restore -t 100 third.state >$o/last 2>$o/last.err
 		echo $? >$o/last.status
 		sha256sum disk.raw >$o/disk
+		# A machine that waits for a command, and then many commands
+		bin/vmrun -k kernel --root rootfs --copy-root --modules modules -m 128M -t 200 -a "$fast" --prepare ready.state \
+			>$o/prepare.out 2>$o/prepare.err </dev/null
+		echo $? >$o/prepare
+		ls -ls ready.state >>$o/size
+		for n in 1 2 3 4 5; do
+			began=$(now)
+			bin/vmrun restore -t 60 ready.state -- true 2>>$o/true.err </dev/null
+			echo "$? $began $(now)" >>$o/true
+		done
+		bin/vmrun restore -t 60 --env WORD=hello --workdir /bin ready.state -- sh -c \
+			'cat; echo "$WORD $(pwd) $0 $#" >&2; exit 7' name "an argument" "" <kernel >$o/stream 2>$o/stream.err
+		echo $? >>$o/stream.status
+		cmp kernel $o/stream >$o/stream.cmp 2>&1
+		echo $? >>$o/stream.cmp
+		rm $o/stream
+		for n in a b; do
+			bin/vmrun restore -t 60 ready.state -- sh -c 'head -c 16 /dev/urandom | sha256sum; busybox date +%s' \
+				>$o/random.$n 2>$o/random.err </dev/null &
+		done
+		wait
+		date +%s >$o/date
+		bin/vmrun restore ready.state 2>$o/usage.err
+		echo $? >$o/usage
+		bin/vmrun restore third.state -- true 2>>$o/usage.err
+		echo $? >>$o/usage
 	END
 	"$ROOT/tests/nested-kvm.sh" "$WORK" "$WORK/payload" "$WORK/script" 400 || {
 		tail -n 50 "$WORK/serial.log" >&2
@@ -132,4 +158,24 @@ disk() { sed -n 's/^disk-\([0-9a-f]*\) .*/\1/p' <<<"$output"; }
 	[ "$(xargs <"$WORK/out/all/save")" = "0 0" ]
 	[ "$(cat "$WORK/out/all/changed")" = 3 ]
 	grep -q "changed since" "$WORK/out/all/changed.err"
+}
+
+@test "run --prepare: a command starts in a machine that was saved before, with its streams and status" {
+	o=$WORK/out/all
+	[ "$(cat "$o/prepare")" = 0 ] || fail "$(cat "$o/prepare.err")"
+	[ ! -s "$o/prepare.out" ] && [ ! -s "$o/prepare.err" ]
+	[ "$(cut -d ' ' -f 1 "$o/true" | xargs)" = "0 0 0 0 0" ] || fail "$(cat "$o/true.err")"
+	echo "# -- true: $(awk '{ printf "%.2f s ", $3 - $2 }' "$o/true")" >&3
+	[ "$(xargs <"$o/stream.status")" = 7 ]
+	[ "$(xargs <"$o/stream.cmp")" = 0 ]
+	[ "$(cat "$o/stream.err")" = "hello /bin name 2" ]
+	[ "$(xargs <"$o/usage")" = "2 125" ]
+}
+
+@test "clones of it have other random numbers, and the date" {
+	o=$WORK/out/all
+	[ -s "$o/random.a" ] && [ "$(head -n 1 "$o/random.a")" != "$(head -n 1 "$o/random.b")" ]
+	now=$(cat "$o/date")
+	then=$(tail -n 1 "$o/random.a")
+	((then <= now && then > now - 60))
 }

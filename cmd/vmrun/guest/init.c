@@ -12,12 +12,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/random.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
@@ -188,20 +190,39 @@ struct command {
 	char *share[SHARES_MAX];
 	size_t shares;
 	size_t n;
+	bool waits; /* it comes later, by the control port */
 };
 
-static void read_command(struct command *c)
+/* A machine that was saved an hour ago, or twice restored: the date is another one, and so are its random numbers */
+static void set_clock(const char *text)
 {
-	int fd = open("/vmrun/command", O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	char *text, *end;
+	char *rest;
+	struct timespec t = {.tv_sec = strtol(text, &rest, 10)};
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !(text = malloc((size_t)st.st_size + 1)) ||
-	    read(fd, text, (size_t)st.st_size) != st.st_size)
-		die("/vmrun/command");
-	(void)close(fd);
-	(void)unlink("/vmrun/command"); /* the environment may hold secrets */
-	end = text + st.st_size;
+	t.tv_nsec = strtol(rest, NULL, 10);
+	(void)clock_settime(CLOCK_REALTIME, &t);
+}
+
+static void stir(const char *hex)
+{
+	struct {
+		struct rand_pool_info info;
+		char bytes[64];
+	} pool = {.info = {.entropy_count = 256}};
+	int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+
+	pool.info.buf_size = (int)strnlen(hex, sizeof(pool.bytes));
+	(void)memcpy(pool.bytes, hex, (size_t)pool.info.buf_size);
+	if (fd >= 0 && ioctl(fd, RNDADDENTROPY, &pool) == 0)
+		(void)ioctl(fd, RNDRESEEDCRNG);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+static void parse_command(struct command *c, char *text, size_t len)
+{
+	char *end = text + len;
+
 	*end = '\0';
 	for (char *s = text; s < end; s += strlen(s) + 1) {
 		if (*s == 'd')
@@ -214,11 +235,69 @@ static void read_command(struct command *c)
 			c->host = s + 1;
 		else if (*s == 's' && c->shares < SHARES_MAX)
 			c->share[c->shares++] = s + 1;
+		else if (*s == 'w')
+			c->waits = true;
+		else if (*s == 't')
+			set_clock(s + 1);
+		else if (*s == 'x')
+			stir(s + 1);
 		else if (*s == 'e')
 			(void)putenv(s + 1);
 		else if (*s == 'a' && c->n < WORDS_MAX)
 			c->args[c->n++] = s + 1;
 	}
+}
+
+static void read_command(struct command *c)
+{
+	int fd = open("/vmrun/command", O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	char *text;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !(text = malloc((size_t)st.st_size + 1)) ||
+	    read(fd, text, (size_t)st.st_size) != st.st_size)
+		die("/vmrun/command");
+	(void)close(fd);
+	(void)unlink("/vmrun/command"); /* the environment may hold secrets */
+	parse_command(c, text, (size_t)st.st_size);
+}
+
+static void read_all(int port, void *buf, size_t len)
+{
+	char *to = buf;
+
+	while (len) {
+		struct pollfd p = {.fd = port, .events = POLLIN};
+		ssize_t n = read(port, to, len);
+
+		if (n > 0) {
+			to += n;
+			len -= (size_t)n;
+		} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			die("the command");
+		} else {
+			(void)poll(&p, 1, -1);
+		}
+	}
+}
+
+/* The machine is saved here, and goes on with the command of whoever restored it: its length in 4 bytes, then itself */
+static void wait_for_command(struct command *c, int port)
+{
+	static const char ready[] = "ready\n";
+	unsigned char head[4];
+	size_t len;
+	char *text;
+
+	while (write(port, ready, sizeof(ready) - 1) < 0 && (errno == EAGAIN || errno == EINTR))
+		nap();
+	read_all(port, head, sizeof(head));
+	len = head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
+	text = malloc(len + 1);
+	if (!text)
+		die("the command");
+	read_all(port, text, len);
+	parse_command(c, text, len);
 }
 
 /* A file system with a /bin or a /usr is a root */
@@ -502,6 +581,8 @@ int main(void)
 	for (size_t i = 0; i < command.shares; i++)
 		mount_share(command.share[i]);
 	open_ports(ports);
+	if (command.waits)
+		wait_for_command(&command, ports[CONTROL]);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&child);
 	(void)sigaddset(&child, SIGCHLD);
