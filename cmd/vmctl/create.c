@@ -140,8 +140,7 @@ static const struct opt options[] = {
 };
 
 static const char *const examples[] = {
-	"vmctl create web --image debian-12.qcow2 --size 20G --user me --ssh-key ~/.ssh/id.pub "
-	"--start",
+	"vmctl create web --image debian-12.qcow2 --size 20G --ssh-key ~/.ssh/id.pub --start",
 	"vmctl create old --image old.vmdk -m 2G --cpus 2",
 	"vmctl create again --from-backup web@latest:vda --start",
 	"vmctl create tiny --kernel vmlinuz --initrd initrd.gz --append console=ttyS0",

@@ -192,8 +192,7 @@ static const struct opt options[] = {
 };
 
 static const char *const examples[] = {
-	"vmrun --kernel /boot/vmlinuz --initrd initrd.img --append root=/dev/vda1 --disk "
-	"disk.qcow2",
+	"vmrun -k /boot/vmlinuz -i initrd.img --append root=/dev/vda1 --disk disk.qcow2",
 	"vmrun -k vmlinuz --root rootfs -- sh -c 'make check' <input >output",
 	"vmrun -k vmlinuz --root rootfs --net user -p 8080:80 -- httpd -f",
 	"vmrun -k vmlinuz --root rootfs --copy-root --prepare ready.state && vmrun restore "

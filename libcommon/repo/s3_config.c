@@ -235,7 +235,7 @@ static int from_file(struct s3_config *c, struct err *err)
 {
 	const char *name = environment("AWS_SHARED_CREDENTIALS_FILE");
 	const char *profile = environment("AWS_PROFILE");
-	char home[512], path[1024];
+	char home[512], path[1024] = "";
 	char *text;
 	size_t len;
 	int rc;

@@ -37,7 +37,8 @@ static void search(const json_t *value, struct found *f)
 	json_t *v;
 	size_t i;
 
-	json_array_foreach(value, i, v) search(v, f);
+	for (i = 0; i < json_array_size(value); i++)
+		search(json_array_get(value, i), f);
 	json_object_foreach((json_t *)(uintptr_t)value, key, v)
 	{
 		const char *dot = strrchr(key, '.'), *last = dot ? dot + 1 : key;

@@ -332,7 +332,8 @@ keys() { curl -sf "$AWS_ENDPOINT_URL/_keys" | grep -c "^t$BATS_TEST_NUMBER/$1" |
 
 # slow_backup NAME FILE BYTES - as in vmbackup-prune.bats, with a cache of its own; its session is there when this returns
 slow_backup() {
-	local before=$(keys leases/s-) i
+	local before i
+	before=$(keys leases/s-)
 	mkfifo "$1.fifo"
 	VMKIT_CACHE_DIR=$PWD/cache-$1 vmbackup backup --vm "$1" - <"$1.fifo" 2>"$1.err" 3>&- &
 	slow=$!

@@ -163,7 +163,7 @@ says() {
 	needs_kvm
 	truncate -s 1M d.raw
 	describe web button:wrf "\"disks\": [{\"file\": \"$PWD/d.raw\", \"format\": \"raw\"}]"
-	vmctl events --kind lifecycle --count 4 --timeout 20s >events 3>&- &
+	vmctl events --kind lifecycle --count 4 --timeout 20s >events.seen 3>&- &
 	for ((i = 0; i < 100; i++)); do sleep 0.05; done
 	vmctl start web
 	says web ready
@@ -181,8 +181,8 @@ says() {
 	vmctl stats --prometheus | grep -q '^vm_cpu_seconds_total{.*"web"'
 	vmctl stop web
 	wait $!
-	assert_schema vmctl-events events
-	[ "$(jq -r '.machine + " " + .event' events | xargs)" = "web started web suspended web resumed web stopped" ]
+	assert_schema vmctl-events events.seen
+	[ "$(jq -r '.machine + " " + .event' events.seen | xargs)" = "web started web suspended web resumed web stopped" ]
 }
 
 @test "console: what was said before anybody listened comes first; one at a time" {

@@ -73,7 +73,9 @@ teardown() {
 		peers+=($!)
 		pids+=($!)
 	done
-	vmrun attach m </dev/null 3>&- | sleep 30 3>&- &
+	mkfifo unread
+	exec 4<>unread # open, never read
+	vmrun attach m </dev/null >unread 3>&- 4>&- &
 	pids+=($!)
 	for i in 1 2 3; do says "seen.$i" talk; done
 	for ((i = 0; i < 100; i++)); do

@@ -104,8 +104,7 @@ static int describe(const struct builtin_host *b, const char *name, struct domai
 		builtin_release(&m);
 		return -1;
 	}
-	*ret = (struct domain_info){.name = steal_ptr(&m.name),
-				    .id = now.pid,
+	*ret = (struct domain_info){.id = now.pid,
 				    .state = now.state,
 				    .reason = now.reason,
 				    .cpus = m.cpus,
@@ -114,6 +113,7 @@ static int describe(const struct builtin_host *b, const char *name, struct domai
 				    .cpu_time_ns = (uint64_t)(cpu_seconds(now.answer) * 1e9),
 				    .persistent = true,
 				    .autostart = m.autostart};
+	ret->name = steal_ptr(&m.name);
 	memcpy(ret->uuid, m.uuid, UUID_TEXT_MAX);
 	builtin_release(&m);
 	json_decref(now.answer);

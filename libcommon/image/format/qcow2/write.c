@@ -38,9 +38,10 @@ static int finish(struct qcow2_writer *w, struct err *err)
 {
 	if (w->failed)
 		return err_set(err, ERR_FAILED, "an earlier write of tables failed");
-	/* The second one writes the counts of what the first gave back */
-	if (qcow2_writer_flush(w, true, err) < 0 || qcow2_writer_flush(w, true, err) < 0)
-		return -1;
+	/* The second time writes the counts of what the first gave back */
+	for (int i = 0; i < 2; i++)
+		if (qcow2_writer_flush(w, true, err) < 0)
+			return -1;
 	if (!w->lazy)
 		return 0;
 	w->q->h.incompatible &= ~(uint64_t)QCOW2_INCOMPAT_DIRTY;
