@@ -1,5 +1,5 @@
-/* The test guest's driver of virtio-blk: capabilities, features, one queue, polling; MSI-X looked at in the local APIC. */
-#include "tests/guest/guest.h"
+/* The test guest's driver of virtio-blk: features, one queue, polling; MSI-X looked at in the local APIC. */
+#include "tests/guest/virtio.h"
 
 enum {
 	DESC = 0x200000,
@@ -12,57 +12,26 @@ enum {
 };
 enum { VECTOR = 0x51, SECTORS_MAX = 128 };
 
-static uint64_t common, notify, device, bars[2];
+static uint64_t common, notify, device;
 static uint16_t asked;
-
-static uint32_t config(unsigned slot, unsigned reg)
-{
-	outl(0xcf8, 0x80000000 | slot << 11 | reg);
-	return inl(0xcfc);
-}
-
-static void capability(unsigned slot, unsigned at)
-{
-	uint64_t where = bars[config(slot, at + 4) & 1] + config(slot, at + 8);
-
-	switch (config(slot, at) >> 24) {
-	case 1:
-		common = where;
-		break;
-	case 2:
-		notify = where;
-		break;
-	case 4:
-		device = where;
-		break;
-	default:
-		break;
-	}
-}
 
 static int find(unsigned number)
 {
-	for (unsigned slot = 0; slot < 32; slot++) {
-		if (config(slot, 0) != 0x10421af4 || number--)
-			continue;
-		bars[0] = config(slot, 0x10) & ~15U;
-		bars[1] = config(slot, 0x14) & ~15U;
-		for (unsigned at = config(slot, 0x34) & 0xff; at;
-		     at = config(slot, at) >> 8 & 0xff) {
-			if ((config(slot, at) & 0xff) == 9)
-				capability(slot, at);
-			if ((config(slot, at) & 0xff) ==
-			    0x11) { /* MSI-X on, entry 0 to this processor */
-				AT(uint32_t, bars[1]) = 0xfee00000;
-				AT(uint32_t, bars[1] + 8) = VECTOR;
-				AT(uint32_t, bars[1] + 12) = 0;
-				outl(0xcf8, 0x80000000 | slot << 11 | at);
-				outw(0xcfe, 0x8000);
-			}
-		}
-		return 1;
+	struct vdev d;
+
+	if (!virtio_find(2, number, &d))
+		return 0;
+	common = d.common;
+	notify = d.notify;
+	device = d.device;
+	if (d.msix) { /* on, entry 0 to this processor */
+		AT(uint32_t, d.bars[1]) = 0xfee00000;
+		AT(uint32_t, d.bars[1] + 8) = VECTOR;
+		AT(uint32_t, d.bars[1] + 12) = 0;
+		outl(0xcf8, 0x80000000 | d.slot << 11 | d.msix);
+		outw(0xcfe, 0x8000);
 	}
-	return 0;
+	return 1;
 }
 
 static int start(void)
@@ -198,7 +167,7 @@ int disk(const char *what)
 
 	if (*what >= '0' && *what <= '9')
 		number = (unsigned)(*what++ - '0');
-	if (!find(number) || !common || !notify || !device || !start()) {
+	if (!find(number) || !start()) {
 		put("no disk\n");
 		return -1;
 	}

@@ -40,7 +40,8 @@ static inline uint32_t inl(uint16_t port)
 void put(const char *s);
 void put_char(char c);
 void put_number(uint64_t v);
-void disk_request(char what); /* one more, of a disk that works */
-int disk(const char *what);   /* disk.c: 0, or what went wrong is printed */
+void hostile(const char *what); /* hostile.c: "SEED:ROUNDS" */
+void disk_request(char what);	/* one more, of a disk that works */
+int disk(const char *what);	/* disk.c: 0, or what went wrong is printed */
 
 #endif

@@ -224,7 +224,9 @@ void main(const uint8_t *params)
 		put("ready\n");
 		for (;;)
 			;
-	} else if (starts(what, "disk:"))
+	} else if (starts(what, "hostile:"))
+		hostile(what + 8);
+	else if (starts(what, "disk:"))
 		(void)disk(what + 5);
 	else
 		put("do= what?\n");
