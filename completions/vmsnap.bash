@@ -4,7 +4,7 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	create)
-		options=" --engine= --quiesce= --connect= --json --quiet --verbose --help --version"
+		options=" --engine= --quiesce= --memory --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	list)
 		options=" --tree --connect= --json --quiet --verbose --help --version"
@@ -16,7 +16,7 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 		options=" --extents --files --null --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	revert)
-		options=" --discard-current --no-start --connect= --json --quiet --verbose --help --version"
+		options=" --discard-current --no-start --boot --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	delete)
 		options=" --disk= --lost --rate-limit= --dry-run --connect= --progress --quiet --verbose --help --version"
@@ -51,6 +51,7 @@ _vmsnap_value() # sets words or kind for VERB:OPTION; fails when the option has 
 	create:--engine|create:--engine=|create:-e) words=" auto reflink internal external" ;;
 	create:--quiesce|create:--quiesce=) words=" auto require no" ;;
 	create:--json=) words=" lines" ;;
+	create:--progress=) words=" bar json none" ;;
 	list:--json=) words=" lines" ;;
 	show:--json=) words=" lines" ;;
 	diff:--json=) words=" lines" ;;

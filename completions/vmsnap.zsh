@@ -54,9 +54,13 @@ _vmsnap() {
 		'(-e --engine)-e+[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal external )' \
 		'(-e --engine)--engine=[how to keep it; default\: auto, the first that the disk can]:ENGINE:(auto reflink internal external )' \
 		'--quiesce=[let the guest agent of a running domain write all to its disks first; default\: auto, if it can]:HOW:(auto require no )' \
+		'(-m --memory)-m[keep the memory of a running domain as well\: revert goes on from that moment]' \
+		'(-m --memory)--memory[keep the memory of a running domain as well\: revert goes on from that moment]' \
 		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
+		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -116,7 +120,8 @@ _vmsnap() {
 	(revert)
 		_arguments -s -S \
 		'--discard-current[do not keep the present state]' \
-		'--no-start[leave a domain that ran off, instead of starting it from the snapshot]' \
+		'--no-start[leave a domain off, instead of starting it from the snapshot]' \
+		'--boot[start a domain anew, also when its memory was kept with the snapshot]' \
 		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \

@@ -10,6 +10,7 @@
 
 static struct {
 	const char *engine, *quiesce;
+	bool memory;
 } o;
 
 static const struct opt options[] = {
@@ -19,13 +20,17 @@ static const struct opt options[] = {
 	{0, "quiesce", OPT_CHOICE, &o.quiesce, .arg = "HOW", .choices = "auto|require|no",
 	 .help = "let the guest agent of a running domain write all to its disks first; default: "
 		 "auto, if it can"},
+	{'m', "memory", OPT_FLAG, &o.memory,
+	 .help = "keep the memory of a running domain as well: revert goes on from that moment"},
 	OPT_END};
 
 static const char *const examples[] = {
 	"vmsnap create disk.qcow2 before-upgrade",
 	"vmsnap create --engine internal disk.qcow2 tuesday",
 	"vmsnap create system.qcow2 data.qcow2 tuesday",
-	"vmsnap -c qemu:///system create --quiesce=require web tuesday", NULL};
+	"vmsnap -c qemu:///system create --quiesce=require web tuesday",
+	"vmsnap -c qemu:///system create --memory web before-test",
+	NULL};
 
 static enum snap_engine engine_named(const char *name)
 {
@@ -59,18 +64,37 @@ static int print_made(struct cli *cli, struct snap_disk **disks, size_t n, const
 	return cli_print_json(cli, out, err);
 }
 
+/* The machine would go on with what its firmware wrote since */
+static int refuse_nvram(struct disk_set *t, struct err *err)
+{
+	bool nvram;
+
+	if (domain_keeps_nvram(t->domain, &nvram, err) < 0)
+		return -1;
+	if (!nvram)
+		return 0;
+	err_set(err, ERR_UNSUPPORTED,
+		"has variables of its firmware (NVRAM), which are not kept: memory would not fit "
+		"to them");
+	return err_object(err, domain_name(t->domain));
+}
+
 static int create_live(struct cli *cli, struct disk_set *t, struct snap_disk **disks,
 		       const char *name, enum quiesce how, struct guard *guard, struct err *err)
 {
+	const struct live_opts opts = {
+		.quiesce = how, .guard = guard, .memory = o.memory, .progress = &cli->progress};
 	bool frozen;
 
 	if (o.engine && engine_named(o.engine) != SNAP_EXTERNAL && engine_named(o.engine)) {
 		err_set(err, ERR_UNSUPPORTED, "runs, and can only have external snapshots then");
 		return err_object(err, domain_name(t->domain));
 	}
-	if (live_create(t, disks, name, how, guard, &frozen, err) < 0)
+	if (o.memory && (refuse_nvram(t, err) < 0 || domain_idle(t->domain, err) < 0))
 		return -1;
-	if (cli->verbose)
+	if (live_create(t, disks, name, &opts, &frozen, err) < 0)
+		return -1;
+	if (cli->verbose && !o.memory)
 		(void)fprintf(stderr, "vmsnap: %s: the guest %s\n", domain_name(t->domain),
 			      frozen ? "stood still" : "did not stand still");
 	return 0;
@@ -89,6 +113,10 @@ static int create(struct cli *cli, char **argv, size_t n, const char *name, enum
 			  engine_named(o.engine) == SNAP_REFLINK ||
 				  engine_named(o.engine) == SNAP_INTERNAL,
 			  err);
+	if (rc == 0 && o.memory && !t.running) {
+		rc = err_set(err, ERR_USAGE, "is no domain that runs: there is no memory to keep");
+		err_object(err, argv[0]);
+	}
 	if (rc == 0)
 		rc = snap_set_open(&disks, t.paths, t.n, err);
 	if (rc == 0) {
@@ -117,6 +145,12 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		how = !strcmp(o.quiesce, "no")	      ? QUIESCE_NO
 		      : !strcmp(o.quiesce, "require") ? QUIESCE_REQUIRE
 						      : QUIESCE_AUTO;
+	if (o.memory && how == QUIESCE_REQUIRE)
+		return err_set(err, ERR_USAGE,
+			       "with --memory nothing has to stand still: not with "
+			       "--quiesce=require");
+	if (o.memory)
+		how = QUIESCE_NO;
 	/* Before the first connection */
 	if (is_domain(argv[0], &uri, &domain) && how != QUIESCE_NO &&
 	    guard_start(&guard, uri, err) < 0)
@@ -141,7 +175,8 @@ const struct verb verb_create = {
 		"A libvirt domain (-c URI, or qemu:///system/web) gets it on all its disks; a "
 		"running "
 		"one goes on in new overlays,\n"
-		"STEM.live-N.qcow2, at one moment for all.\n"
+		"STEM.live-N.qcow2, at one moment for all. With --memory it runs on while that is "
+		"written, and stops for the last of it.\n"
 		"Several disks get the snapshot all or none, whatever interrupts it; nobody may "
 		"write to "
 		"them meanwhile.",
@@ -154,6 +189,7 @@ const struct verb verb_create = {
 	.min_args = 2,
 	.max_args = UINT_MAX,
 	.json = true,
+	.progress = true,
 	.complete_args = COMPLETE_FILE,
 	.run = run,
 };

@@ -58,10 +58,26 @@ enum quiesce { QUIESCE_AUTO, QUIESCE_REQUIRE, QUIESCE_NO };
 
 struct guard;
 
-/** live_create() - snapshot @name of the running machine's @disks, which are open; @guard: NULL for QUIESCE_NO
+struct live_opts {
+	enum quiesce quiesce;
+	struct guard *guard; /* NULL for QUIESCE_NO */
+	bool memory;	     /* is kept as well: then nothing has to stand still */
+	struct progress *progress;
+};
+
+/** live_create() - snapshot @name of the running machine's @disks, which are open
  *  ERR_DIFFERS when it is made, but did not stand still as required; *@ret_frozen: it did */
-int live_create(struct disk_set *t, struct snap_disk **disks, const char *name, enum quiesce how,
-		struct guard *guard, bool *ret_frozen, struct err *err);
+int live_create(struct disk_set *t, struct snap_disk **disks, const char *name,
+		const struct live_opts *opts, bool *ret_frozen, struct err *err);
+
+/** live_overlay() - a running machine's memory is written to @file, and it goes on in @overlays; NULL: disks alone */
+int live_overlay(struct disk_set *t, char *const *overlays, const char *file,
+		 struct progress *progress, struct err *err);
+
+/** live_restore_xml() - what restores the machine of @t from the memory that snapshot @name of @disks has; both owned, NULL:
+ *  it has none */
+int live_restore_xml(struct disk_set *t, struct snap_disk *const *disks, const char *name,
+		     char **ret_file, char **ret_xml, struct err *err);
 
 /**
  * remove_snapshot() - as snap_delete(), by the machine when it runs: of its chain's files, each snapshot and the present state

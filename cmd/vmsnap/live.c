@@ -25,7 +25,7 @@ static int has_switched(struct disk_set *t, char *const *overlays, size_t n_over
 }
 
 /* With the guest's file systems at rest, if it can be had */
-static int overlay(struct disk_set *t, char *const *overlays, enum quiesce how, struct guard *guard,
+static int overlay(struct disk_set *t, char *const *overlays, const struct live_opts *opts,
 		   bool *ret_frozen, struct err *err)
 {
 	struct err why = ERR_INIT, thaw = ERR_INIT;
@@ -33,20 +33,20 @@ static int overlay(struct disk_set *t, char *const *overlays, enum quiesce how, 
 	bool frozen = false;
 	int rc;
 
-	if (guard && guard_freeze(guard, t->domain, 0, &why) == 0)
+	if (opts->guard && guard_freeze(opts->guard, t->domain, 0, &why) == 0)
 		frozen = true;
-	else if (how == QUIESCE_REQUIRE) {
+	else if (opts->quiesce == QUIESCE_REQUIRE) {
 		if (err)
 			*err = why;
 		return err_prefix(err, "the guest cannot be made to stand still");
 	}
-	rc = domain_overlay(t->domain, t->disks, (const char *const *)overlays, t->n, err);
+	rc = live_overlay(t, overlays, NULL, NULL, err);
 	if (frozen) {
-		frozen = guard_thaw(guard, &freeze, &thaw) == 0 && freeze.held;
+		frozen = guard_thaw(opts->guard, &freeze, &thaw) == 0 && freeze.held;
 		if (thaw.code)
 			log_warning("%s: the guest is still frozen: %s", domain_name(t->domain),
 				    thaw.message);
-	} else if (rc == 0 && guard) {
+	} else if (rc == 0 && opts->guard) {
 		log_warning("%s: as after a power cut: %s", domain_name(t->domain), why.message);
 	}
 	*ret_frozen = frozen;
@@ -88,13 +88,14 @@ static int announce(struct disk_set *t, struct snap_disk **disks, const char *na
 	return err_object(err, t->paths[i]);
 }
 
-int live_create(struct disk_set *t, struct snap_disk **disks, const char *name, enum quiesce how,
-		struct guard *guard, bool *ret_frozen, struct err *err)
+int live_create(struct disk_set *t, struct snap_disk **disks, const char *name,
+		const struct live_opts *opts, bool *ret_frozen, struct err *err)
 {
 	char **overlays = calloc(t->n, sizeof(*overlays));
+	CLEANUP_FREE char *memory = opts->memory ? snap_memory_path(disks[0], name) : NULL;
 	struct err why = ERR_INIT;
 	size_t n = 0;
-	int rc = overlays ? 0 : err_nomem(err), done;
+	int rc = overlays && (memory || !opts->memory) ? 0 : err_nomem(err), done;
 
 	*ret_frozen = false;
 	while (rc == 0 && n < t->n) {
@@ -102,7 +103,8 @@ int live_create(struct disk_set *t, struct snap_disk **disks, const char *name, 
 		n += rc == 0;
 	}
 	if (rc == 0) {
-		rc = overlay(t, overlays, how, guard, ret_frozen, err);
+		rc = memory ? live_overlay(t, overlays, memory, opts->progress, err)
+			    : overlay(t, overlays, opts, ret_frozen, err);
 		done = finish(t, disks, overlays, rc < 0 ? &why : err);
 		/* An error that came with the answer, or after all was done */
 		if (done < 0)
@@ -115,7 +117,7 @@ int live_create(struct disk_set *t, struct snap_disk **disks, const char *name, 
 		for (size_t i = 0; i < n; i++)
 			(void)snap_live_end(disk_at(disks, t->n, t->paths[i]), false, NULL);
 	}
-	if (rc == 0 && how == QUIESCE_REQUIRE && !*ret_frozen)
+	if (rc == 0 && opts->quiesce == QUIESCE_REQUIRE && !*ret_frozen)
 		rc = err_set(
 			err, ERR_DIFFERS,
 			"the snapshot is made, but the guest did not stand still all the time");
@@ -133,6 +135,9 @@ int live_recover(struct disk_set *t, struct progress *progress, enum snap_recove
 		struct snap_disk *d;
 		int done, rc;
 
+		/* Who began it may be gone, but libvirt goes on with it */
+		if (t->running && domain_idle(t->domain, err) < 0)
+			return -1;
 		if (snap_live_pending(t->paths[i], &d, &fresh, err) < 0)
 			return -1;
 		if (!d) {

@@ -123,15 +123,16 @@ static void man(FILE *out)
 		    "each of its files into the next below, and when that is the one that it "
 		    "writes to, it goes "
 		    "on in the file below, which the disk is then.\n"
+		    "With --memory the machine's memory is kept as well, and revert goes on from "
+		    "that moment.\n"
 		    "libvirt knows nothing of these snapshots.\n"
 		    ".SH LIMITS\n"
-		    "Memory is not kept. Machines of vmrun are not supported by this version.\n"
+		    "Machines of vmrun are not supported by this version.\n"
 		    ".SH FILES\n"
 		    ".TP\n.I DISK.snap/\n"
-		    "Reflink snapshots, records of them and of external ones, and .journal.json "
-		    "while a change "
-		    "is under "
-		    "way.\n",
+		    "Reflink snapshots, records of them and of external ones, .NAME.memory (with "
+		    "--memory: as large as what the machine uses),\n"
+		    "and .journal.json while a change is under way.\n",
 		    out);
 }
 

@@ -4,17 +4,20 @@
 
 #include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/cleanup.h"
 
 enum { STOP_MS = 30000 };
 
 static struct {
-	bool discard, no_start;
+	bool discard, no_start, boot;
 } o;
 
 static const struct opt options[] = {
 	{0, "discard-current", OPT_FLAG, &o.discard, .help = "do not keep the present state"},
 	{0, "no-start", OPT_FLAG, &o.no_start,
-	 .help = "leave a domain that ran off, instead of starting it from the snapshot"},
+	 .help = "leave a domain off, instead of starting it from the snapshot"},
+	{0, "boot", OPT_FLAG, &o.boot,
+	 .help = "start a domain anew, also when its memory was kept with the snapshot"},
 	OPT_END};
 
 static const char *const examples[] = {"vmsnap revert disk.qcow2 before-upgrade",
@@ -45,24 +48,48 @@ static int look(struct snap_disk **disks, size_t n, const char *name, struct err
 	return 0;
 }
 
-/* A machine that ran runs again, whatever becomes of its disks */
-static int revert(struct disk_set *t, struct snap_disk **disks, const char *name,
-		  char kept[SNAP_NAME_MAX + 1], struct err *err)
+/* A machine that ran runs again, whatever becomes of its disks; one whose memory was kept in any case */
+static int start(struct disk_set *t, const char *file, const char *xml, struct err *err)
 {
+	if (o.no_start || (!file && !t->running))
+		return 0;
+	if (file)
+		return host_restore_as(t->host, file, xml, err);
+	return domain_act(t->domain, DOMAIN_START_FRESH, err);
+}
+
+static int stop(struct disk_set *t, struct err *err)
+{
+	if (!t->running)
+		return 0;
+	return domain_act(t->domain, DOMAIN_DESTROY, err) < 0
+		       ? -1
+		       : domain_wait(t->domain, DOMAIN_OFF, STOP_MS, err);
+}
+
+static int revert(struct disk_set *t, struct snap_disk **disks, const char *name,
+		  char kept[SNAP_NAME_MAX + 1], bool *ret_memory, struct err *err)
+{
+	CLEANUP_FREE char *file = NULL, *xml = NULL;
 	struct err why = ERR_INIT;
 	int rc;
 
 	if (look(disks, t->n, name, err) < 0 || disks_refuse(t, true, false, err) < 0)
 		return -1;
-	if (t->running && (domain_act(t->domain, DOMAIN_DESTROY, err) < 0 ||
-			   domain_wait(t->domain, DOMAIN_OFF, STOP_MS, err) < 0))
+	/* Before anything is touched: can it be read? */
+	if (!o.boot && !o.no_start && live_restore_xml(t, disks, name, &file, &xml, err) < 0)
+		return -1;
+	if (stop(t, err) < 0)
 		return -1;
 	rc = snap_set_revert(disks, t->n, name, o.discard, kept, err);
-	if (t->running && !o.no_start && domain_act(t->domain, DOMAIN_START_FRESH, &why) < 0 &&
-	    rc == 0) {
+	/* With disks that did not go back memory does not go together */
+	if (rc < 0 ? start(t, NULL, NULL, NULL) < 0 : start(t, file, xml, &why) < 0) {
+		if (rc < 0)
+			return -1;
 		*err = why;
-		rc = err_prefix(err, "the disks went back, but it does not start");
+		return err_prefix(err, "the disks went back, but it does not start");
 	}
+	*ret_memory = file != NULL;
 	return rc;
 }
 
@@ -71,6 +98,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	size_t n = (size_t)argc - 1;
 	char kept[SNAP_NAME_MAX + 1];
 	struct snap_disk **disks;
+	bool memory = false;
 	struct disk_set t;
 	int rc;
 
@@ -78,7 +106,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	rc = snap_set_open(&disks, t.paths, t.n, err);
 	if (rc == 0) {
-		rc = revert(&t, disks, argv[n], kept, err);
+		rc = revert(&t, disks, argv[n], kept, &memory, err);
 		snap_set_close(disks, t.n);
 	}
 	disks_close(&t);
@@ -86,9 +114,10 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return -1;
 	if (cli->json)
 		return cli_print_json(cli,
-				      json_pack("{s:o, s:o, s:o}", "disk", disks_json(argv, n),
+				      json_pack("{s:o, s:o, s:o, s:b}", "disk", disks_json(argv, n),
 						"snapshot", cli_json_string(argv[n]), "kept",
-						*kept ? cli_json_string(kept) : json_null()),
+						*kept ? cli_json_string(kept) : json_null(),
+						"memory", (int)memory),
 				      err);
 	if (*kept && !cli->quiet)
 		(void)fprintf(stderr, "vmsnap: the former state is snapshot %s\n", kept);
@@ -103,7 +132,13 @@ const struct verb verb_revert = {
 		   "undone, unless\n"
 		   "--discard-current is given. Nobody may have the disk open. Several disks go "
 		   "back all or "
-		   "none.",
+		   "none.\n"
+		   "A domain that runs is stopped as by its plug, and started again. If its memory "
+		   "was "
+		   "kept (create --memory),\n"
+		   "it goes on from that moment, also when it was off; of the former state the "
+		   "disks alone "
+		   "are kept.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 2 usage, 4 no such disk or snapshot, 6 the disk is in use, 8 corrupt, "

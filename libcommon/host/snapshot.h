@@ -21,12 +21,22 @@ int domain_forget_chains(struct domain *d, struct err *err);
 
 /**
  * domain_overlay() - the running machine goes on in new qcow2 overlays, at one moment for all disks
- * @disks: all of them; @overlays: paths where nothing is yet, one each
+ * @disks: all of them; @overlays: paths where nothing is yet, one each; @memory: file for the machine's memory at that moment,
+ *	which is written while it runs on; NULL: none
  *
  * Nothing of it is kept by libvirt as a snapshot. All or none; after ERR_CONNECTION only domain_files() knows.
  */
 int domain_overlay(struct domain *d, const struct domain_disk *disks, const char *const *overlays,
-		   size_t n, struct err *err);
+		   size_t n, const char *memory, struct err *err);
+
+/** host_saved_xml() - the machine's description in @file, which domain_overlay() wrote, with its disks at @paths; owned; for
+ *  host_restore_as(), which starts it from there. The file stays */
+int host_saved_xml(struct host *h, const char *file, const struct domain_disk *disks,
+		   char *const *paths, size_t n, char **ret, struct err *err);
+int host_restore_as(struct host *h, const char *file, const char *xml, struct err *err);
+
+/** domain_keeps_nvram() - its firmware writes to a file that is no disk */
+int domain_keeps_nvram(struct domain *d, bool *ret, struct err *err);
 
 /* ---- shortening the chain of a running machine's disk: begin, ask until it is ready or gone, end; the chain says what
  * became of it */

@@ -211,6 +211,7 @@ void entry_release(struct snap_entry *e)
 	free(e->name);
 	free(e->parent);
 	free(e->file);
+	free(e->memory);
 }
 
 void snap_list_free(struct snap_entry *list, size_t n)

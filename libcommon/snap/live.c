@@ -194,7 +194,8 @@ int snap_live_begin(struct snap_disk *d, const char *name, char **ret_fresh, str
 	(void)snprintf(j.name, sizeof(j.name), "%s", name);
 	(void)snprintf(j.file, sizeof(j.file), "%s", last_part(d->path));
 	(void)snprintf(j.fresh, sizeof(j.fresh), "%s", last_part(fresh));
-	if (journal_write(d, &j, err) < 0)
+	/* A file of that name is of no snapshot */
+	if (remove_memory(d, name, err) < 0 || journal_write(d, &j, err) < 0)
 		return -1;
 	*ret_fresh = steal_ptr(&fresh);
 	return 0;
@@ -244,7 +245,8 @@ int snap_live_end(struct snap_disk *d, bool done, struct err *err)
 	fresh = beside(d, j.fresh);
 	if (!fresh)
 		return err_nomem(err);
-	if ((done ? settle(d, &j, err) : unlink_file(fresh, err)) < 0)
+	if (done ? settle(d, &j, err) < 0
+		 : unlink_file(fresh, err) < 0 || remove_memory(d, j.name, err) < 0)
 		return -1;
 	return journal_end(d, err);
 }

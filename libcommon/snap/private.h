@@ -89,8 +89,11 @@ int record_write(struct snap_disk *d, const struct snap_entry *e, struct err *er
 int record_replace(struct snap_disk *d, const struct snap_entry *e, struct err *err);
 /** record_read() - fields of @ret are owned */
 int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, struct err *err);
-/** record_remove() - Return: 0 also when there is none */
+/** record_remove() - and the memory that is kept with it; Return: 0 also when there is none */
 int record_remove(struct snap_disk *d, const char *name, struct err *err);
+
+/** remove_memory() - of the snapshot @name; Return: 0 also when there is none */
+int remove_memory(struct snap_disk *d, const char *name, struct err *err);
 
 /** remove_file() - NAME of the folder, durably; Return: 0 also when there is none */
 int remove_file(struct snap_disk *d, const char *name, struct err *err);

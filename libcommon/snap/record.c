@@ -189,6 +189,31 @@ static int engine_of(const char *name, enum snap_engine *ret)
 	return strcmp(name, snap_engine_name(*ret)) == 0 ? 0 : -1;
 }
 
+/* A name that neither a record nor a reflink can have */
+char *snap_memory_path(const struct snap_disk *d, const char *name)
+{
+	CLEANUP_FREE char *file = NULL;
+
+	if (asprintf(&file, ".%s.memory", name) < 0) {
+		file = NULL; /* undefined then */
+		return NULL;
+	}
+	return in_dir(d, file);
+}
+
+static void find_memory(const struct snap_disk *d, struct snap_entry *e)
+{
+	char *path = snap_memory_path(d, e->name);
+	struct stat st;
+
+	if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
+		free(path);
+		return;
+	}
+	e->memory = path;
+	e->vm_state_size = (uint64_t)st.st_size;
+}
+
 int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, struct err *err)
 {
 	char record[SNAP_NAME_MAX + 8];
@@ -217,9 +242,20 @@ int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, s
 		ret->file = ret->engine == SNAP_EXTERNAL ? beside(d, file) : in_dir(d, file);
 		if (!ret->name || !ret->parent || !ret->file)
 			rc = err_nomem(err);
+		else
+			find_memory(d, ret);
 	}
 	json_decref(o);
 	return rc;
+}
+
+int remove_memory(struct snap_disk *d, const char *name, struct err *err)
+{
+	CLEANUP_FREE char *path = snap_memory_path(d, name);
+
+	if (!path)
+		return err_nomem(err);
+	return access(path, F_OK) < 0 && errno == ENOENT ? 0 : unlink_file(path, err);
 }
 
 int record_remove(struct snap_disk *d, const char *name, struct err *err)
@@ -227,7 +263,7 @@ int record_remove(struct snap_disk *d, const char *name, struct err *err)
 	char record[SNAP_NAME_MAX + 8];
 
 	(void)record_name(name, record);
-	return remove_file(d, record, err);
+	return remove_memory(d, name, err) < 0 ? -1 : remove_file(d, record, err);
 }
 
 void head_write(struct snap_disk *d, const char *name)

@@ -35,11 +35,12 @@ struct snap_entry {
 	char *name;
 	char *parent; /* what the disk was made from then: a name, or "" */
 	char *file;   /* path of a file of its own; NULL: in the disk's file */
+	char *memory; /* path of the machine's memory at that moment; NULL: there is none */
 	enum snap_engine engine;
 	time_t created;
 	bool automatic; /* made by a revert */
 	uint64_t virtual_size;
-	uint64_t vm_state_size; /* internal: memory that QEMU saved with it */
+	uint64_t vm_state_size; /* of @memory; internal: of what QEMU saved with it */
 	unsigned depth;		/* external: files below its own that it needs */
 	bool current;		/* external: the present state leans on it */
 };
@@ -128,6 +129,10 @@ int snap_set_revert(struct snap_disk **disks, size_t n, const char *name, bool d
 /** snap_live_begin() - before: @name is free, the disk a qcow2 file without snapshots of other engines, the rest announced
  *  *@ret_fresh: path for the overlay, where nothing is yet; owned (free) */
 int snap_live_begin(struct snap_disk *d, const char *name, char **ret_fresh, struct err *err);
+
+/** snap_memory_path() - where the machine's memory is kept with @name; owned, NULL without memory. What is there belongs
+ *  to the snapshot, and goes with it */
+char *snap_memory_path(const struct snap_disk *d, const char *name);
 
 /** snap_live_end() - after: @done: the machine writes to the overlay; else it is removed */
 int snap_live_end(struct snap_disk *d, bool done, struct err *err);

@@ -228,3 +228,85 @@ merged four"
 	[ "$n" -lt 80 ] && [ "$active" -gt 1 ] && [ "$off" -gt 0 ] || fail "killed $killed, finished $active, off $off, of $n"
 	qemu-img check "$(source_of --inactive)"
 }
+
+@test "memory is kept: revert goes on from that moment, from on and from off" {
+	guest() { lv_on A timeout 60 "$VMKIT_BIN/vmctl" -c qemu:///session exec web -- sh -c "$1"; }
+	refused 2 snap create --memory web m
+	lv_on A virsh start web >/dev/null
+	lv_agent A web
+	guest 'echo before >/run/in-memory; echo before >/mnt/on-disk; (while :; do sleep 1; done) >/dev/null 2>&1 & echo $! >/run/pid'
+	local boot pid
+	boot=$(guest 'cat /proc/sys/kernel/random/boot_id')
+	pid=$(guest 'cat /run/pid')
+	refused 2 snap create --memory --quiesce=require web m
+	run snap create --memory --json web m
+	assert_success
+	assert_schema vmsnap-create
+	[ "$(json .vm_state_size)" -gt 1000000 ]
+	keep m
+	lv_agent A web
+	guest 'echo after >/run/in-memory; echo after >/mnt/on-disk; sync'
+	run_split snap revert --json web m
+	assert_status 0
+	assert_schema vmsnap-revert
+	[ "$(json .memory)" = true ]
+	local kept
+	kept=$(json .kept)
+	lv_agent A web
+	[ "$(guest 'cat /proc/sys/kernel/random/boot_id /run/in-memory /mnt/on-disk')" = "$boot
+before
+before" ]
+	guest "kill -0 $pid && echo more >>/mnt/on-disk && sync"
+	vmsnap export "$(disk)@m" - | cmp - m.raw
+	# Stopped while it is written; killed: libvirt goes on, and recover waits for it
+	local signal i
+	for signal in INT KILL; do
+		lv_on A "$VMKIT_BIN/vmsnap" -c qemu:///session create --memory web s$signal 2>said 3>&- &
+		pid=$!
+		until [ -n "$(find "$LV_BASE" -name ".s$signal.memory")" ]; do kill -0 $pid 2>/dev/null || fail "$(cat said)"; done
+		kill -$signal "$(pgrep -P $pid -n || echo $pid)"
+		status=0
+		wait $pid || status=$?
+		[ "$signal$status" = INT130 ] || [ "$signal$status" = INT0 ] || [ "$signal$status" = KILL137 ] || fail "status $status: $(cat said)"
+		for ((i = 0; i < 100; i++)); do
+			run snap recover --json web
+			[ "$status" = 6 ] || break
+			sleep 0.2
+		done
+		assert_success
+		run snap check web
+		assert_success
+		run snap list --json web
+		if [ "$(json "[.[].name] | index(\"s$signal\")")" = null ]; then
+			[ -z "$(find "$LV_BASE" -name ".s$signal.memory")" ]
+		else
+			snap delete web s$signal
+		fi
+		[ "$(lv_on A virsh domstate web | head -n 1)" = running ]
+	done
+	# Off: it is started from there; anew when that is asked for
+	lv_on A virsh destroy web >/dev/null
+	snap revert -q --discard-current web m
+	lv_agent A web
+	[ "$(guest 'cat /proc/sys/kernel/random/boot_id /run/in-memory /mnt/on-disk')" = "$boot
+before
+before" ]
+	run snap revert --json --discard-current --boot web m
+	[ "$(json .memory)" = false ]
+	[ "$(lv_on A virsh domstate web | head -n 1)" = running ]
+	run snap revert --json --discard-current --no-start web m
+	[ "$(lv_on A virsh domstate web | head -n 1)" = "shut off" ]
+	# It goes with the snapshot
+	local dir
+	dir=$(echo "$LV_BASE"/web*.snap)
+	[ -n "$(find "$dir" -name '.m.memory')" ]
+	# Damaged: found before anything is touched
+	cp "$dir/.m.memory" memory && echo x >"$dir/.m.memory"
+	run_split snap revert web m
+	[ "$status" != 0 ] && [ "$(lv_on A virsh domstate web | head -n 1)" = "shut off" ]
+	run snap check web
+	assert_success
+	snap delete web m "$kept"
+	shows
+	[ -z "$(find "$LV_BASE" -name '*.memory')" ]
+}

