@@ -64,7 +64,7 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 		options=" --prometheus --metrics= --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=none ;;
 	hosts)
-		options=" --connect= --host-timeout= --json --quiet --verbose --help --version"
+		options=" --pacemaker --definitions= --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=none ;;
 	migrate)
 		options=" --storage= --disk-dir= --peer-to-peer --uri= --timeout= --on-timeout= --auto-converge --bandwidth= --unsafe --check --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
@@ -78,9 +78,12 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 	import)
 		options=" --machine= --dir= --bus= --network= --keep-macs --memory= --cpus= --kernel= --initrd= --append= --accel= --start --dry-run --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
+	watch)
+		options=" --interval= --tries= --delay= --max-delay= --settle= --no-restart --no-resume --space= --balance --memory-least= --reserve= --scale --cpus-least= --scale-at= --once --timeout= --dry-run --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=machine ;;
 	'')
 		options=" --connect= --host-timeout= --quiet --verbose --help --version"
-		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export import" ;;
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export import watch" ;;
 	esac
 }
 
@@ -136,6 +139,7 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	detach:--timeout|detach:--timeout=|detach:-t) kind=none ;;
 	stats:--metrics|stats:--metrics=) kind=file ;;
 	stats:--json=) words=" lines" ;;
+	hosts:--definitions|hosts:--definitions=) kind=dir ;;
 	hosts:--json=) words=" lines" ;;
 	migrate:--storage|migrate:--storage=) words=" shared copy" ;;
 	migrate:--disk-dir|migrate:--disk-dir=) kind=none ;;
@@ -162,6 +166,18 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	import:--accel|import:--accel=) words=" auto kvm tcg" ;;
 	import:--json=) words=" lines" ;;
 	import:--progress=) words=" bar json none" ;;
+	watch:--interval|watch:--interval=) kind=none ;;
+	watch:--tries|watch:--tries=) kind=none ;;
+	watch:--delay|watch:--delay=) kind=none ;;
+	watch:--max-delay|watch:--max-delay=) kind=none ;;
+	watch:--settle|watch:--settle=) kind=none ;;
+	watch:--space|watch:--space=) kind=none ;;
+	watch:--memory-least|watch:--memory-least=) kind=none ;;
+	watch:--reserve|watch:--reserve=) kind=none ;;
+	watch:--cpus-least|watch:--cpus-least=) kind=none ;;
+	watch:--scale-at|watch:--scale-at=) kind=none ;;
+	watch:--timeout|watch:--timeout=) kind=none ;;
+	watch:--json=) words=" lines" ;;
 	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*:--host-timeout|*:--host-timeout=) kind=none ;;
 	*) return 1 ;;

@@ -60,6 +60,7 @@ _vmctl() {
 			'events:tell what happens to machines as it happens, of one host or of several'
 			'export:write a machine that is off and its disks into an OVA'
 			'import:define the machine of an OVF or OVA package, with copies of its disks'
+			'watch:keep machines running\: restart those that failed, resume those that ran out of space'
 		)
 		_describe verb verbs
 		return ;;
@@ -425,6 +426,8 @@ _vmctl() {
 		'--version[show the version; with -v those of the libraries too]' ;;
 	(hosts)
 		_arguments -s -S \
+		'--pacemaker[print their machines as resources of a Pacemaker cluster (CIB XML)]' \
+		'--definitions=[with --pacemaker\: where every node has the machines'\'' XML (default\: /etc/libvirt/qemu)]:DIR:_files -/' \
 		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
@@ -530,6 +533,38 @@ _vmctl() {
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' \
 		'*:argument:_files' ;;
+	(watch)
+		_arguments -s -S \
+		'--interval=[how often is looked (default\: 5s)]:TIME:' \
+		'--tries=[a machine is started again so many times, then given up (default\: 5)]:N:' \
+		'--delay=[before the second try; twice as long before each further one (default\: 5s)]:TIME:' \
+		'--max-delay=[the longest of these pauses (default\: 5m)]:TIME:' \
+		'--settle=[a machine that has run so long has all its tries again (default\: 10m)]:TIME:' \
+		'--no-restart[machines that failed stay off]' \
+		'--no-resume[machines paused by a disk'\''s error stay paused]' \
+		'--space=[what must be free where the disks of a paused machine lie (default\: 256M)]:SIZE:' \
+		'--balance[guests that are short of memory get more, up to their maximum; while the host is short, guests give what they do not use]' \
+		'--memory-least=[with --balance\: what a guest keeps whatever happens (default\: 256M)]:SIZE:' \
+		'--reserve=[with --balance\: below this much free memory the host is short (default\: 1G)]:SIZE:' \
+		'--scale[one processor more for a machine that uses most of those it has, up to its maximum; one less when that would be used by less than 20 %]' \
+		'--cpus-least=[with --scale\: never less (default\: 1)]:N:' \
+		'--scale-at=[with --scale\: of what it has (default\: 80)]:PERCENT:' \
+		'--once[look once, act, end\: for cron]' \
+		'--timeout=[end after this time (default\: a signal ends it)]:TIME:' \
+		'(-n --dry-run)-n[tell what would be done, do nothing]' \
+		'(-n --dry-run)--dry-run[tell what would be done, do nothing]' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmctl_dynamic machine' ;;
 	esac
 }
 

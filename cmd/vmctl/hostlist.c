@@ -1,16 +1,36 @@
 /* vmctl hosts: the hosts themselves. */
+#include "cmd/vmctl/hostlist.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd/vmctl/vmctl.h"
 #include "libcommon/base/size.h"
 #include "libcommon/host/stats.h"
 
-static const struct opt options[] = {OPT_END};
+static struct {
+	bool pacemaker;
+	const char *folder;
+} o = {.folder = "/etc/libvirt/qemu"};
+
+static const struct opt options[] = {
+	{.name = "pacemaker",
+	 .type = OPT_FLAG,
+	 .value = &o.pacemaker,
+	 .help = "print their machines as resources of a Pacemaker cluster (CIB XML)"},
+	{.name = "definitions",
+	 .type = OPT_STRING,
+	 .value = &o.folder,
+	 .arg = "DIR",
+	 .help = "with --pacemaker: where every node has the machines' XML (default: "
+		 "/etc/libvirt/qemu)",
+	 .complete = COMPLETE_DIR},
+	OPT_END,
+};
 
 static const char *const examples[] = {
 	"vmctl hosts",
 	"vmctl -c all hosts --json",
+	"vmctl -c all hosts --pacemaker --definitions /shared/xml >resources.xml",
 	NULL,
 };
 
@@ -95,6 +115,10 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 	(void)argc;
 	(void)argv;
+	if (o.pacemaker && cli->json)
+		return err_set(err, ERR_USAGE, "--pacemaker prints XML, not JSON");
+	if (o.pacemaker)
+		return hosts_pacemaker(o.folder, err);
 	if (vmctl_ask_all(ask, NULL, &answers, &n, err) < 0)
 		return -1;
 	rc = vmctl_verdict(answers, n, err);
@@ -108,12 +132,15 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_hosts = {
 	.name = "hosts",
-	.usage = "",
+	.usage = "[OPTIONS]",
 	.summary =
 		"show the hosts that -c names: up or down, what they have, how many machines run",
 	.details =
 		"All are asked at the same time. One that does not answer is listed as down, with "
-		"the reason, and the status says so.",
+		"the reason, and the status says so. --pacemaker writes a VirtualDomain resource "
+		"for each machine that has a definition, once for all hosts: a cluster with "
+		"fencing "
+		"starts it elsewhere when its node is gone, which vmctl watch must not do.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 3 some hosts are down, 4 no host of that name, 7 all are down",

@@ -35,11 +35,12 @@ static const struct opt options[] = {
 };
 
 static const struct verb *const verbs[] = {
-	&verb_list,   &verb_info,  &verb_start,	    &verb_stop,	   &verb_reboot,  &verb_suspend,
-	&verb_resume, &verb_save,  &verb_restore,   &verb_delete,  &verb_console, &verb_exec,
-	&verb_edit,   &verb_set,   &verb_autostart, &verb_create,  &verb_clone,	  &verb_attach,
-	&verb_detach, &verb_stats, &verb_hosts,	    &verb_migrate, &verb_events,  &verb_export,
-	&verb_import, NULL,
+	&verb_list,    &verb_info,    &verb_start,  &verb_stop,	   &verb_reboot,
+	&verb_suspend, &verb_resume,  &verb_save,   &verb_restore, &verb_delete,
+	&verb_console, &verb_exec,    &verb_edit,   &verb_set,	   &verb_autostart,
+	&verb_create,  &verb_clone,   &verb_attach, &verb_detach,  &verb_stats,
+	&verb_hosts,   &verb_migrate, &verb_events, &verb_export,  &verb_import,
+	&verb_watch,   NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)

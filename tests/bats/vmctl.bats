@@ -177,3 +177,19 @@ silent_socket() {
 	[ "$(vmctl __complete machine te)" = test ]
 	[ -z "$(vmctl __complete machine zz)" ]
 }
+
+@test "hosts --pacemaker: a resource for each machine, once, with ids that are ids" {
+	sed 's/>alpha</>a \&lt;b\&gt; é</' node.xml >odd.xml
+	run_split vmctl -c "$NODE" -c "test://$PWD/odd.xml" hosts --pacemaker --definitions '/shared/"x"'
+	assert_status 0
+	printf '%s' "$output" >cib.xml
+	[ "$(xmllint --xpath 'count(/resources/primitive[@type="VirtualDomain"])' cib.xml)" = 2 ]
+	[ "$(xmllint --xpath 'string(//primitive[1]//nvpair[@name="config"]/@value)' cib.xml)" = '/shared/"x"/alpha.xml' ]
+	[ "$(grep -o ' id="[^"]*"' cib.xml | sort | uniq -d)" = "" ]
+	! grep -o ' id="[^"]*"' cib.xml | grep -v ' id="[A-Za-z_][A-Za-z0-9._-]*"'
+	run_split vmctl -c "test://$PWD/odd.xml" hosts --pacemaker
+	xmllint --noout - <<<"$output"
+	HOME=$PWD refused 9 vmctl -c builtin hosts --pacemaker
+	run_split vmctl hosts --pacemaker --json
+	assert_status 2
+}

@@ -427,6 +427,11 @@ static void keep(struct keeper *k)
 		}
 		status = serve(k);
 		reason = reason_of(k, status);
+		/* A guest that resets itself before anybody looked has run, too. */
+		if (strcmp(reason, "reboot") == 0 && k->report >= 0) {
+			builtin_record(k->host, k->m->name, true, "", "");
+			report(k, &(struct err){.code = ERR_NONE});
+		}
 		if (strcmp(reason, "reboot") == 0 && now_ms() - k->since_ms < QUICK_MS)
 			hold(k);
 	} while (strcmp(reason, "reboot") == 0 && !stop_requested() && !k->ending);
