@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --root= --write-root --copy-root --share= --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -28,7 +28,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 		options=" --ephemeral --disk= --format= --allow-backing= --name= --timeout= --env= --workdir= --quiet --verbose --help --version"
 		kind=file ;;
 	stats)
-		options=" --json --quiet --verbose --help --version"
+		options=" --prometheus --json --quiet --verbose --help --version"
 		kind=machine ;;
 	'')
 		options=" --quiet --verbose --help --version"
@@ -52,6 +52,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--publish|run:--publish=|run:-p) kind=none ;;
 	run:--name|run:--name=|run:-n) kind=none ;;
 	run:--timeout|run:--timeout=|run:-t) kind=none ;;
+	run:--metrics|run:--metrics=) kind=file ;;
 	run:--root|run:--root=|run:-r) kind=file ;;
 	run:--share|run:--share=|run:-s) kind=dir ;;
 	run:--env|run:--env=) kind=none ;;

@@ -40,6 +40,7 @@ complete -c vmrun -n '__vmrun_is_main' -l net -x -d 'a network interface: of pas
 complete -c vmrun -n '__vmrun_is_main' -l publish -s p -x -d 'this host\'s PORT, of 127.0.0.1 or of ADDRESS (0.0.0.0: of all), leads to the guest\'s, by --net user; may be given again'
 complete -c vmrun -n '__vmrun_is_main' -l name -s n -x -d 'of the machine, for ps, stats, pause, resume and stop (default: none, and it has no control socket)'
 complete -c vmrun -n '__vmrun_is_main' -l timeout -s t -x -d 'end the machine after this: status 10 (default: never). A disk on a server that does not answer is given up five seconds later'
+complete -c vmrun -n '__vmrun_is_main' -l metrics -r -F -d 'at the end its status, how long it took and what it used, for node_exporter\'s textfile collector; the file is replaced as a whole'
 complete -c vmrun -n '__vmrun_is_main' -l root -s r -r -F -d 'a command\'s files: a folder, what it writes there is thrown away, or a disk with an ext4, XFS or btrfs file system, which becomes vda'
 complete -c vmrun -n '__vmrun_is_main' -l write-root -d 'what the command writes to a --root that is a folder stays there'
 complete -c vmrun -n '__vmrun_is_main' -l copy-root -d 'copy a --root that is a folder into the guest\'s memory: for kernels without virtiofs and overlay'
@@ -104,6 +105,7 @@ complete -c vmrun -n '__fish_seen_subcommand_from restore' -l verbose -s v -d 's
 complete -c vmrun -n '__fish_seen_subcommand_from restore' -l help -s h -d 'show this help'
 complete -c vmrun -n '__fish_seen_subcommand_from restore' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmrun -n '__fish_seen_subcommand_from restore' -F
+complete -c vmrun -n '__fish_seen_subcommand_from stats' -l prometheus -d 'in the text format of Prometheus, as run --metrics writes at the end'
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -l quiet -s q -d 'no warnings, no progress'
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -l verbose -s v -d 'say what is going on; -vv says more'

@@ -76,6 +76,7 @@ _vmrun() {
 		'(-n --name)--name=[of the machine, for ps, stats, pause, resume and stop (default\: none, and it has no control socket)]:NAME:' \
 		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never). A disk on a server that does not answer is given up five seconds later]:TIME:' \
 		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never). A disk on a server that does not answer is given up five seconds later]:TIME:' \
+		'--metrics=[at the end its status, how long it took and what it used, for node_exporter'\''s textfile collector; the file is replaced as a whole]:FILE.prom:_files' \
 		'(-r --root)-r+[a command'\''s files\: a folder, what it writes there is thrown away, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
 		'(-r --root)--root=[a command'\''s files\: a folder, what it writes there is thrown away, or a disk with an ext4, XFS or btrfs file system, which becomes vda]:DIR|IMAGE:_files' \
 		'--write-root[what the command writes to a --root that is a folder stays there]' \
@@ -189,6 +190,7 @@ _vmrun() {
 		'*:argument:_files' ;;
 	(stats)
 		_arguments -s -S \
+		'--prometheus[in the text format of Prometheus, as run --metrics writes at the end]' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \

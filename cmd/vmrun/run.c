@@ -8,6 +8,7 @@
 
 #include "cmd/vmrun/command.h"
 #include "cmd/vmrun/here.h"
+#include "cmd/vmrun/metrics.h"
 #include "cmd/vmrun/net.h"
 #include "cmd/vmrun/shares.h"
 #include "cmd/vmrun/vmrun.h"
@@ -21,8 +22,8 @@
 static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
-	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *name,
-		*prepare;
+	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *metrics,
+		*name, *prepare;
 	struct opt_list disks, fixed, allow, env, nets, publish, shares;
 	bool ephemeral, read_only, copy_root, write_root;
 	uint64_t memory, timeout;
@@ -131,6 +132,13 @@ static const struct opt options[] = {
 	 .help = "end the machine after this: status 10 (default: never). A disk on a server that "
 		 "does not answer is "
 		 "given up five seconds later"},
+	{.name = "metrics",
+	 .type = OPT_STRING,
+	 .value = &o.metrics,
+	 .arg = "FILE.prom",
+	 .complete = COMPLETE_FILE,
+	 .help = "at the end its status, how long it took and what it used, for node_exporter's "
+		 "textfile collector; the file is replaced as a whole"},
 	{.letter = 'r',
 	 .name = "root",
 	 .type = OPT_STRING,
@@ -195,8 +203,7 @@ static const char *const examples[] = {
 	"vmrun -k /boot/vmlinuz -i initrd.img --append root=/dev/vda1 --disk disk.qcow2",
 	"vmrun -k vmlinuz --root rootfs -- sh -c 'make check' <input >output",
 	"vmrun -k vmlinuz --root rootfs --net user -p 8080:80 -- httpd -f",
-	"vmrun -k vmlinuz --root rootfs --copy-root --prepare ready.state && vmrun restore "
-	"ready.state -- true",
+	"vmrun -k vmlinuz --root rootfs --copy-root --prepare ready.state",
 	"vmrun -k vmlinuz -i initrd -m 1G -c 4 --ephemeral -d disk.vmdk --timeout 5m </dev/null",
 	NULL,
 };
@@ -254,6 +261,7 @@ static struct nets nets;
 static struct control *control;
 
 static struct shares shares;
+static struct metrics metrics;
 
 static struct machine_opts machine(const struct disks *d, const char *command_line)
 {
@@ -267,6 +275,7 @@ static struct machine_opts machine(const struct disks *d, const char *command_li
 		.cpus = o.cpus,
 		.disks = d->disk,
 		.n_disks = d->n,
+		.figures = metrics.figures,
 		.nets = nets.net,
 		.n_nets = nets.n,
 		.shares = shares.machine,
@@ -413,7 +422,9 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		cli->failure_status = OWN_FAILURE;
 	if (check_options(cli, argc, err) < 0)
 		return -1;
-	rc = o.name ? control_open(&control, o.name, err) : 0;
+	rc = metrics_begin(&metrics, o.metrics, err);
+	if (rc == 0 && o.name)
+		rc = control_open(&control, o.name, err);
 	if (rc == 0)
 		rc = open_disks(&d, err);
 	if (rc == 0)
@@ -427,6 +438,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	nets_close(&nets);
 	disks_close(&d);
 	shares_close(&shares);
+	rc = metrics_end(&metrics, o.name, cli, rc, err);
 	control_close(control); /* whoever waits for the machine's end finds the disks free */
 	return rc;
 }

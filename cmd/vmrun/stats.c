@@ -2,11 +2,20 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cmd/vmrun/metrics.h"
 #include "cmd/vmrun/vmrun.h"
 #include "libcommon/base/size.h"
 #include "libcommon/runner/control.h"
 
-static const struct opt options[] = {OPT_END};
+static bool prometheus;
+
+static const struct opt options[] = {
+	{.name = "prometheus",
+	 .type = OPT_FLAG,
+	 .value = &prometheus,
+	 .help = "in the text format of Prometheus, as run --metrics writes at the end"},
+	OPT_END,
+};
 
 static const char *const examples[] = {
 	"vmrun stats web",
@@ -142,13 +151,20 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int rc;
 
 	(void)argc;
+	if (prometheus && cli->json)
+		return err_set(err, ERR_USAGE, "one form at a time");
 	if (control_ask(argv[0], CONTROL_STATS, ANSWER_MS, &answer, err) < 0)
 		return -1;
 	if (cli->json) {
 		(void)json_object_del(answer, "ok");
 		return cli_print_json(cli, answer, err);
 	}
-	rc = print(argv[0], answer, err);
+	if (prometheus) {
+		metrics_print(stdout, argv[0], answer);
+		rc = 0;
+	} else {
+		rc = print(argv[0], answer, err);
+	}
 	json_decref(answer);
 	return rc;
 }

@@ -42,6 +42,9 @@ static double cpu_seconds(struct vcpu *v)
 	struct timespec t = {0};
 	clockid_t clock;
 
+	if (atomic_load(&v->spent_ns))
+		return (double)atomic_load(&v->spent_ns) / 1e9;
+
 	if (pthread_getcpuclockid(v->thread, &clock) || clock_gettime(clock, &t) < 0)
 		return 0; /* its thread has ended */
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
@@ -88,7 +91,7 @@ static json_t *one_net(const struct virtio_net *v, unsigned i)
 	return o;
 }
 
-static void stats(struct machine *m, json_t *answer)
+void machine_figures(struct machine *m, json_t *answer)
 {
 	json_t *cpus = json_array(), *disks = json_array(), *nets = json_array();
 
@@ -148,7 +151,7 @@ int machine_answer(void *ctx, enum control_verb verb, int fd, json_t *answer, st
 		info(m, answer);
 		return 0;
 	case CONTROL_STATS:
-		stats(m, answer);
+		machine_figures(m, answer);
 		return 0;
 	case CONTROL_PAUSE:
 		machine_pause(m);

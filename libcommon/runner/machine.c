@@ -353,6 +353,7 @@ static int run(struct machine *m, struct err *err)
 		rc = vcpu_start(&m->vcpu[i], err);
 	if (rc == 0 && m->opts->control)
 		control_attach(m->opts->control, machine_answer, machine_take_peer, m);
+	m->ran = rc == 0;
 	if (rc == 0)
 		watch(m, &waiting);
 	if (m->opts->control)
@@ -414,6 +415,8 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 	attach_end(&m->attach);
 	if (m->streams && m->end == MACHINE_POWEROFF)
 		virtio_console_drain(m->streams);
+	if (m->opts->figures && m->ran)
+		machine_figures(m, m->opts->figures);
 	ret->status = m->streams ? virtio_console_status(m->streams) : -1;
 	machine_free_device(m->streams ? &m->streams->dev : NULL);
 	machine_free_device(m->rng);

@@ -31,7 +31,8 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool running;
-	atomic_ullong exits; /* from the guest to here */
+	atomic_ullong exits;	/* from the guest to here */
+	atomic_ullong spent_ns; /* of its thread, once that has ended */
 };
 
 struct machine {
@@ -53,6 +54,7 @@ struct machine {
 	unsigned vcpus;	    /* made */
 	int wake;	    /* eventfd: the main loop has something to look at */
 	int signals;	    /* signalfd: SIGINT, SIGTERM, SIGHUP while the machine runs */
+	bool ran;	    /* all of its vCPUs were started */
 	struct grace grace; /* after the deadline */
 	int stopped_by;	    /* the signal that ended it, or 0; the main loop's alone */
 
@@ -110,6 +112,9 @@ void machine_prepared(struct machine *m);
 /* answer.c */
 /** machine_answer() - a control_fn; @ctx: the machine, with its vCPUs started */
 int machine_answer(void *ctx, enum control_verb verb, int fd, json_t *answer, struct err *err);
+
+/** machine_figures() - what it has used, into @answer; with all devices made, vCPUs running or ended */
+void machine_figures(struct machine *m, json_t *answer);
 
 /** machine_take_peer() - a control_take_fn */
 void machine_take_peer(void *ctx, int fd);

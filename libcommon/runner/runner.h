@@ -9,6 +9,7 @@
 #ifndef VMKIT_RUNNER_RUNNER_H
 #define VMKIT_RUNNER_RUNNER_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +52,7 @@ struct machine_opts {
 	unsigned cpus;		   /* 1 to MACHINE_CPUS_MAX */
 	struct disk *const *disks; /* borrowed; vda, vdb, ... */
 	size_t n_disks;
+	json_t *figures; /* an object that gets what CONTROL_STATS tells, at the end; NULL: not wanted. Borrowed */
 	struct net *const *nets; /* borrowed; not used by others meanwhile */
 	size_t n_nets;
 	const struct machine_share *shares; /* borrowed */

@@ -197,6 +197,7 @@ static void *vcpu_thread(void *arg)
 {
 	struct vcpu *v = arg;
 	struct err err = ERR_INIT;
+	struct timespec t = {0};
 
 	while (!atomic_load(&v->m->ended)) {
 		machine_park(v);
@@ -213,6 +214,9 @@ static void *vcpu_thread(void *arg)
 			__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 		}
 	}
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	atomic_store(&v->spent_ns,
+		     (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec + 1 /* never none */);
 	return NULL;
 }
 

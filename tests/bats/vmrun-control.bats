@@ -256,3 +256,41 @@ teardown() {
 	ended "$pid"
 	[ "$status" = 0 ]
 }
+
+# metric FILE NAME - its value
+metric() { awk -v n="$2" 'index($0, n) == 1 && $0 !~ /^#/ { print $NF }' "$1"; }
+
+@test "--metrics: status, time and figures at the end; stats --prometheus while it runs" {
+	truncate -s 1M d.raw
+	echo old >m.prom
+	machine m button:wrf -f raw -d d.raw -c 2 --metrics m.prom
+	says m.out ready
+	vmrun stats m --prometheus >now.prom
+	run vmrun stats m --prometheus --json
+	[ "$status" = 2 ]
+	[ "$(metric now.prom 'vmrun_disk_writes_total{name="m",disk="vda"}')" = 1 ]
+	[ "$(cat m.prom)" = old ]
+	vmrun stop -q m
+	ended "$pid"
+	[ "$status" = 0 ]
+	[ "$(metric m.prom 'vmrun_status{name="m"}')" = 0 ]
+	[ "$(metric m.prom 'vmrun_memory_bytes{name="m"}')" = 8388608 ]
+	[ "$(metric m.prom 'vmrun_disk_reads_total{name="m",disk="vda"}')" = 1 ]
+	awk -v s="$(metric m.prom 'vmrun_cpu_seconds_total{name="m",cpu="0"}')" -v t="$(metric m.prom 'vmrun_duration_seconds{name="m"}')" \
+		'BEGIN { exit !(s > 0 && t > 0 && t < 60) }'
+	[ -n "$(metric m.prom 'vmrun_cpu_exits_total{name="m",cpu="1"}')" ]
+	[ $(($(date +%s) - $(metric m.prom 'vmrun_end_timestamp_seconds{name="m"}'))) -lt 60 ]
+	# Each metric's lines stand together, behind its type
+	[ "$(grep -v '^#' m.prom | sed 's/{.*//' | uniq | sort | uniq -d)" = "" ]
+	[ "$(grep -c '^# TYPE' m.prom)" = "$(grep -v '^#' m.prom | sed 's/{.*//' | sort -u | wc -l)" ]
+	# However it ends, also before it began
+	refused 3 vmrun -k "$GUEST" -a do=reset -m 8M --metrics m.prom
+	[ "$(metric m.prom 'vmrun_status{name=""}')" = 3 ]
+	refused 125 vmrun -k "$GUEST" -a do=hello -m 8M --metrics m.prom -- true
+	[ "$(metric m.prom vmrun_status)" = 125 ]
+	refused 4 vmrun -k nothing-here --metrics m.prom
+	[ "$(metric m.prom vmrun_status)" = 4 ]
+	[ -z "$(metric m.prom vmrun_memory_bytes)" ]
+	refused 4 vmrun -k "$GUEST" -a do=hello -m 8M --metrics no/such/folder/m.prom
+	assert_clean
+}
