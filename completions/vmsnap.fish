@@ -24,7 +24,7 @@ complete -c vmsnap -n __fish_use_subcommand -a clone -d 'make a new disk that be
 complete -c vmsnap -n __fish_use_subcommand -a prune -d 'delete the snapshots that no --keep rule keeps'
 complete -c vmsnap -n __fish_use_subcommand -a check -d 'look whether all is there that the snapshots need'
 complete -c vmsnap -n __fish_use_subcommand -a recover -d 'finish or undo a change that was killed'
-complete -c vmsnap -n 'true' -l connect -s c -x -d 'DISK is the name of a libvirt domain there; one of its disks: DOMAIN:vda'
+complete -c vmsnap -n 'true' -l connect -s c -x -d 'DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks: DOMAIN:vda'
 complete -c vmsnap -n '__fish_seen_subcommand_from create' -l engine -s e -x -a 'auto reflink internal external ' -d 'how to keep it; default: auto, the first that the disk can'
 complete -c vmsnap -n '__fish_seen_subcommand_from create' -l quiesce -x -a 'auto require no ' -d 'let the guest agent of a running domain write all to its disks first; default: auto, if it can'
 complete -c vmsnap -n '__fish_seen_subcommand_from create' -l memory -s m -d 'keep the memory of a running domain as well: revert goes on from that moment'

@@ -18,8 +18,8 @@ _vmsnap() {
 	local -a line verbs
 	typeset -A opt_args
 	_arguments -C -S \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -56,8 +56,8 @@ _vmsnap() {
 		'--quiesce=[let the guest agent of a running domain write all to its disks first; default\: auto, if it can]:HOW:(auto require no )' \
 		'(-m --memory)-m[keep the memory of a running domain as well\: revert goes on from that moment]' \
 		'(-m --memory)--memory[keep the memory of a running domain as well\: revert goes on from that moment]' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -72,8 +72,8 @@ _vmsnap() {
 	(list)
 		_arguments -s -S \
 		'--tree[each below the one that the disk was then made from]' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -85,8 +85,8 @@ _vmsnap() {
 		'*:argument:_files' ;;
 	(show)
 		_arguments -s -S \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -104,8 +104,8 @@ _vmsnap() {
 		'(-F --files)--files[list the files that were added (A), deleted (D), changed (M), or got other permissions, owners or times alone (m)]' \
 		'(-0 --null)-0[with --files\: paths alone, as they are, each ended by a NUL byte]' \
 		'(-0 --null)--null[with --files\: paths alone, as they are, each ended by a NUL byte]' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -122,8 +122,8 @@ _vmsnap() {
 		'--discard-current[do not keep the present state]' \
 		'--no-start[leave a domain off, instead of starting it from the snapshot]' \
 		'--boot[start a domain anew, also when its memory was kept with the snapshot]' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -140,8 +140,8 @@ _vmsnap() {
 		'--lost[forget a snapshot whose file is gone for good; others may need what it held]' \
 		'--rate-limit=[let a running domain move SIZE bytes a second at most]:SIZE:' \
 		'--dry-run[say what would be deleted, delete nothing]' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -158,8 +158,8 @@ _vmsnap() {
 		'(-a --all)--all[all that the disk leans on, instead of FROM]' \
 		'--rate-limit=[let a running domain move SIZE bytes a second at most]:SIZE:' \
 		'--dry-run[say what would be merged, change nothing]' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -180,8 +180,8 @@ _vmsnap() {
 		'--verify[read the target back and compare it]' \
 		'--force[replace an existing target]' \
 		'--threads=[threads; default\: the processors this process may use]:N:' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -195,8 +195,8 @@ _vmsnap() {
 	(clone)
 		_arguments -s -S \
 		'--full[a disk that needs no other file\: all is copied]' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -220,8 +220,8 @@ _vmsnap() {
 		'--max-chain=[let the disk lean on N external snapshots at most\: the lowest beyond go, whatever keeps them]:N:' \
 		'--rate-limit=[let a running domain move SIZE bytes a second at most]:SIZE:' \
 		'--dry-run[say what would be done and why, delete nothing]' \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -235,8 +235,8 @@ _vmsnap() {
 		'*:argument:_files' ;;
 	(check)
 		_arguments -s -S \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -248,8 +248,8 @@ _vmsnap() {
 		'*:argument:_files' ;;
 	(recover)
 		_arguments -s -S \
-		'(-c --connect)-c+[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
-		'(-c --connect)--connect=[DISK is the name of a libvirt domain there; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
+		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \

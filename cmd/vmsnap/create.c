@@ -90,7 +90,8 @@ static int create_live(struct cli *cli, struct disk_set *t, struct snap_disk **d
 		err_set(err, ERR_UNSUPPORTED, "runs, and can only have external snapshots then");
 		return err_object(err, domain_name(t->domain));
 	}
-	if (o.memory && (refuse_nvram(t, err) < 0 || domain_idle(t->domain, err) < 0))
+	if (o.memory && (refuse_nvram(t, err) < 0 || domain_idle(t->domain, err) < 0 ||
+			 live_memory_fits(t, snap_path(disks[0]), err) < 0))
 		return -1;
 	if (live_create(t, disks, name, &opts, &frozen, err) < 0)
 		return -1;
@@ -118,7 +119,7 @@ static int create(struct cli *cli, char **argv, size_t n, const char *name, enum
 		err_object(err, argv[0]);
 	}
 	if (rc == 0)
-		rc = snap_set_open(&disks, t.paths, t.n, err);
+		rc = snaps_open(&t, &disks, err);
 	if (rc == 0) {
 		rc = t.running ? create_live(cli, &t, disks, name, how, guard, err)
 			       : snap_set_create(disks, t.n, name, engine_named(o.engine), err);

@@ -80,7 +80,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (disks_open(&t, paths, n, true, err) < 0)
 		return -1;
 	t.rate = o.rate;
-	rc = snap_set_open(&disks, t.paths, t.n, err);
+	rc = snaps_open(&t, &disks, err);
 	if (rc == 0) {
 		rc = look(disks, t.n, argv + 1, err);
 		if (rc == 0)

@@ -16,13 +16,16 @@ bool is_domain(const char *arg, char **ret_uri, const char **ret_name)
 	*ret_uri = NULL;
 	*ret_name = arg;
 	if (vmsnap_connect) {
-		*ret_uri = *vmsnap_connect ? strdup(vmsnap_connect) : NULL;
+		*ret_uri = strcmp(vmsnap_connect, "builtin") == 0 ? strdup(BUILTIN_URI)
+			   : *vmsnap_connect			  ? strdup(vmsnap_connect)
+								  : NULL;
 		return true;
 	}
 	/* qemu:///system/web */
 	if (!scheme || slash < scheme + 3 || !slash[1])
 		return false;
-	*ret_uri = strndup(arg, (size_t)(slash - arg));
+	/* builtin:///web */
+	*ret_uri = strndup(arg, (size_t)(slash - arg) + (slash == scheme + 3));
 	*ret_name = slash + 1;
 	return true;
 }
@@ -84,6 +87,8 @@ int disks_open(struct disk_set *ret, char **args, size_t n, bool change, struct 
 			rc = disks_of(&t, err);
 		if (rc == 0 && change)
 			rc = domain_forget_chains(t.domain, err);
+		if (rc == 0 && change)
+			rc = known_find(&t, err);
 	}
 	if (rc < 0)
 		disks_close(&t);
@@ -99,6 +104,7 @@ void disks_close(struct disk_set *t)
 	free(t->paths);
 	if (t->disks)
 		domain_disks_free(t->disks, t->n);
+	known_free(t);
 	domain_close(t->domain);
 	host_close(t->host);
 	*t = (struct disk_set){0};

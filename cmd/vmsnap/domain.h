@@ -24,7 +24,9 @@ struct disk_set {
 	struct domain *domain;
 	struct domain_disk *disks; /* n of them */
 	bool running;		   /* or paused: QEMU has the disks open */
-	uint64_t rate;		   /* of block jobs, bytes a second; 0: no limit */
+	struct snap_known *known;  /* disks of the host's other domains; only for changes */
+	size_t n_known;
+	uint64_t rate; /* of block jobs, bytes a second; 0: no limit */
 };
 
 /** is_domain() - @arg names a libvirt domain; *@ret_uri: owned, NULL: libvirt's default */
@@ -46,6 +48,14 @@ int one_open(struct one *ret, const char *arg, bool change, struct err *err);
 void one_close(struct one *o);
 const char *one_path(const struct one *o);
 const char *one_target(const struct one *o); /* "" for a disk file */
+
+/** snaps_open(), one_snap() - snapshots of the disks, for changes, with what is known; snap_set_close(), snap_close() */
+int snaps_open(struct disk_set *t, struct snap_disk ***ret, struct err *err);
+int one_snap(struct one *o, struct snap_disk **ret, struct err *err);
+
+/* For disks_open() and disks_close() */
+int known_find(struct disk_set *t, struct err *err);
+void known_free(struct disk_set *t);
 
 /** one_disk() - a disk file, or DOMAIN[:TARGET]; owned; @change: as above */
 int one_disk(const char *arg, bool change, char **ret_path, struct err *err);
@@ -73,6 +83,9 @@ int live_create(struct disk_set *t, struct snap_disk **disks, const char *name,
 /** live_overlay() - a running machine's memory is written to @file, and it goes on in @overlays; NULL: disks alone */
 int live_overlay(struct disk_set *t, char *const *overlays, const char *file,
 		 struct progress *progress, struct err *err);
+
+/** live_memory_fits() - ERR_NO_SPACE when the machine's memory may not fit where @path lies */
+int live_memory_fits(struct disk_set *t, const char *path, struct err *err);
 
 /** live_restore_xml() - what restores the machine of @t from the memory that snapshot @name of @disks has; both owned, NULL:
  *  it has none */

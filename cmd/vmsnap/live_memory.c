@@ -3,11 +3,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cmd/vmsnap/domain.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/size.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/host/migrate.h"
 
@@ -45,6 +47,27 @@ static void sync_file(const char *path)
 
 	if (fd >= 0)
 		(void)fsync(fd);
+}
+
+int live_memory_fits(struct disk_set *t, const char *path, struct err *err)
+{
+	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX];
+	struct domain_info info;
+	struct statvfs fs;
+	uint64_t have, need;
+
+	if (domain_info(t->domain, &info, err) < 0)
+		return -1;
+	need = info.memory;
+	domain_info_release(&info);
+	if (statvfs(path, &fs) < 0)
+		return err_sys(err, "cannot ask for free space of %s", path);
+	have = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (need <= have)
+		return 0;
+	err_set(err, ERR_NO_SPACE, "its memory may need %s, and the file system of %s has %s free",
+		size_format(need, a), path, size_format(have, b));
+	return err_object(err, domain_name(t->domain));
 }
 
 int live_overlay(struct disk_set *t, char *const *overlays, const char *file,

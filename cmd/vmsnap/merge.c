@@ -92,7 +92,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	one.set.rate = o.rate;
 	out.list = cli->json ? json_array() : NULL;
 	out.print = o.dry_run || cli->verbose;
-	rc = cli->json && !out.list ? err_nomem(err) : snap_open(&d, one_path(&one), true, err);
+	rc = cli->json && !out.list ? err_nomem(err) : one_snap(&one, &d, err);
 	if (rc == 0) {
 		rc = refuse_engine(d, argv[0], err);
 		if (rc == 0)

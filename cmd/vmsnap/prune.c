@@ -150,7 +150,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (one_open(&one, argv[0], true, err) < 0)
 		return -1;
 	one.set.rate = o.rate;
-	rc = snap_open(&d, one_path(&one), true, err);
+	rc = one_snap(&one, &d, err);
 	if (rc == 0)
 		rc = snap_list(d, &list, &n, err);
 	if (rc == 0)

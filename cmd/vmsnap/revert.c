@@ -104,7 +104,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 	if (disks_open(&t, argv, n, true, err) < 0)
 		return -1;
-	rc = snap_set_open(&disks, t.paths, t.n, err);
+	rc = snaps_open(&t, &disks, err);
 	if (rc == 0) {
 		rc = revert(&t, disks, argv[n], kept, &memory, err);
 		snap_set_close(disks, t.n);

@@ -35,6 +35,12 @@ int host_saved_xml(struct host *h, const char *file, const struct domain_disk *d
 		   char *const *paths, size_t n, char **ret, struct err *err);
 int host_restore_as(struct host *h, const char *file, const char *xml, struct err *err);
 
+/** host_file_fn - @file is a file of a disk of @domain, both borrowed; -1 ends it */
+typedef int host_file_fn(void *ctx, const char *domain, const char *file, struct err *err);
+
+/** host_files() - of all machines but @but_uuid, the chains that their descriptions name among them */
+int host_files(struct host *h, const char *but_uuid, host_file_fn *fn, void *ctx, struct err *err);
+
 /** domain_keeps_nvram() - its firmware writes to a file that is no disk */
 int domain_keeps_nvram(struct domain *d, bool *ret, struct err *err);
 

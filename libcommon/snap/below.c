@@ -55,17 +55,30 @@ static void search(const json_t *value, struct found *f)
 	}
 }
 
+/* Relative to the folder of @path; owned; NULL without memory */
+static char *join(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+	char *full;
+
+	if (*name == '/' || !slash)
+		return strdup(name);
+	return asprintf(&full, "%.*s%s", (int)(slash - path + 1), path, name) < 0 ? NULL : full;
+}
+
+char *below_path(const char *path, const char *name)
+{
+	if (strncmp(name, "json:", 5) == 0)
+		return NULL;
+	return join(path, strncmp(name, "file:", 5) == 0 ? name + 5 : name);
+}
+
 /* Return: true when the file is there */
 static bool stat_below(const char *path, const char *name, struct below *ret)
 {
-	CLEANUP_FREE char *full = NULL;
-	const char *slash = strrchr(path, '/');
+	CLEANUP_FREE char *full = join(path, name);
 	struct stat st;
 
-	if (*name == '/' || !slash)
-		full = strdup(name);
-	else if (asprintf(&full, "%.*s%s", (int)(slash - path + 1), path, name) < 0)
-		full = NULL;
 	if (!full || stat(full, &st) < 0)
 		return false;
 	ret->dev = st.st_dev;

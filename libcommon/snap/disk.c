@@ -199,6 +199,12 @@ void snap_close(struct snap_disk *d)
 	free(d);
 }
 
+void snap_know(struct snap_disk *d, const struct snap_known *known, size_t n)
+{
+	d->known = known;
+	d->n_known = n;
+}
+
 const char *snap_path(const struct snap_disk *d)
 {
 	return d->path;

@@ -27,6 +27,8 @@ struct snap_disk {
 	char *dir;  /* home.snap; may not exist when only read */
 	int lock;   /* the folder, locked; -1: there is none */
 	bool change;
+	const struct snap_known *known; /* borrowed */
+	size_t n_known;
 };
 
 enum op {
@@ -188,6 +190,9 @@ struct below {
 	bool unclear; /* its name is not understood: it may be any */
 };
 
+/** below_path() - where a plain name leads; owned; NULL for others, or without memory */
+char *below_path(const char *path, const char *name);
+
 /** below_find() - of the image @path, whose header calls it @name */
 void below_find(const char *path, const char *name, struct below *ret);
 
@@ -248,7 +253,7 @@ int put_up(const struct layer *child, const struct layer *l, struct progress *pr
 int check_space_for(const struct layer *child, struct err *err);
 /** tree_annotate() - parent, depth, current of external entries of @list */
 int tree_annotate(struct snap_disk *d, struct snap_entry *list, size_t n, struct err *err);
-/** refuse_foreign() - ERR_BUSY when an image in the disk's folder that is not in @t leans on @l */
+/** refuse_foreign() - ERR_BUSY when an image in the disk's folder, or one that is known, leans on @l and is not in @t */
 int refuse_foreign(const struct snap_disk *d, const struct tree *t, const struct layer *l,
 		   struct err *err);
 

@@ -61,6 +61,14 @@ void snap_close(struct snap_disk *d); /* NULL is fine */
 /** snap_path() - the disk's file, all links resolved; borrowed */
 const char *snap_path(const struct snap_disk *d);
 
+/** struct snap_known - an image that is used: its owner is named when a file that it leans on cannot go */
+struct snap_known {
+	char *path, *owner;
+};
+
+/** snap_know() - images anywhere, beside those in the disk's folder, whose backing files stay; borrowed until snap_close() */
+void snap_know(struct snap_disk *d, const struct snap_known *known, size_t n);
+
 /** snap_list() - oldest first; *@ret is owned: snap_list_free() */
 int snap_list(struct snap_disk *d, struct snap_entry **ret, size_t *ret_n, struct err *err);
 void snap_list_free(struct snap_entry *list, size_t n);

@@ -342,6 +342,35 @@ static int refuse_if_on(const struct tree *t, const char *path, const struct lay
 	return rc;
 }
 
+/* Down its chain, to where ours begins: from there on it shows what it showed. Return: as refuse_foreign() */
+static int refuse_known(const struct tree *t, const struct snap_known *known,
+			const struct layer *below, struct err *err)
+{
+	CLEANUP_FREE char *path = strdup(known->path);
+	int rc = 0, steps = 0;
+
+	for (bool on = path != NULL; rc == 0 && on && steps < 200; steps++) {
+		char *next = NULL;
+		struct layer l;
+
+		if (layer_read(&l, path, NULL) < 0)
+			return 0;
+		if ((steps == 0 && l.ino == below->ino && l.dev == below->dev) ||
+		    (!is_ours(t, &l) && leans_on(&l, below))) {
+			rc = err_set(err, ERR_BUSY, "is needed by %s (%s)", known->owner,
+				     known->path);
+			err_object(err, below->path);
+		} else if (!is_ours(t, &l) && l.backing) {
+			next = below_path(path, l.backing);
+		}
+		layer_release(&l);
+		free(path);
+		path = next;
+		on = path != NULL;
+	}
+	return rc;
+}
+
 int refuse_foreign(const struct snap_disk *d, const struct tree *t, const struct layer *l,
 		   struct err *err)
 {
@@ -359,5 +388,7 @@ int refuse_foreign(const struct snap_disk *d, const struct tree *t, const struct
 			rc = refuse_if_on(t, path, l, err);
 	}
 	(void)closedir(dir);
+	for (size_t i = 0; rc == 0 && i < d->n_known; i++)
+		rc = refuse_known(t, &d->known[i], l, err);
 	return rc;
 }

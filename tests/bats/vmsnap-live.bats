@@ -182,6 +182,15 @@ merged four"
 	qemu-img create -q -f qcow2 -F qcow2 -b "$(basename "$(snap show --json "web:vda@b" | jq -r .file)")" "$LV_BASE/x.qcow2" -u 64M
 	refused 6 snap delete web b
 	rm "$LV_BASE/x.qcow2"
+	# In another folder, through another image: its domain is known
+	lv_as mkdir "$LV_BASE/o"
+	qemu-img create -q -f qcow2 -F qcow2 -b "$(snap show --json "web:vda@b" | jq -r .file)" "$LV_BASE/o/low.qcow2" -u 64M
+	qemu-img create -q -f qcow2 -F qcow2 -b low.qcow2 "$LV_BASE/o/high.qcow2" -u 64M
+	sed "s,<name>web<,<name>other<,; s,$LV_BASE/web.qcow2,$LV_BASE/o/high.qcow2," "$LV_BASE/web.xml" >"$LV_BASE/o/other.xml"
+	lv_on A virsh define "$LV_BASE/o/other.xml" >/dev/null
+	refused 6 snap delete web b
+	[[ $stderr == *"other ("* ]] || fail "$stderr"
+	lv_on A virsh undefine other >/dev/null
 	snap delete web b
 	shows
 	lv_on A virsh destroy web >/dev/null
