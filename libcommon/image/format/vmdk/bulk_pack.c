@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "libcommon/base/bytes.h"
+#include "libcommon/base/simd.h"
 #include "libcommon/image/format/vmdk/bulk_writer.h"
 
 enum { FAST_LEVEL = 1, ISAL_LEVEL = 2 };
@@ -99,7 +100,11 @@ static size_t pack_isal(struct packer *w, const uint8_t *grain, uint8_t *out, si
 	s->avail_in = NEW_GRAIN;
 	s->next_out = out;
 	s->avail_out = (uint32_t)room;
-	if (isal_deflate(s) != COMP_OK || s->internal_state.state != ZSTATE_END)
+
+	int r = isal_deflate(s);
+
+	simd_done();
+	if (r != COMP_OK || s->internal_state.state != ZSTATE_END)
 		return 0;
 	return s->total_out;
 }
