@@ -10,7 +10,7 @@ Control, unsigned:
     GET  /_log      one JSON line a request: method, path, status
     GET  /_keys     the names of all objects
     GET  /_hidden   those that a DELETE without a version has hidden
-damage: some bytes of this object are inverted; unlock: its lock goes
+save, restore: all objects; damage: some bytes of this object are inverted; unlock: its lock goes
 versions: objects get version ids, and locks count; old_requests: dates of requests are not looked at
 With tls="FILE" (certificate and key) it speaks https. Kinds: reset (connection torn before an answer), lost (done, but torn before the answer), stall (no answer for a
 minute), truncate (half of a body), flip (one bit of a body), garbage (a body that is no XML), whole (a range is ignored),
@@ -36,6 +36,7 @@ SECRET = {"AKFAKE": "SKFAKE"}
 lock = threading.Lock()
 objects = {}  # name in the bucket -> (bytes, headers)
 modified = {}
+saved = {}
 hidden = []  # names of what a marker hides
 state = {"faults": [], "ignore_precondition": False, "page": 1000, "clock": 0, "versions": False, "made": 0,
          "old_requests": False}
@@ -243,6 +244,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             with lock:
                 if order.pop("forget", False):
                     objects.clear()
+                if order.pop("save", False):
+                    saved.update(objects=dict(objects), modified=dict(modified))
+                if order.pop("restore", False):
+                    objects.clear()
+                    objects.update(saved["objects"])
+                    modified.update(saved["modified"])
                 name = order.pop("damage", None)
                 if name:
                     data, headers = objects[name]

@@ -455,18 +455,19 @@ slow_backup() {
 	assert_success
 }
 
+# bats test_tags=slow,release
 @test "leases are renewed: a long backup outlives the grace" {
 	vmbackup init --no-encryption
 	random_bytes 6 4000000 >a.raw
 	vmbackup backup --vm a a.raw
 	vmbackup forget a@latest
 	mkfifo fifo
-	vmbackup --debug-s3-grace 6s backup --vm s - <fifo 3>&- &
+	vmbackup --debug-s3-grace 12s backup --vm s - <fifo 3>&- &
 	local pid=$!
 	exec 8>fifo
 	head -c 1500000 a.raw >&8
-	sleep 8
-	run vmbackup --debug-s3-grace 6s prune --json
+	sleep 13.5
+	run vmbackup --debug-s3-grace 12s prune --json
 	[ "$(json .collection.pending_packs)" = 1 ]
 	[ "$(keys leases/s-)" = 1 ]
 	tail -c +1500001 a.raw >&8
@@ -537,6 +538,52 @@ slow_backup() {
 	run --separate-stderr vmbackup prune
 	assert_success
 	[ "$(keys packs/)" = 0 ]
+}
+
+# bats test_tags=slow,release
+@test "prune and backup killed at every third request (VMKIT_EVERY=1: at all): what stays can be read, and the next ones finish" {
+	vmbackup init --no-encryption
+	random_bytes 6 1500000 >a.raw
+	random_bytes 7 1500000 >b.raw
+	cat a.raw b.raw >c.raw
+	head -c 700000 b.raw >d.raw
+	vmbackup backup --vm a a.raw
+	vmbackup backup --vm x c.raw
+	vmbackup backup --vm d d.raw
+	vmbackup forget x@latest
+	control '{"save": true}'
+	local n pid i verb all=0 every=${VMKIT_EVERY:-3}
+	for verb in "prune --max-unused 0" "backup --vm e c.raw"; do
+		for ((n = 0;; n += every)); do
+			control "{\"restore\": true, \"clock\": 0, \"faults\": [{\"kind\": \"stall\", \"skip\": $n, \"count\": 1}]}"
+			# shellcheck disable=SC2086 # words
+			vmbackup $verb 2>/dev/null 3>&- &
+			pid=$!
+			for ((i = 0; i < 500; i++)); do
+				kill -0 $pid 2>/dev/null && [ "$(requests '.*' ' stall')" = 0 ] || break
+				sleep 0.02
+			done
+			kill -KILL $pid 2>/dev/null || true
+			wait $pid || true
+			[ "$(requests '.*' ' stall')" = 1 ] || break
+			all=$((all + 1))
+			control '{"faults": [], "clock": 7300}'
+			vmbackup restore a - 2>/dev/null | cmp - a.raw || fail "$verb: request $n"
+			vmbackup restore d - 2>/dev/null | cmp - d.raw || fail "$verb: request $n"
+			run vmbackup verify 2>/dev/null
+			assert_success
+			run --separate-stderr vmbackup backup --vm e c.raw
+			assert_success
+			run --separate-stderr vmbackup prune --json --max-unused 0
+			assert_success
+			[ "$(json .collection.pending_packs)" = 0 ] || fail "$verb: request $n: $output"
+			[ "$(keys leases/)" = 0 ] && [ "$(keys epochs/)" -le 1 ] || fail "$verb: request $n: $(curl -sf "$AWS_ENDPOINT_URL/_keys")"
+			vmbackup restore e - 2>/dev/null | cmp - c.raw || fail "$verb: request $n"
+			vmbackup restore d - 2>/dev/null | cmp - d.raw || fail "$verb: request $n"
+		done
+	done
+	control '{"clock": 0}'
+	[ $all -gt $((40 / every)) ] || fail "only $all requests"
 }
 
 @test "who may only read has no session, and reads" {

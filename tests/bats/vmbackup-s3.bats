@@ -142,6 +142,7 @@ init() { vmbackup init --scrypt-log2n 10; }
 	vmbackup list
 }
 
+# bats test_tags=slow,release
 @test "prune: two clients back up and prune at once; every snapshot that stays is as it was" {
 	init
 	local i vm round rc pids
@@ -178,6 +179,7 @@ init() { vmbackup init --scrypt-log2n 10; }
 	assert_success
 }
 
+# bats test_tags=slow,release
 @test "a collector that is killed: the next one finishes; its lease runs out by the server's clock" {
 	init
 	random_bytes 4 9000000 >a.raw
