@@ -59,7 +59,7 @@ complete -c vmbackup -n 'true' -l s3-ca -r -F -d 'certificates to trust instead 
 complete -c vmbackup -n 'true' -l s3-retries -x -d 'tries again of one request that the server or the network failed (default 10)'
 complete -c vmbackup -n 'true' -l s3-rate-limit -x -d 'bytes a second at most, of all transfers together, both ways'
 complete -c vmbackup -n 'true' -l s3-object-lock -x -d 'what is stored cannot be removed for so many days: governance:DAYS or compliance:DAYS; the bucket must allow it'
-complete -c vmbackup -n 'true' -l s3-cache-size -x -d 'how much of a repository\'s index and manifests is kept here (default 4G)'
+complete -c vmbackup -n 'true' -l s3-cache-size -x -d 'how much of a repository\'s index, manifests and pages is kept here (default 4G)'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l no-encryption -d 'no passphrase: whoever can read the repository can read the disks'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l new-key -r -F -d 'make a random key, write it to FILE (readable by you alone), and ask for no passphrase; VMKIT_PASSWORD_FILE=FILE then opens the repository, at once'
 complete -c vmbackup -n '__fish_seen_subcommand_from init' -l level -x -d 'zstd level of backups that do not say another (default 3)'

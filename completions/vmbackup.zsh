@@ -35,7 +35,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -87,7 +87,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -132,7 +132,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -157,7 +157,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -178,7 +178,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -214,7 +214,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -241,7 +241,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -271,7 +271,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -302,7 +302,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -328,7 +328,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -362,7 +362,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -391,7 +391,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -413,7 +413,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -449,7 +449,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-p --progress)-p[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]' \
 		'(-p --progress)--progress=-[show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never]::VALUE:(bar json none )' \
@@ -474,7 +474,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -494,7 +494,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -514,7 +514,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
@@ -541,7 +541,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -561,7 +561,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \
@@ -585,7 +585,7 @@ _vmbackup() {
 		'--s3-retries=[tries again of one request that the server or the network failed (default 10)]:N:' \
 		'--s3-rate-limit=[bytes a second at most, of all transfers together, both ways]:SIZE:' \
 		'--s3-object-lock=[what is stored cannot be removed for so many days\: governance\:DAYS or compliance\:DAYS; the bucket must allow it]:MODE\:DAYS:' \
-		'--s3-cache-size=[how much of a repository'\''s index and manifests is kept here (default 4G)]:SIZE:' \
+		'--s3-cache-size=[how much of a repository'\''s index, manifests and pages is kept here (default 4G)]:SIZE:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

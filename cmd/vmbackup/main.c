@@ -71,7 +71,7 @@ static const struct opt options[] = {
 	 .type = OPT_SIZE,
 	 .value = &s3.cache_size,
 	 .arg = "SIZE",
-	 .help = "how much of a repository's index and manifests is kept here (default 4G)"},
+	 .help = "how much of a repository's index, manifests and pages is kept here (default 4G)"},
 	{.name = "debug-s3-stall",
 	 .type = OPT_DURATION,
 	 .value = &s3.stall_ms,
@@ -216,7 +216,7 @@ static void man(FILE *out)
 		"~/.cache/vmkit), at "
 		"most five at a time of 64 MiB, and three\n"
 		"are uploaded at once; what a killed run left there the next run on this machine "
-		"uses. Index and manifests that were read\n"
+		"uses. Index, manifests and pages that were read\n"
 		"stay there too, up to \\fB\\-\\-s3\\-cache\\-size\\fR; the cache may be removed "
 		"whenever "
 		"nothing runs.\n"

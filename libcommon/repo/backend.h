@@ -65,6 +65,12 @@ struct backend_ops {
 	uint64_t (*room)(struct backend *b);
 	/* Where it is, the same text for the same place */
 	void (*place)(struct backend *b, char *ret, size_t cap);
+	/* Pieces of packs that are kept here because they are far away; NULL: nothing is */
+	bool (*kept_get)(struct backend *b, const char *name, uint64_t off, void *head,
+			 size_t head_len, void *buf, size_t len);
+	void (*kept_put)(struct backend *b, const char *name, uint64_t off, const void *head,
+			 size_t head_len, const void *buf, size_t len);
+	void (*kept_drop)(struct backend *b, const char *name, uint64_t off);
 	/* NULL: an object cannot be replaced here */
 	int (*replace)(struct backend *b, const char *name, const void *data, size_t len,
 		       struct err *err);
@@ -228,6 +234,36 @@ static inline int backend_locked_until(struct backend *b, const char *name, int6
 {
 	*ret = 0;
 	return b->ops->locked_until ? b->ops->locked_until(b, name, ret, err) : 0;
+}
+
+/**
+ * backend_kept_get() - a piece of the pack @name at @off, and the pack's first bytes (@head), as backend_kept_put() was given
+ * them, by whichever process. Return: false when they are not kept. Nothing vouches for them but what is in them: whoever
+ * finds them wrong says backend_kept_drop(). Any thread
+ */
+static inline bool backend_kept_get(struct backend *b, const char *name, uint64_t off, void *head,
+				    size_t head_len, void *buf, size_t len)
+{
+	return b->ops->kept_get && b->ops->kept_get(b, name, off, head, head_len, buf, len);
+}
+
+/** backend_keeps() - is there any use in backend_kept_put()? */
+static inline bool backend_keeps(const struct backend *b)
+{
+	return b->ops->kept_put;
+}
+
+static inline void backend_kept_put(struct backend *b, const char *name, uint64_t off,
+				    const void *head, size_t head_len, const void *buf, size_t len)
+{
+	if (b->ops->kept_put)
+		b->ops->kept_put(b, name, off, head, head_len, buf, len);
+}
+
+static inline void backend_kept_drop(struct backend *b, const char *name, uint64_t off)
+{
+	if (b->ops->kept_drop)
+		b->ops->kept_drop(b, name, off);
 }
 
 /** backend_room() - bytes that can still be stored, as far as the file system tells; UINT64_MAX: it does not */

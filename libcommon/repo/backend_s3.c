@@ -474,6 +474,9 @@ static const struct backend_ops s3_ops = {
 	.grace_s = s3_grace,
 	.locked_until = s3_locked_until,
 	.replace = s3_replace,
+	.kept_get = s3_kept_get,
+	.kept_put = s3_kept_put,
+	.kept_drop = s3_kept_drop,
 	.place = s3_place,
 	.close = s3_close,
 };

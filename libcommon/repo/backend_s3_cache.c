@@ -1,4 +1,5 @@
-/* The local cache of an S3 repository: index runs, manifests and records of damage that were read or written.
+/* The local cache of an S3 repository: index runs, manifests and records of damage that were read or written, and frames of
+ * pages that were read, with the head of their pack (PACK+NAME@OFFSET).
  *
  *	file	= the object | "VMKITS3C" | le64 size | le64 hash of its ETag | 16 XXH3-128 of the object
  *
@@ -125,10 +126,86 @@ static int temp_file(int dir, char temp[LEAF])
 	return openat(dir, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
+/* ---- bounds */
+
+struct aged {
+	struct timespec used;
+	uint64_t size;
+	char leaf[LEAF];
+};
+
+static int older(const void *a, const void *b)
+{
+	const struct timespec *x = &((const struct aged *)a)->used,
+			      *y = &((const struct aged *)b)->used;
+
+	if (x->tv_sec != y->tv_sec)
+		return x->tv_sec < y->tv_sec ? -1 : 1;
+	return (x->tv_nsec > y->tv_nsec) - (x->tv_nsec < y->tv_nsec);
+}
+
+/* One file of the folder: half a download of a dead process goes, the rest is noted. Return: 0 or -1: no memory */
+static int note(int dir, const char *leaf, struct aged **list, size_t *n, size_t *cap)
+{
+	struct aged *p, a;
+	struct stat st;
+
+	if (leaf[0] == '.' || strlen(leaf) >= LEAF ||
+	    fstatat(dir, leaf, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+		return 0;
+	if (!strncmp(leaf, "tmp-", 4)) {
+		if (st.st_mtim.tv_sec < time(NULL) - STALE_S)
+			(void)unlinkat(dir, leaf, 0);
+		return 0;
+	}
+	if (*n == *cap) {
+		*cap = *cap ? 2 * *cap : 64;
+		p = realloc(*list, *cap * sizeof(*p));
+		if (!p)
+			return -1;
+		*list = p;
+	}
+	a = (struct aged){.used = st.st_mtim, .size = (uint64_t)st.st_size};
+	memcpy(a.leaf, leaf, strlen(leaf) + 1);
+	(*list)[(*n)++] = a;
+	return 0;
+}
+
+static void sweep(int dir, uint64_t limit)
+{
+	CLEANUP_FREE struct aged *list = NULL;
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *e;
+	size_t n = 0, cap = 0;
+	uint64_t total = 0;
+
+	if (!d) {
+		if (copy >= 0)
+			close(copy);
+		return;
+	}
+	while ((e = readdir(d)) && !note(dir, e->d_name, &list, &n, &cap))
+		;
+	closedir(d);
+	for (size_t i = 0; i < n; i++)
+		total += list[i].size;
+	if (total <= limit)
+		return;
+	qsort(list, n, sizeof(*list), older);
+	for (size_t i = 0; i < n && total > limit; i++) {
+		(void)unlinkat(dir, list[i].leaf, 0);
+		total -= list[i].size;
+	}
+}
+
+/* ---- files */
+
 /* The trailer, and the name. Return: 0, or -1 with the file still under its temporary name */
 static int finish(struct s3_backend *b, int from, const char *temp, int fd, const char *name,
 		  const struct s3_facts *facts)
 {
+	uint64_t limit = s3_http_config(b->http)->cache_size;
 	int dir = folder(b);
 	uint8_t t[TRAILER];
 	char leaf[LEAF];
@@ -142,6 +219,12 @@ static int finish(struct s3_backend *b, int from, const char *temp, int fd, cons
 		return -1;
 	pthread_mutex_lock(&b->local_lock);
 	b->cache_grew = true;
+	b->cache_added += facts->size + TRAILER;
+	/* Not only at the end: what is read in one go may be more than all that may be kept. */
+	if (b->cache_added > limit / 4) {
+		sweep(dir, limit - limit / 4);
+		b->cache_added = 0;
+	}
 	pthread_mutex_unlock(&b->local_lock);
 	return 0;
 }
@@ -222,75 +305,51 @@ void s3_cache_drop(struct s3_backend *b, const char *name)
 		(void)unlinkat(dir, leaf, 0);
 }
 
-struct aged {
-	struct timespec used;
-	uint64_t size;
-	char leaf[LEAF];
-};
+/* ---- frames: sealed, so that they prove themselves; their packs never change */
 
-static int older(const void *a, const void *b)
+static const uint64_t kept_etag = 1;
+
+static void kept_name(const char *pack, uint64_t off, char ret[BACKEND_NAME_MAX])
 {
-	const struct timespec *x = &((const struct aged *)a)->used,
-			      *y = &((const struct aged *)b)->used;
-
-	if (x->tv_sec != y->tv_sec)
-		return x->tv_sec < y->tv_sec ? -1 : 1;
-	return (x->tv_nsec > y->tv_nsec) - (x->tv_nsec < y->tv_nsec);
+	(void)snprintf(ret, BACKEND_NAME_MAX, "%.100s@%llx", pack, (unsigned long long)off);
 }
 
-/* One file of the folder: half a download of a dead process goes, the rest is noted. Return: 0 or -1: no memory */
-static int note(int dir, const char *leaf, struct aged **list, size_t *n, size_t *cap)
+bool s3_kept_get(struct backend *base, const char *pack, uint64_t off, void *head, size_t head_len,
+		 void *buf, size_t len)
 {
-	struct aged *p, a;
-	struct stat st;
+	struct s3_backend *b = (struct s3_backend *)base;
+	const struct s3_facts want = {.size = head_len + len, .etag = kept_etag};
+	char name[BACKEND_NAME_MAX];
+	CLEANUP_CLOSE int fd = -1;
 
-	if (leaf[0] == '.' || strlen(leaf) >= LEAF ||
-	    fstatat(dir, leaf, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
-		return 0;
-	if (!strncmp(leaf, "tmp-", 4)) {
-		if (st.st_mtim.tv_sec < time(NULL) - STALE_S)
-			(void)unlinkat(dir, leaf, 0);
-		return 0;
-	}
-	if (*n == *cap) {
-		*cap = *cap ? 2 * *cap : 64;
-		p = realloc(*list, *cap * sizeof(*p));
-		if (!p)
-			return -1;
-		*list = p;
-	}
-	a = (struct aged){.used = st.st_mtim, .size = (uint64_t)st.st_size};
-	memcpy(a.leaf, leaf, strlen(leaf) + 1);
-	(*list)[(*n)++] = a;
-	return 0;
+	kept_name(pack, off, name);
+	fd = s3_cache_open(b, name, &want);
+	return fd >= 0 && !io_pread(fd, head, head_len, 0, NULL) &&
+	       !io_pread(fd, buf, len, head_len, NULL);
 }
 
-static void sweep(int dir, uint64_t limit)
+void s3_kept_put(struct backend *base, const char *pack, uint64_t off, const void *head,
+		 size_t head_len, const void *buf, size_t len)
 {
-	CLEANUP_FREE struct aged *list = NULL;
-	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	const struct dirent *e;
-	size_t n = 0, cap = 0;
-	uint64_t total = 0;
+	struct s3_backend *b = (struct s3_backend *)base;
+	const struct s3_facts facts = {.size = head_len + len, .etag = kept_etag};
+	CLEANUP_FREE uint8_t *both = malloc(head_len + len);
+	char name[BACKEND_NAME_MAX];
 
-	if (!d) {
-		if (copy >= 0)
-			close(copy);
+	if (!both)
 		return;
-	}
-	while ((e = readdir(d)) && !note(dir, e->d_name, &list, &n, &cap))
-		;
-	closedir(d);
-	for (size_t i = 0; i < n; i++)
-		total += list[i].size;
-	if (total <= limit)
-		return;
-	qsort(list, n, sizeof(*list), older);
-	for (size_t i = 0; i < n && total > limit; i++) {
-		(void)unlinkat(dir, list[i].leaf, 0);
-		total -= list[i].size;
-	}
+	memcpy(both, head, head_len);
+	memcpy(both + head_len, buf, len);
+	kept_name(pack, off, name);
+	s3_cache_put(b, name, both, &facts);
+}
+
+void s3_kept_drop(struct backend *base, const char *pack, uint64_t off)
+{
+	char name[BACKEND_NAME_MAX];
+
+	kept_name(pack, off, name);
+	s3_cache_drop((struct s3_backend *)base, name);
 }
 
 void s3_cache_end(struct s3_backend *b)

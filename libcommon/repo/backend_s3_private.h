@@ -93,6 +93,7 @@ struct s3_backend {
 	int spool;		    /* folder, or -1: not open yet */
 	int cache;		    /* likewise; -2: there is none */
 	bool cache_grew;
+	uint64_t cache_added; /* bytes since it was last swept */
 
 	pthread_mutex_t queue_lock; /* the rest of this group */
 	pthread_cond_t queue_changed;
@@ -191,6 +192,12 @@ void s3_cache_put(struct s3_backend *b, const char *name, const void *data,
 /** s3_cache_adopt() - the spool's file @temp (open as @fd) is what the server has now: it moves into the cache */
 void s3_cache_adopt(struct s3_backend *b, const char *name, int fd, const char *temp,
 		    const struct s3_facts *facts);
+/* Pieces of packs: see backend_kept_get(). */
+bool s3_kept_get(struct backend *b, const char *pack, uint64_t off, void *head, size_t head_len,
+		 void *buf, size_t len);
+void s3_kept_put(struct backend *b, const char *pack, uint64_t off, const void *head,
+		 size_t head_len, const void *buf, size_t len);
+void s3_kept_drop(struct backend *b, const char *pack, uint64_t off);
 void s3_cache_drop(struct s3_backend *b, const char *name);
 /** s3_cache_end() - remove the oldest until the rest fits, when something was added */
 void s3_cache_end(struct s3_backend *b);

@@ -197,13 +197,13 @@ int pack_header_encode(struct crypto *c, const uint8_t id[PACK_ID], uint8_t ret[
 
 int pack_read_header(struct crypto *c, struct pack_source *src, struct err *err)
 {
-	uint8_t p[PACK_HEADER];
+	uint8_t *p = src->header;
 	struct seal s;
 
 	if (src->size < PACK_HEADER)
 		return err_set(err, ERR_CORRUPT, "pack of %" PRIu64 " bytes is too short",
 			       src->size);
-	if (src->read(src->ctx, 0, p, sizeof(p), err))
+	if (src->read(src->ctx, 0, p, PACK_HEADER, err))
 		return -1;
 	if (memcmp(p, pack_magic, 8))
 		return err_set(err, ERR_CORRUPT, "has no pack header");

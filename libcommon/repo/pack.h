@@ -59,7 +59,8 @@ struct pack_source {
 	void *ctx;
 	uint64_t size;
 	uint8_t id[PACK_ID];
-	struct seal_key key; /* by pack_read_header() */
+	struct seal_key key; /* by pack_read_header(), as the next */
+	uint8_t header[PACK_HEADER];
 };
 
 /** pack_header_encode() - a fresh salt; @ret_key is the pack's */

@@ -62,6 +62,11 @@ void store_set_healing(struct store *st, bool heal)
 	st->no_heal = !heal;
 }
 
+void store_set_local(struct store *st, bool local)
+{
+	st->no_kept = !local;
+}
+
 void store_set_small_cache(struct store *st, bool small)
 {
 	st->small_cache = small;

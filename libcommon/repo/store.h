@@ -129,6 +129,8 @@ int store_verify(struct store *st, const struct store_verify *v, struct verify_r
 
 /** store_set_healing() - may reading heal what it finds damaged (it may, at first)? Before threads read */
 void store_set_healing(struct store *st, bool heal);
+/** store_set_local() - may pages come from a copy that is kept on this machine (they may, at first)? Before threads read */
+void store_set_local(struct store *st, bool local);
 /** store_set_small_cache() - for one thread that reads frame after frame. While no thread reads */
 void store_set_small_cache(struct store *st, bool small);
 /** store_healed() - packs healed by this handle */

@@ -71,11 +71,13 @@ struct store {
 	pthread_cond_t cache_ready;
 	struct cached_frame *frames; /* newest first */
 	size_t cached_bytes;
-	bool small_cache; /* set before threads read */
+	bool small_cache; /* set before threads read, as the next */
+	bool no_kept; /* what is kept here of a repository that is far away says nothing of it */
 	struct loader *loaders;
 	struct {
 		uint8_t id[PACK_ID];
 		struct seal_key key;
+		uint8_t header[PACK_HEADER];
 		bool used;
 	} keys[PACK_KEYS];
 	unsigned next_key;

@@ -92,7 +92,8 @@ static void loader_put(struct store *st, struct loader *l)
 	pthread_mutex_unlock(&st->cache_lock);
 }
 
-static bool key_cached(struct store *st, const uint8_t pack[PACK_ID], struct seal_key *ret)
+static bool key_cached(struct store *st, const uint8_t pack[PACK_ID], struct seal_key *ret,
+		       uint8_t header[PACK_HEADER])
 {
 	bool hit = false;
 
@@ -100,24 +101,26 @@ static bool key_cached(struct store *st, const uint8_t pack[PACK_ID], struct sea
 	for (size_t i = 0; i < PACK_KEYS && !hit; i++)
 		if (st->keys[i].used && !memcmp(st->keys[i].id, pack, PACK_ID)) {
 			*ret = st->keys[i].key;
+			memcpy(header, st->keys[i].header, PACK_HEADER);
 			hit = true;
 		}
 	pthread_mutex_unlock(&st->cache_lock);
 	return hit;
 }
 
-static void key_remember(struct store *st, const uint8_t pack[PACK_ID], const struct seal_key *key)
+static void key_remember(struct store *st, const struct pack_source *src)
 {
 	pthread_mutex_lock(&st->cache_lock);
-	memcpy(st->keys[st->next_key].id, pack, PACK_ID);
-	st->keys[st->next_key].key = *key;
+	memcpy(st->keys[st->next_key].id, src->id, PACK_ID);
+	memcpy(st->keys[st->next_key].header, src->header, PACK_HEADER);
+	st->keys[st->next_key].key = src->key;
 	st->keys[st->next_key].used = true;
 	st->next_key = (st->next_key + 1) % PACK_KEYS;
 	pthread_mutex_unlock(&st->cache_lock);
 }
 
 static int load_section(struct store *st, const struct blob_place *p, uint8_t *section,
-			struct seal_key *ret_key, struct err *err)
+			struct seal_key *ret_key, uint8_t header[PACK_HEADER], struct err *err)
 {
 	char name[PACK_NAME_MAX];
 	struct backend_object *o;
@@ -126,13 +129,14 @@ static int load_section(struct store *st, const struct blob_place *p, uint8_t *s
 
 	if (p->section_len < FRAME_HEADER || p->section_len > FRAME_SECTION_MAX)
 		return err_set(err, ERR_CORRUPT, "index gives a frame %u bytes", p->section_len);
-	if (!key_cached(st, p->pack, ret_key)) {
+	if (!key_cached(st, p->pack, ret_key, header)) {
 		struct pack_reader r;
 
 		if (pack_reader_open(&r, st->backend, st->crypto, p->pack, err))
 			return -1;
 		*ret_key = r.src.key;
-		key_remember(st, p->pack, ret_key);
+		memcpy(header, r.src.header, PACK_HEADER);
+		key_remember(st, &r.src);
 		rc = backend_object_read(r.object, p->section_off, section, p->section_len, err);
 		pack_reader_close(&r);
 		return rc;
@@ -162,14 +166,63 @@ static int open_section(struct store *st, const struct blob_place *p, struct loa
 		       : 0;
 }
 
+static int header_read(void *ctx, uint64_t off, void *buf, size_t len, struct err *err)
+{
+	struct pack_source *src = ctx;
+
+	if (off || len != PACK_HEADER)
+		return err_set(err, ERR_CORRUPT, "only the header is here");
+	memmove(buf, src->header, len);
+	return 0;
+}
+
+/* A frame of pages that is kept here: sealed as it is there, so it proves itself. Return: true when @f has it */
+static bool load_kept(struct store *st, const struct blob_place *p, struct loader *l,
+		      struct cached_frame *f)
+{
+	struct pack_source src = {.read = header_read, .size = PACK_HEADER};
+	struct err why = ERR_INIT;
+	char name[PACK_NAME_MAX];
+	bool good;
+
+	pack_name(p->pack, name);
+	memcpy(src.id, p->pack, PACK_ID);
+	src.ctx = &src;
+	if (p->section_len < FRAME_HEADER || p->section_len > FRAME_SECTION_MAX ||
+	    !backend_kept_get(st->backend, name, p->section_off, src.header, PACK_HEADER,
+			      l->section, p->section_len))
+		return false;
+	good = !pack_read_header(st->crypto, &src, &why) &&
+	       !open_section(st, p, l, &src.key, f, &why);
+	OPENSSL_cleanse(&src.key, sizeof(src.key));
+	if (!good)
+		backend_kept_drop(st->backend, name, p->section_off);
+	return good;
+}
+
 static int load_stored(struct store *st, const struct blob_place *p, struct loader *l,
 		       struct cached_frame *f, struct err *err)
 {
+	bool page = p->type == BLOB_PAGE && !st->no_kept && backend_keeps(st->backend);
+	CLEANUP_FREE uint8_t *sealed = NULL;
+	uint8_t header[PACK_HEADER];
 	struct seal_key key;
-	int rc = load_section(st, p, l->section, &key, err);
+	char name[PACK_NAME_MAX];
+	int rc;
 
+	if (page && load_kept(st, p, l, f))
+		return 0;
+	rc = load_section(st, p, l->section, &key, header, err);
+	/* It is opened where it lies, and only what could be opened is kept, as it was. */
+	if (!rc && page && (sealed = malloc(p->section_len)))
+		memcpy(sealed, l->section, p->section_len);
 	if (!rc)
 		rc = open_section(st, p, l, &key, f, err);
+	if (!rc && sealed) {
+		pack_name(p->pack, name);
+		backend_kept_put(st->backend, name, p->section_off, header, PACK_HEADER, sealed,
+				 p->section_len);
+	}
 	OPENSSL_cleanse(&key, sizeof(key));
 	return rc;
 }

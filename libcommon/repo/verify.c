@@ -426,9 +426,11 @@ int repo_verify(struct repo *repo, const struct verify_opts *opts, struct verify
 	*ret = (struct verify_result){0};
 	pthread_mutex_init(&v.lock, NULL);
 	store_set_healing(v.st, opts->heal);
+	store_set_local(v.st, false);
 	healed = store_healed(v.st);
 	rc = run(&v, repo, err);
 	store_set_healing(v.st, true);
+	store_set_local(v.st, true);
 	ret->healed = store_healed(v.st) - healed;
 	if (rc == 0 && v.failed)
 		rc = err_nomem(err);
