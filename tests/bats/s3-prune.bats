@@ -255,6 +255,27 @@ load s3
 	refused 12 vmbackup backup --vm b a.raw
 }
 
+@test "who may remove nothing but leases can back up" {
+	vmbackup init --no-encryption
+	local i
+	for i in {1..9}; do
+		control '{"faults": [{"method": "DELETE", "path": "/packs/", "kind": "403 AccessDenied", "count": 1000}, {"method": "DELETE", "path": "/snapshots/", "kind": "403 AccessDenied", "count": 1000},
+			{"method": "DELETE", "path": "/epochs/", "kind": "403 AccessDenied", "count": 1000}]}'
+		random_bytes "$i" 300000 >a.raw
+		run vmbackup backup --vm a a.raw
+		assert_success
+		assert_output ''
+	done
+	[ "$(keys index/)" -lt 9 ]
+	refused 12 vmbackup forget a@latest
+	run --separate-stderr vmbackup prune --keep-last 1
+	assert_status 12
+	[ "$(vmbackup list --json | jq length)" = 9 ]
+	vmbackup restore a - | cmp - a.raw
+	run vmbackup verify
+	assert_success
+}
+
 @test "a server that takes old requests: nothing is collected" {
 	vmbackup init --no-encryption
 	control '{"old_requests": true}'
