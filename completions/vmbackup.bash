@@ -4,7 +4,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	init)
-		options=" --no-encryption --new-key= --level= --parity= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
+		options=" --no-encryption --new-key= --level= --parity= --format-version= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
 		options=" --vm= --domain= --connect= --quiesce= --exclude-disk= --no-checkpoint --scratch= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --threads= --rate-limit= --dry-run --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
@@ -72,6 +72,7 @@ _vmbackup_value() # sets words or kind for VERB:OPTION; fails when the option ha
 	init:--new-key|init:--new-key=) kind=file ;;
 	init:--level|init:--level=) kind=none ;;
 	init:--parity|init:--parity=) kind=none ;;
+	init:--format-version|init:--format-version=) kind=none ;;
 	backup:--vm|backup:--vm=) kind=none ;;
 	backup:--domain|backup:--domain=) kind=machine ;;
 	backup:--connect|backup:--connect=|backup:-c) kind=none ;;

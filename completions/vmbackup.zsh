@@ -78,6 +78,7 @@ _vmbackup() {
 		'--new-key=[make a random key, write it to FILE (readable by you alone), and ask for no passphrase; VMKIT_PASSWORD_FILE=FILE then opens the repository, at once]:FILE:_files' \
 		'--level=[zstd level of backups that do not say another (default 3)]:N:' \
 		'--parity=[so much of what is stored is parity\: that much of a pack may be damaged and is healed (default 4; 0\: none)]:PERCENT:' \
+		'--format-version=[a repository that older programs can read\: 2 stores no deltas (default\: the newest)]:N:' \
 		'(-r --repository)-r+[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'(-r --repository)--repository=[the repository\: a folder, or s3\://BUCKET/PREFIX]:REPO:_files -/' \
 		'--expect-at-least=[refuse a repository without a snapshot of number N ("seq" of list --json) or higher\: it was rolled back]:N:' \

@@ -452,7 +452,8 @@ const struct verb verb_backup = {
 	.details =
 		"Disks without a name are vda, vdb, and so on, by their place. Only what no "
 		"earlier snapshot of any "
-		"machine holds is stored. What did not change "
+		"machine holds is stored, and of what changed in place only what differs from the "
+		"snapshot before. What did not change "
 		"since an earlier snapshot is not read again, where that can be known: a file that "
 		"is as it was, an overlay on what was backed up, a clone that --keep-clone left. "
 		"Else all is read and compared; -v says which.\n\n"

@@ -10,7 +10,7 @@ static struct {
 	bool no_encryption;
 	const char *new_key;
 	unsigned level;
-	unsigned scrypt, parity;
+	unsigned scrypt, parity, version;
 } o = {.parity = REPO_PARITY_DEFAULT};
 
 static const struct opt options[] = {
@@ -40,6 +40,14 @@ static const struct opt options[] = {
 	 .help = "so much of what is stored is parity: that much of a pack may be damaged and is "
 		 "healed (default 4; 0: none)",
 	 .max = REPO_PARITY_MAX},
+	{.name = "format-version",
+	 .type = OPT_UINT,
+	 .value = &o.version,
+	 .arg = "N",
+	 .help = "a repository that older programs can read: 2 stores no deltas (default: the "
+		 "newest)",
+	 .min = 2,
+	 .max = 3},
 	{.name = "scrypt-log2n",
 	 .type = OPT_UINT,
 	 .value = &o.scrypt,
@@ -100,6 +108,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		.compression_level = o.level,
 		.scrypt_log2n = o.scrypt,
 		.parity = o.parity,
+		.version = o.version,
 	};
 	const char *url = NULL;
 

@@ -190,6 +190,8 @@ static int prepare(struct disk_copy *d, struct regions *r, struct err *err)
 	for (unsigned i = 0; i < d->threads; i++)
 		if (scan_worker_init(&r->workers[i], err) < 0)
 			return -1;
+	if (d->like && page_cache_new(&r->scan.cache, d->to, d->threads, err) < 0)
+		return -1;
 	return chunker_init(&r->scan.chunker, secret, len, err) < 0 ||
 			       tree_builder_new(&r->scan.builder, tree_regions(d->ours.size), err) <
 				       0 ||
@@ -201,11 +203,14 @@ static int prepare(struct disk_copy *d, struct regions *r, struct err *err)
 
 int disk_copy_run(struct disk_copy *d, struct err *err)
 {
-	struct regions r = {.scan = {.st = d->to,
-				     .image = d->image,
-				     .size = d->ours.size,
-				     .progress = d->progress,
-				     .pace = PACE_INIT(d->rate_limit)}};
+	struct regions r = {
+		.scan = {.st = d->to,
+			 .image = d->image,
+			 .size = d->ours.size,
+			 .progress = d->progress,
+			 .like = d->like,
+			 .level = d->level ? d->level : (int)store_compression_level(d->to),
+			 .pace = PACE_INIT(d->rate_limit)}};
 	int rc;
 
 	rc = prepare(d, &r, err);
@@ -225,5 +230,6 @@ int disk_copy_run(struct disk_copy *d, struct err *err)
 	free(r.workers);
 	free(r.todo.items);
 	tree_builder_free(r.scan.builder);
+	page_cache_free(r.scan.cache);
 	return rc;
 }

@@ -21,6 +21,8 @@ struct disk_copy {
 	struct image *image; /* the disk, open in @from */
 	struct tree ours;
 	const struct leaf_map *map;
+	const struct tree
+		*like; /* deltas are made as this tree of @to has them; NULL: none are made */
 	int level;
 	unsigned threads; /* at least 1 */
 	uint64_t rate_limit;

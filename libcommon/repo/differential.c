@@ -12,6 +12,7 @@
 #include "libcommon/base/iszero.h"
 #include "libcommon/base/pipeline.h"
 #include "libcommon/base/stop.h"
+#include "libcommon/repo/delta.h"
 #include "libcommon/repo/disk_image.h"
 #include "libcommon/repo/pace.h"
 #include "libcommon/repo/repo.h"
@@ -78,7 +79,7 @@ static int chunk(struct job *j, uint8_t *buf, uint64_t base, const struct page_c
 		return -1;
 	if (memcmp(id.bytes, c->id.bytes, sizeof(id.bytes)) == 0)
 		return 0;
-	if (store_get(j->st, BLOB_CHUNK, &c->id, buf, c->len, err) < 0)
+	if (chunk_get(j->st, c, 0, buf, c->len, err) < 0)
 		return err_prefix(err, "bytes %" PRIu64 "-%" PRIu64 " of the disk", off,
 				  off + c->len - 1);
 	return put(j, buf, off, c->len, err);

@@ -13,6 +13,7 @@
 
 #include "libcommon/base/checked.h"
 #include "libcommon/image/format.h"
+#include "libcommon/repo/delta.h"
 #include "libcommon/repo/store.h"
 
 enum { CACHED_PAGES = 128 };
@@ -81,9 +82,7 @@ static int disk_map(struct image *img, uint64_t off, uint64_t max, struct extent
 static int read_chunk(struct disk *d, const struct page_chunk *c, uint32_t at, uint8_t *buf,
 		      uint32_t len, struct err *err)
 {
-	if (at == c->off && len == c->len)
-		return store_get(d->st, BLOB_CHUNK, &c->id, buf, len, err);
-	return store_get_range(d->st, BLOB_CHUNK, &c->id, c->len, at - c->off, buf, len, err);
+	return chunk_get(d->st, c, at - c->off, buf, len, err);
 }
 
 static int read_page(struct disk *d, const struct page *p, uint32_t at, uint8_t *buf, uint32_t len,

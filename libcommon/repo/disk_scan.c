@@ -196,6 +196,7 @@ int disk_scan_run(struct disk_scan *d, struct err *err)
 		.trust_parent = d->trust_parent && d->parent,
 		.changes = d->parent && d->trust_parent && d->parent->size == d->size ? d->changes
 										      : NULL,
+		.level = d->level,
 		.pace = PACE_INIT(d->rate_limit),
 		.data_bytes = d->changes ? d->parent_data_bytes : 0,
 	};

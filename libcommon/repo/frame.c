@@ -27,7 +27,7 @@ int frame_header_decode(const uint8_t *p, struct frame_header *ret, struct err *
 
 	if (memcmp(p, "VMFR", 4) || p[6] || p[7] || !is_zero(p + 20, 12))
 		return err_set(err, ERR_CORRUPT, "is no frame header");
-	if (h.type != BLOB_CHUNK && h.type != BLOB_PAGE)
+	if (h.type != BLOB_CHUNK && h.type != BLOB_PAGE && h.type != BLOB_DELTA)
 		return err_set(err, ERR_CORRUPT, "section type %u is not known", h.type);
 	if (h.flags & ~FRAME_ZSTD)
 		return err_set(err, ERR_CORRUPT, "frame flags 0x%x are not known", h.flags);

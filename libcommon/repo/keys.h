@@ -4,7 +4,7 @@
 
 #include "libcommon/repo/crypto.h"
 
-enum { CONFIG_SIZE = 128, CONFIG_MAC_OFF = 96, KEYFILE_SIZE = 128, REPO_VERSION = 2 };
+enum { CONFIG_SIZE = 128, CONFIG_MAC_OFF = 96, KEYFILE_SIZE = 128, REPO_VERSION = 3 };
 
 /** struct repo_config - the object "config", decoded; see docs/repository-format.md */
 struct repo_config {

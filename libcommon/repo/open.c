@@ -29,7 +29,7 @@ int repo_key_generate(char ret[KEY_GENERATED_LEN + 1], struct err *err)
 static int init_objects(struct backend *b, const struct repo_init_opts *opts,
 			const struct repo_key_source *key, struct err *err)
 {
-	struct repo_config cfg = {.version = REPO_VERSION,
+	struct repo_config cfg = {.version = opts->version ? opts->version : REPO_VERSION,
 				  .encrypted = opts->encrypt,
 				  .block_bits = 12,
 				  .chunk_min_bits = 14,
@@ -45,6 +45,9 @@ static int init_objects(struct backend *b, const struct repo_init_opts *opts,
 	struct crypto *c = NULL;
 	int rc;
 
+	if (cfg.version < 2 || cfg.version > REPO_VERSION)
+		return err_set(err, ERR_USAGE, "version %u is not in 2 to %d", cfg.version,
+			       REPO_VERSION);
 	if (opts->compression_level > 22)
 		return err_set(err, ERR_USAGE, "compression level %u is not in 1 to 22",
 			       opts->compression_level);

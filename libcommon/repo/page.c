@@ -8,9 +8,9 @@
 #include "libcommon/base/iszero.h"
 #include "libcommon/repo/store.h"
 
-static const uint8_t magic[4] = {'V', 'P', 'G', '1'};
+static const uint8_t magic[4] = {'V', 'P', 'G', '1'}, magic2[4] = {'V', 'P', 'G', '2'};
 
-enum { BITMAP = PAGE_FANOUT / 8 };
+enum { BITMAP = PAGE_FANOUT / 8, SIZED = sizeof(struct repo_id) + 4 };
 #define WORD_ZERO 0x80000000U
 
 bool id_is_none(const struct repo_id *id)
@@ -24,6 +24,39 @@ static void put_header(uint8_t *p, unsigned level, uint32_t count)
 	memset(p + 4, 0, 4);
 	p[4] = (uint8_t)level;
 	put_le32(p + 8, count);
+}
+
+static uint8_t *put_sized(uint8_t *p, const struct repo_id *id, uint32_t len)
+{
+	memcpy(p, id->bytes, sizeof(*id));
+	put_le32(p + sizeof(*id), len);
+	return p + SIZED;
+}
+
+/* Only where there is one: a page without deltas is the same in every version. */
+static uint8_t *put_deltas(const struct page_chunk *chunks, size_t n, uint8_t *page, uint8_t *p)
+{
+	uint8_t *count = p;
+	uint32_t deltas = 0;
+
+	p += 4;
+	for (size_t i = 0; i < n; i++) {
+		const struct page_delta *d = &chunks[i].delta;
+
+		if (!d->len)
+			continue;
+		put_le32(p, (uint32_t)i);
+		put_le32(p + 4, d->n_bases);
+		p = put_sized(p + 8, &d->id, d->len);
+		for (uint32_t k = 0; k < d->n_bases; k++)
+			p = put_sized(p, &d->bases[k].id, d->bases[k].len);
+		deltas++;
+	}
+	if (!deltas)
+		return count;
+	put_le32(count, deltas);
+	memcpy(page, magic2, sizeof(magic2));
+	return p;
 }
 
 size_t page_encode_leaf(const struct page_chunk *chunks, size_t n, uint8_t *ret)
@@ -47,7 +80,7 @@ size_t page_encode_leaf(const struct page_chunk *chunks, size_t n, uint8_t *ret)
 	for (size_t i = 0; i < n; i++, p += PAGE_MARK)
 		memcpy(p, chunks[i].mark, PAGE_MARK);
 	put_header(ret, 0, words);
-	return (size_t)(p - ret);
+	return (size_t)(put_deltas(chunks, n, ret, p) - ret);
 }
 
 size_t page_encode_interior(unsigned level, const struct repo_id *children, uint8_t *ret)
@@ -94,9 +127,68 @@ static int check_words(const uint8_t *words, uint32_t count, uint32_t *ret_chunk
 	return 0;
 }
 
+static int decode_sized(const uint8_t *p, struct repo_id *ret, uint32_t *ret_len, struct err *err)
+{
+	memcpy(ret->bytes, p, sizeof(*ret));
+	*ret_len = get_le32(p + sizeof(*ret));
+	return *ret_len && *ret_len <= BLOB_MAX && !id_is_none(ret)
+		       ? 0
+		       : err_set(err, ERR_CORRUPT, "page: a delta of %u bytes", *ret_len);
+}
+
+/* One delta at @data. Return: how many bytes it takes, or -1 */
+static int decode_delta(struct page *p, const uint8_t *data, size_t len, int64_t before,
+			int64_t *ret_index, struct err *err)
+{
+	uint32_t index = len >= 8 ? get_le32(data) : 0, n = len >= 8 ? get_le32(data + 4) : 0;
+	struct page_delta *d;
+	uint64_t sum = 0;
+
+	if (index >= p->n || (int64_t)index <= before || !n || n > PAGE_BASES_MAX ||
+	    len < 8 + SIZED * ((size_t)n + 1))
+		return err_set(err, ERR_CORRUPT, "page: delta of chunk %u with %u bases", index, n);
+	d = &p->chunks[index].delta;
+	if (decode_sized(data + 8, &d->id, &d->len, err) < 0)
+		return -1;
+	for (d->n_bases = 0; d->n_bases < n; d->n_bases++) {
+		struct page_base *b = &d->bases[d->n_bases];
+
+		if (decode_sized(data + 8 + SIZED * ((size_t)d->n_bases + 1), &b->id, &b->len,
+				 err) < 0)
+			return -1;
+		sum += b->len;
+	}
+	if (sum > BLOB_MAX)
+		return err_set(err, ERR_CORRUPT, "page: the bases of chunk %u are too long", index);
+	*ret_index = index;
+	return (int)(8 + SIZED * (n + 1));
+}
+
+static int decode_deltas(struct page *p, const uint8_t *data, size_t len, struct err *err)
+{
+	uint32_t count = len >= 4 ? get_le32(data) : 0;
+	int64_t last = -1;
+	size_t at = 4;
+
+	if (!count)
+		return err_set(err, ERR_CORRUPT, "page: no deltas in a page of deltas");
+	for (uint32_t i = 0; i < count; i++) {
+		int n = decode_delta(p, data + at, len - at, last, &last, err);
+
+		if (n < 0)
+			return -1;
+		at += (size_t)n;
+	}
+	return at == len ? 0
+			 : err_set(err, ERR_CORRUPT, "page: %zu bytes behind the deltas", len - at);
+}
+
 static int decode_leaf(struct page *p, const uint8_t *data, size_t len, uint32_t count,
 		       struct err *err)
 {
+	bool with_deltas = memcmp(data, magic2, sizeof(magic2)) == 0;
+	size_t need;
+
 	uint32_t chunks = 0, at = 0;
 
 	if (count > PAGE_WORDS_MAX || len < PAGE_HEADER + 4 * (size_t)count)
@@ -104,8 +196,9 @@ static int decode_leaf(struct page *p, const uint8_t *data, size_t len, uint32_t
 			       len);
 	if (check_words(data + PAGE_HEADER, count, &chunks, err) < 0)
 		return -1;
-	if (len !=
-	    PAGE_HEADER + 4 * (size_t)count + (sizeof(struct repo_id) + PAGE_MARK) * (size_t)chunks)
+	need = PAGE_HEADER + 4 * (size_t)count +
+	       (sizeof(struct repo_id) + PAGE_MARK) * (size_t)chunks;
+	if (with_deltas ? len <= need : len != need)
 		return err_set(err, ERR_CORRUPT, "page: %u chunks do not fit in %zu bytes", chunks,
 			       len);
 	p->chunks = calloc(chunks, sizeof(*p->chunks));
@@ -132,7 +225,7 @@ static int decode_leaf(struct page *p, const uint8_t *data, size_t len, uint32_t
 		}
 		at += w & ~WORD_ZERO;
 	}
-	return 0;
+	return with_deltas ? decode_deltas(p, data + need, len - need, err) : 0;
 }
 
 static int decode_interior(struct page *p, const uint8_t *data, size_t len, uint32_t count,
@@ -169,7 +262,9 @@ int page_decode(struct page **ret, const uint8_t *data, size_t len, unsigned lev
 {
 	static const uint8_t zeros[3];
 
-	if (len < PAGE_HEADER || len > PAGE_BYTES_MAX || memcmp(data, magic, sizeof(magic)) != 0 ||
+	if (len < PAGE_HEADER || len > PAGE_BYTES_MAX ||
+	    (memcmp(data, magic, sizeof(magic)) != 0 &&
+	     (level || memcmp(data, magic2, sizeof(magic2)) != 0)) ||
 	    memcmp(data + 5, zeros, sizeof(zeros)) != 0)
 		return err_set(err, ERR_CORRUPT, "page: %zu bytes without a page's header", len);
 	if (data[4] != level)

@@ -1,5 +1,7 @@
 /* Pages: the nodes of a disk's tree, content-addressed blobs of type BLOB_PAGE.
  *
+ *	page 2   = "VPG2" as a leaf, then: deltas:u32, that many times (index:u32 bases:u32 id:32 bytes length:u32,
+ *		   that many times (id:32 bytes length:u32))	; chunks that are stored as a delta, ascending; at least one
  *	page     = "VPG1" level:u8 0:u8 0:u8 0:u8 count:u32 (leaf | interior)	; all integers little-endian
  *	leaf     = count * word:u32 , one id:32 bytes for each word that is a chunk , one mark:16 bytes for each	; level 0,
  *		   one region of 16 MiB
@@ -28,13 +30,30 @@ enum {
 	PAGE_LEVELS_MAX = 4, /* 256^4 regions of 16 MiB: 64 PiB */
 	PAGE_WORDS_MAX = CHUNK_REGION / CHUNK_BLOCK,
 	PAGE_MARK = 16,
-	PAGE_BYTES_MAX = PAGE_HEADER + PAGE_WORDS_MAX * (4 + 32 + PAGE_MARK),
+	PAGE_BASES_MAX = 4,
+	PAGE_DELTA_MAX = 4 + 4 + 36 + PAGE_BASES_MAX * 36,
+	PAGE_BYTES_MAX = PAGE_HEADER + PAGE_WORDS_MAX * (4 + 32 + PAGE_MARK + PAGE_DELTA_MAX) + 4,
+};
+
+struct page_base {
+	struct repo_id id;
+	uint32_t len;
+};
+
+/** struct page_delta - how a chunk is stored that has no blob of its own: as what differs from chunks that have one */
+struct page_delta {
+	struct repo_id id; /* of a blob of type BLOB_DELTA */
+	uint32_t len;	   /* of that blob; 0: the chunk is a blob itself */
+	uint32_t n_bases;
+	struct page_base
+		bases[PAGE_BASES_MAX]; /* one after the other; BLOB_MAX bytes in all at most */
 };
 
 struct page_chunk {
 	uint32_t off, len; /* bytes, @off from the region's start */
-	struct repo_id id;
+	struct repo_id id; /* of the content, however it is stored */
 	uint8_t mark[PAGE_MARK];
+	struct page_delta delta;
 };
 
 struct page {

@@ -37,6 +37,16 @@ static int visit(struct marks *m, const struct repo_id *id, struct err *err)
 	return id_set_has(&m->suspects, id) && id_set_add(&m->confirmed, id, err) < 0 ? -1 : 0;
 }
 
+/* A delta needs its bases, and not the blob that the chunk would be. */
+static int visit_chunk(struct marks *m, const struct page_chunk *c, struct err *err)
+{
+	int rc = visit(m, c->delta.len ? &c->delta.id : &c->id, err);
+
+	for (uint32_t i = 0; i < c->delta.n_bases && rc == 0; i++)
+		rc = visit(m, &c->delta.bases[i].id, err);
+	return rc;
+}
+
 static int walk(struct marks *m, const struct repo_id *id, unsigned level, struct err *err)
 {
 	struct page *p;
@@ -52,7 +62,7 @@ static int walk(struct marks *m, const struct repo_id *id, unsigned level, struc
 		return -1;
 	rc = 0;
 	for (size_t i = 0; level == 0 && i < p->n && rc == 0; i++)
-		rc = visit(m, &p->chunks[i].id, err);
+		rc = visit_chunk(m, &p->chunks[i], err);
 	for (unsigned i = 0; level > 0 && i < PAGE_FANOUT && rc == 0; i++)
 		rc = walk(m, &p->children[i], level - 1, err);
 	page_free(p);

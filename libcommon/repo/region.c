@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "libcommon/base/checked.h"
+#include "libcommon/repo/delta.h"
 #include "libcommon/repo/known.h"
 
 int scan_worker_init(struct scan_worker *w, struct err *err)
@@ -22,6 +23,7 @@ void scan_worker_free(struct scan_worker *w)
 	free(w->buf);
 	free(w->chunks);
 	free(w->page);
+	delta_maker_free(w->delta);
 	memset(w, 0, sizeof(*w));
 }
 
@@ -100,6 +102,7 @@ static int window_fill(struct window *w, struct err *err)
 /* The parent's chunks of this region, walked beside the new ones. */
 struct beside {
 	const struct page *page; /* NULL: none */
+	const struct page *like; /* of the tree that shall come out; NULL: none */
 	size_t i;
 };
 
@@ -128,6 +131,60 @@ static int store_blob(struct scan *s, unsigned worker, enum blob_type type, cons
 	return 0;
 }
 
+/* As a delta on what the parent has there, if that is much less. Return: 1 when it is stored, 0, -1 */
+static bool delta_like(const struct page *like, const struct page_chunk *c, struct page_delta *ret)
+{
+	size_t i = like ? page_find(like, c->off) : 0;
+
+	if (!like || i == like->n || like->chunks[i].off != c->off ||
+	    like->chunks[i].len != c->len || !like->chunks[i].delta.len ||
+	    memcmp(&like->chunks[i].id, &c->id, sizeof(c->id)) != 0)
+		return false;
+	*ret = like->chunks[i].delta;
+	return true;
+}
+
+static int store_delta(struct scan *s, struct scan_worker *w, unsigned worker,
+		       const struct beside *b, struct page_chunk *c, const uint8_t *data,
+		       struct err *err)
+{
+	struct repo_id wanted;
+	const uint8_t *packed;
+	struct page_delta d;
+	bool is_new;
+	int rc;
+
+	if (!s->writer)
+		return 0;
+	if (!delta_like(b->like, c, &d) &&
+	    (store_has(s->st, &c->id) || !delta_choose(s->st, b->page, c->off, c->len, &d)))
+		return 0;
+	wanted = d.id;
+	if (!w->delta && delta_maker_new(&w->delta, s->level, err) < 0)
+		return -1;
+	rc = delta_make(w->delta, s->st, &d, data, c->len, &packed, err);
+	if (rc <= 0 || (b->like && memcmp(&wanted, &d.id, sizeof(wanted)) != 0))
+		return rc < 0 ? -1 : 0;
+	if (store_put(s->writer, worker, BLOB_DELTA, &d.id, packed, d.len, &is_new, err) < 0)
+		return -1;
+	c->delta = d;
+	return 1;
+}
+
+static int store_chunk(struct scan *s, struct scan_worker *w, unsigned worker,
+		       const struct beside *b, struct page_chunk *c, const uint8_t *data,
+		       bool *ret_new, struct err *err)
+{
+	int rc;
+
+	if (store_id(s->st, BLOB_CHUNK, data, c->len, &c->id, err) < 0)
+		return -1;
+	rc = store_delta(s, w, worker, b, c, data, err);
+	*ret_new = rc > 0;
+	return rc ? (rc < 0 ? -1 : 0)
+		  : store_blob(s, worker, BLOB_CHUNK, data, c->len, &c->id, ret_new, err);
+}
+
 static int add_chunk(struct scan *s, struct scan_worker *w, unsigned worker, struct beside *b,
 		     uint32_t off, const uint8_t *data, size_t len, struct err *err)
 {
@@ -137,14 +194,16 @@ static int add_chunk(struct scan *s, struct scan_worker *w, unsigned worker, str
 
 	c->off = off;
 	c->len = (uint32_t)len;
+	c->delta = (struct page_delta){0};
 	if (store_mark(s->st, data, len, c->mark, err) < 0)
 		return -1;
 	same = parent_same(b, c);
-	if (same)
+	if (same) {
 		c->id = same->id;
-	else if (store_id(s->st, BLOB_CHUNK, data, len, &c->id, err) < 0 ||
-		 store_blob(s, worker, BLOB_CHUNK, data, len, &c->id, &is_new, err) < 0)
+		c->delta = same->delta;
+	} else if (store_chunk(s, w, worker, b, c, data, &is_new, err) < 0) {
 		return -1;
+	}
 	w->n_chunks++;
 	s->data_bytes += len;
 	s->chunks++;
@@ -279,6 +338,12 @@ int scan_region(struct scan *s, struct scan_worker *sw, unsigned worker, uint64_
 			known = false;
 		}
 	}
+	if (s->like) {
+		struct err why = ERR_INIT;
+
+		if (tree_leaf(s->like, s->cache, region, &b.like, &why) < 0)
+			b.like = NULL;
+	}
 	if (known) {
 		k.page = b.page;
 		w.known = &k;
@@ -286,6 +351,7 @@ int scan_region(struct scan *s, struct scan_worker *sw, unsigned worker, uint64_
 	}
 	rc = chunk_region(&w, sw, worker, &b, err);
 	page_cache_put(s->cache, b.page);
+	page_cache_put(s->cache, b.like);
 	if (rc < 0 || put_leaf(s, sw, worker, &leaf, err) < 0)
 		return -1;
 	progress_add(s->progress, w.end);

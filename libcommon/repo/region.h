@@ -22,12 +22,14 @@ struct scan {
 	struct progress *progress;
 	struct tree_builder *builder;
 	const struct tree *parent; /* NULL: none */
-	struct page_cache *cache;  /* of the parent's pages */
+	struct page_cache *cache;  /* of the parent's pages, or of @like's */
+	const struct tree *like;   /* deltas are made anew as this tree has them; NULL: none */
 	bool trust_parent; /* nothing in the repository is known to be damaged: what the parent holds at
 				      the same place is there, without a look into the index */
 	const struct changes
 		*changes; /* since the parent; NULL: unknown, everything is read. Only with
 					  @trust_parent, and @data_bytes begins as the parent's */
+	int level;	  /* zstd, of deltas */
 	struct pace pace; /* of reading */
 	_Atomic uint64_t data_bytes, read_bytes, new_bytes, chunks, new_chunks;
 };
@@ -38,6 +40,7 @@ struct scan_worker {
 	struct page_chunk *chunks;
 	size_t n_chunks;
 	uint8_t *page;
+	struct delta_maker *delta; /* when the first is made */
 };
 enum { SCAN_READ = 1 << 20, SCAN_BUF = SCAN_READ + CHUNK_MAX };
 

@@ -94,11 +94,13 @@ static int fetch_disk(struct repair *r, const struct snapshot *s, const struct s
 {
 	const struct snapshot_disk *their_disk;
 	const struct snapshot *theirs = find_theirs(r, s, d, &their_disk);
+	const struct tree lost = {d->root, d->tree_levels, d->size};
 	struct leaf_map none = {0};
 	struct disk_copy job = {
 		.from = repo_store(r->opts->from),
 		.to = repo_store(r->repo),
 		.map = &none,
+		.like = &lost,
 		.threads = r->opts->threads ? r->opts->threads : threads_default(),
 		.progress = r->opts->progress,
 	};

@@ -38,6 +38,7 @@ struct repo_init_opts {
 	unsigned scrypt_log2n;	    /* 0: 15; tests use less */
 	unsigned
 		parity; /* percent of each pack, 1 to 100: what may be damaged and is healed; 0: none */
+	unsigned version; /* of the format, for older readers; 0: the newest */
 };
 
 enum { KEY_GENERATED_LEN = 74 };

@@ -94,6 +94,11 @@ const uint8_t *store_chunker_secret(struct store *st, size_t *ret_len)
 	return crypto_chunker_secret(st->crypto);
 }
 
+bool store_takes_deltas(const struct store *st)
+{
+	return st->config.version >= 3;
+}
+
 unsigned store_compression_level(struct store *st)
 {
 	return st->config.level;

@@ -14,7 +14,7 @@
 
 #include "libcommon/repo/repo.h"
 
-enum blob_type { BLOB_CHUNK = 1, BLOB_PAGE = 2 };
+enum blob_type { BLOB_CHUNK = 1, BLOB_PAGE = 2, BLOB_DELTA = 3 };
 enum { BLOB_MAX = 1 << 20, FRAME_TARGET = 1 << 20 };
 
 struct store;
@@ -37,6 +37,9 @@ int store_mark(struct store *st, const void *data, size_t len, uint8_t ret[16], 
 
 /** store_chunker_secret() - bytes that key the boundary hash; fixed for the repository; borrowed */
 const uint8_t *store_chunker_secret(struct store *st, size_t *ret_len);
+
+/** store_takes_deltas() - is the repository of a version whose readers know deltas (page.h)? */
+bool store_takes_deltas(const struct store *st);
 
 /** store_compression_level() - the repository's default */
 unsigned store_compression_level(struct store *st);

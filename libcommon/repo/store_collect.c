@@ -17,7 +17,7 @@ enum { POLL_MS = 50, POLL_MOST_MS = 2000 };
 static int empty_frame(struct collection *c, const struct pack_contents *pc,
 		       const struct pack_frame *f, unsigned worker, struct err *err)
 {
-	enum blob_type type = f->header.type == BLOB_PAGE ? BLOB_PAGE : BLOB_CHUNK;
+	enum blob_type type = (enum blob_type)f->header.type;
 
 	for (uint32_t i = f->first; i < f->first + f->n; i++) {
 		const struct frame_blob *b = &pc->blobs[i];
@@ -25,7 +25,7 @@ static int empty_frame(struct collection *c, const struct pack_contents *pc,
 
 		if (!collect_live(c, &b->id) || store_has(c->st, &b->id))
 			continue;
-		if (!c->writer || f->header.type != type || b->len > BLOB_MAX)
+		if (!c->writer || b->len > BLOB_MAX)
 			return 1;
 		if (stop_check(err))
 			return -1;

@@ -16,7 +16,7 @@
 #include "libcommon/repo/id_table.h"
 #include "libcommon/repo/store_private.h"
 
-enum { BLOB_TYPES = 2 };
+enum { BLOB_TYPES = 3 };
 
 /* A frame that fills up. */
 struct builder {
@@ -83,14 +83,18 @@ static void writer_free(struct store_writer *w)
 	free(w);
 }
 
+/* When the first blob of the type comes: a first backup has no deltas. */
+static int builder_init(struct builder *b, struct err *err)
+{
+	if (!b->raw)
+		b->raw = malloc(FRAME_TARGET);
+	if (!b->blobs)
+		b->blobs = malloc(FRAME_BLOBS_MAX * sizeof(struct frame_blob));
+	return b->raw && b->blobs ? 0 : err_nomem(err);
+}
+
 static int worker_init(struct worker *k, int level, struct err *err)
 {
-	for (int t = 0; t < BLOB_TYPES; t++) {
-		k->builders[t].raw = malloc(FRAME_TARGET);
-		k->builders[t].blobs = malloc(FRAME_BLOBS_MAX * sizeof(struct frame_blob));
-		if (!k->builders[t].raw || !k->builders[t].blobs)
-			return err_nomem(err);
-	}
 	k->section = malloc(FRAME_SECTION_MAX);
 	if (!k->section)
 		return err_nomem(err);
@@ -313,6 +317,8 @@ int store_put(struct store_writer *w, unsigned worker, enum blob_type type,
 	if (rc <= 0)
 		return rc;
 	*ret_new = true;
+	if (builder_init(b, err) < 0)
+		return fail(w, err);
 	if ((b->used + len > FRAME_TARGET || b->n == FRAME_BLOBS_MAX) &&
 	    flush_frame(w, k, type, err))
 		return -1;
@@ -329,6 +335,7 @@ static int flush_worker(void *ctx, size_t i, unsigned worker, struct err *err)
 
 	(void)worker;
 	return flush_frame(w, &w->workers[i], BLOB_CHUNK, err) ||
+			       flush_frame(w, &w->workers[i], BLOB_DELTA, err) ||
 			       flush_frame(w, &w->workers[i], BLOB_PAGE, err)
 		       ? -1
 		       : 0;

@@ -8,6 +8,7 @@
 
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/repo/delta.h"
 
 uint64_t tree_regions(uint64_t size)
 {
@@ -75,7 +76,7 @@ static bool subtree_is_whole(struct store *st, struct page_cache *cache, const s
 	if (!store_has(st, id) || page_cache_get(cache, id, level, &p, NULL) < 0)
 		return false;
 	for (size_t i = 0; level == 0 && whole && i < p->n; i++)
-		whole = store_has(st, &p->chunks[i].id);
+		whole = chunk_has(st, &p->chunks[i], store_has);
 	for (unsigned i = 0; level > 0 && whole && i < PAGE_FANOUT; i++)
 		whole = subtree_is_whole(st, cache, &p->children[i], level - 1);
 	page_cache_put(cache, p);

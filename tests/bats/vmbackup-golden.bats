@@ -2,19 +2,19 @@
 # Repositories of every format version that there was are read, verified and added to. tests/data/make-golden.sh made them.
 load common
 
-# folders of the versions: golden-repo is version 1, golden-repo-2 has parity
+# folders of the versions: golden-repo is version 1, golden-repo-2 has parity, golden-repo-3 deltas
 GOLDEN=$ROOT/tests/data/golden-repo
 
 setup() {
 	common_setup
 	mkdir golden
 	local version suffix repo
-	for suffix in '' -2; do
+	for suffix in '' -2 -3; do
 		version=${suffix#-}
 		for repo in plain encrypted; do cp -r "$GOLDEN$suffix/$repo" "golden/$repo${version:-1}"; done
 		sed -E "s/^(plain|encrypted)/\\1${version:-1}/" "$GOLDEN$suffix/expected" >>golden/expected
 	done
-	sed -i '/^plain2 .*:data/d' golden/expected # 5 GiB of zeros to hash; encrypted2 has the same
+	sed -i '/^\(plain2\|plain3\|encrypted3\) .*:data/d' golden/expected # 5 GiB of zeros to hash; encrypted2 has the same
 	echo golden >key
 	export VMKIT_PASSWORD_FILE=$PWD/key
 }
@@ -29,12 +29,12 @@ setup() {
 		[ "$(stat -c %s out.raw)" = "$size" ]
 		rm out.raw
 	done <golden/expected
-	[ "$n" = 15 ]
+	[ "$n" = 21 ]
 }
 
 @test "they are whole, and reading changes nothing" {
 	local repo
-	for repo in plain1 encrypted1 plain2 encrypted2; do
+	for repo in plain1 encrypted1 plain2 encrypted2 plain3 encrypted3; do
 		run vmbackup -r golden/$repo verify
 		assert_success
 		assert_output ''
@@ -45,12 +45,13 @@ setup() {
 	for repo in plain encrypted; do
 		diff -r "$GOLDEN/$repo" golden/${repo}1
 		diff -r "$GOLDEN-2/$repo" golden/${repo}2
+		diff -r "$GOLDEN-3/$repo" golden/${repo}3
 	done
 }
 
 @test "they can be added to, and find what they hold" {
 	local repo
-	for repo in plain1 encrypted1 plain2 encrypted2; do
+	for repo in plain1 encrypted1 plain2 encrypted2 plain3 encrypted3; do
 		mkdir -p golden/$repo/tmp # git does not keep it
 		vmbackup -r "golden/$repo" restore db a.raw
 		run vmbackup -r golden/$repo backup --json --vm db --full a.raw

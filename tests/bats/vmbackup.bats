@@ -97,7 +97,10 @@ age() { touch -d '1 hour ago' "$@"; }
 	[ "$(json .new_bytes)" -le 700000 ]
 	[ "$(json .stored_bytes)" -le 800000 ]
 	cp a.raw b.raw
+	# What was stored as a delta is no chunk for others: it is stored once more, for all of them.
 	run vmbackup backup --json --vm two b.raw
+	[ "$(json .new_chunks)" -le 2 ]
+	run vmbackup backup --json --vm three b.raw
 	[ "$(json .new_chunks)" = 0 ]
 	[ "$(json .stored_bytes)" = 0 ]
 	vmbackup restore one now.raw

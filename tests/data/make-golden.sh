@@ -1,7 +1,7 @@
 #!/bin/bash
 # make-golden.sh FOLDER - make golden repositories of this format version: FOLDER/{plain,encrypted}.
 #
-# golden-repo is of version 1, golden-repo-2 of version 2. They stay as they are for as long as the program says that it
+# golden-repo is of version 1, golden-repo-2 of version 2, golden-repo-3 of version 3 (with deltas). They stay as they are for as long as the program says that it
 # reads their version: run this for a new version of the format, into a folder of another name, and keep the old ones.
 # The passphrase is "golden". Each has three snapshots; in "expected" stand, one a line: repository, snapshot, disk, size
 # and SHA-256 of the disk.

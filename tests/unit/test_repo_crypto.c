@@ -151,7 +151,7 @@ static void test_config(void **state)
 	must(config_decode(data, sizeof(data), &got, &err));
 	assert_true(got.encrypted);
 	assert_int_equal(got.region_bits, 24);
-	put_le32(data + 8, 3);
+	put_le32(data + 8, REPO_VERSION + 1);
 	assert_int_equal(config_decode(data, sizeof(data), &got, &err), -1);
 	assert_int_equal(err.code, ERR_UNSUPPORTED);
 	put_le32(data + 8, 1);

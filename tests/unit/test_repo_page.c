@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "libcommon/base/bytes.h"
+#include "libcommon/repo/store.h"
 #include "libcommon/repo/tree.h"
 
 static uint8_t buf[PAGE_BYTES_MAX];
@@ -56,6 +57,61 @@ static void test_leaf(void **unused)
 	page_free(p);
 }
 
+static struct page_chunk make_delta(struct page_chunk c, uint32_t len, uint32_t n_bases)
+{
+	c.delta = (struct page_delta){.id = make_id(1000 + len), .len = len, .n_bases = n_bases};
+	for (uint32_t i = 0; i < n_bases; i++)
+		c.delta.bases[i] = (struct page_base){make_id(2000 + i), 4096 * (i + 1)};
+	return c;
+}
+
+static void test_deltas(void **unused)
+{
+	const struct page_chunk in[] = {
+		make_chunk(0, 16384, 1),
+		make_delta(make_chunk(16384, 4096, 2), 77, 1),
+		make_chunk(1 << 20, 262144, 1),
+		make_delta(make_chunk(15 << 20, 777, 3), 1, PAGE_BASES_MAX),
+	};
+	const size_t plain = PAGE_HEADER + 6 * 4 + 4 * (32 + 16);
+	struct err err = ERR_INIT;
+	struct page *p;
+	size_t len = page_encode_leaf(in, 4, buf);
+
+	(void)unused;
+	assert_memory_equal(buf, "VPG2", 4);
+	assert_int_equal(len, plain + 4 + 2 * (8 + 36) + 5 * 36);
+	assert_int_equal(page_decode(&p, buf, len, 0, &err), 0);
+	assert_memory_equal(p->chunks, in, sizeof(in));
+	page_free(p);
+	/* Any other length, every 32-bit number of the deltas at its worst, and one form for each content. */
+	for (size_t n = 0; n < len; n++)
+		assert_int_equal(page_decode(&p, buf, n, 0, &err), -1);
+	for (size_t at = plain; at + 8 <= plain + 12; at += 4) {
+		uint32_t was = get_le32(buf + at);
+
+		put_le32(buf + at, UINT32_MAX);
+		assert_int_equal(page_decode(&p, buf, len, 0, &err), -1);
+		assert_int_equal(err.code, ERR_CORRUPT);
+		put_le32(buf + at, was);
+	}
+	put_le32(buf + plain + 4, 3); /* the index of the first is not below that of the second */
+	assert_int_equal(page_decode(&p, buf, len, 0, &err), -1);
+	put_le32(buf + plain + 4, 1);
+	put_le32(buf + plain + 44, 0); /* a delta of no bytes */
+	assert_int_equal(page_decode(&p, buf, len, 0, &err), -1);
+	put_le32(buf + plain + 44, 77);
+	put_le32(buf + plain + 80, BLOB_MAX + 1); /* a base that is too long */
+	assert_int_equal(page_decode(&p, buf, len, 0, &err), -1);
+	put_le32(buf + plain + 80, 4096);
+	assert_int_equal(page_decode(&p, buf, len, 0, &err), 0);
+	page_free(p);
+	put_le32(buf + plain, 0);
+	assert_int_equal(page_decode(&p, buf, plain + 4, 0, &err),
+			 -1); /* a plain page in disguise */
+	assert_int_equal(page_decode(&p, buf, len, 1, &err), -1);
+}
+
 static void test_leaf_largest(void **unused)
 {
 	struct page_chunk *in = calloc(PAGE_WORDS_MAX, sizeof(*in));
@@ -67,7 +123,7 @@ static void test_leaf_largest(void **unused)
 	for (unsigned i = 0; i < PAGE_WORDS_MAX; i++)
 		in[i] = make_chunk(i * CHUNK_BLOCK, CHUNK_BLOCK, i + 1);
 	len = page_encode_leaf(in, PAGE_WORDS_MAX, buf);
-	assert_int_equal(len, PAGE_BYTES_MAX);
+	assert_int_equal(len, PAGE_HEADER + PAGE_WORDS_MAX * (4 + 32 + PAGE_MARK));
 	assert_int_equal(page_decode(&p, buf, len, 0, &err), 0);
 	assert_memory_equal(p->chunks, in, PAGE_WORDS_MAX * sizeof(*in));
 	page_free(p);
@@ -218,9 +274,10 @@ static void test_builder(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_leaf),	 cmocka_unit_test(test_leaf_largest),
-		cmocka_unit_test(test_leaf_bad), cmocka_unit_test(test_interior),
-		cmocka_unit_test(test_levels),	 cmocka_unit_test(test_builder),
+		cmocka_unit_test(test_leaf),	     cmocka_unit_test(test_deltas),
+		cmocka_unit_test(test_leaf_largest), cmocka_unit_test(test_leaf_bad),
+		cmocka_unit_test(test_interior),     cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_builder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

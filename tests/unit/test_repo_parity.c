@@ -490,7 +490,7 @@ static void test_version_1(void **ctx)
 	data[38] = 101;
 	assert_int_equal(config_decode(data, sizeof(data), &got, &err), -1);
 	assert_int_equal(err.code, ERR_CORRUPT);
-	data[8] = 3;
+	data[8] = REPO_VERSION + 1;
 	assert_int_equal(config_decode(data, sizeof(data), &got, &err), -1);
 	assert_int_equal(err.code, ERR_UNSUPPORTED);
 }
