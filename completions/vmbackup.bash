@@ -7,7 +7,7 @@ _vmbackup_verb() # sets options and kind of arguments for a verb
 		options=" --no-encryption --new-key= --level= --parity= --format-version= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --quiet --verbose --help --version"
 		kind=none ;;
 	backup)
-		options=" --vm= --domain= --connect= --quiesce= --exclude-disk= --no-checkpoint --scratch= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --threads= --rate-limit= --dry-run --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
+		options=" --vm= --domain= --connect= --quiesce= --exclude-disk= --no-checkpoint --scratch= --tag= --description= --machine= --consistency= --format= --force-share --allow-backing= --level= --full --no-full --keep-clone --keep-bitmap --threads= --rate-limit= --dry-run --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	list)
 		options=" --tag= --repository= --expect-at-least= --s3-endpoint= --s3-region= --s3-ca= --s3-retries= --s3-rate-limit= --s3-object-lock= --s3-cache-size= --json --quiet --verbose --help --version"

@@ -88,6 +88,7 @@ complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l level -x -d 'zst
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l full -d 'read everything, whatever says what changed'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l no-full -d 'fail rather than read a disk whole because nothing tells what changed in it'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l keep-clone -d 'leave a reflink clone of each image beside it (XFS, btrfs), which tells the next backup what changed; it takes the space of what changes'
+complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l keep-bitmap -d 'leave a dirty bitmap in each qcow2 image, which QEMU keeps up to date and which tells the next backup what changed; qemu-img makes it'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l threads -x -d 'work with so many threads (default: all processors)'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l rate-limit -x -d 'read at most this much a second'
 complete -c vmbackup -n '__fish_seen_subcommand_from backup' -l dry-run -s n -d 'read and compare, but store nothing; with --json says what would be new'

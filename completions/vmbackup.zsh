@@ -120,6 +120,7 @@ _vmbackup() {
 		'--full[read everything, whatever says what changed]' \
 		'--no-full[fail rather than read a disk whole because nothing tells what changed in it]' \
 		'--keep-clone[leave a reflink clone of each image beside it (XFS, btrfs), which tells the next backup what changed; it takes the space of what changes]' \
+		'--keep-bitmap[leave a dirty bitmap in each qcow2 image, which QEMU keeps up to date and which tells the next backup what changed; qemu-img makes it]' \
 		'--threads=[work with so many threads (default\: all processors)]:N:' \
 		'--rate-limit=[read at most this much a second]:SIZE:' \
 		'(-n --dry-run)-n[read and compare, but store nothing; with --json says what would be new]' \

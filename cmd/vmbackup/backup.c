@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cmd/vmbackup/domain.h"
+#include "cmd/vmbackup/keep_bitmap.h"
 #include "cmd/vmbackup/vmbackup.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
@@ -19,7 +20,7 @@ static struct {
 	const char *vm, *format, *description, *machine, *consistency;
 	struct opt_list tags, allow;
 	unsigned level, threads;
-	bool shared, full, no_full, keep_clone, dry_run;
+	bool shared, full, no_full, keep_clone, keep_bitmap, dry_run;
 	uint64_t rate_limit;
 	struct domain_args domain;
 } o;
@@ -132,6 +133,11 @@ static const struct opt options[] = {
 	 .value = &o.keep_clone,
 	 .help = "leave a reflink clone of each image beside it (XFS, btrfs), which tells the next "
 		 "backup what changed; it takes the space of what changes"},
+	{.name = "keep-bitmap",
+	 .type = OPT_FLAG,
+	 .value = &o.keep_bitmap,
+	 .help = "leave a dirty bitmap in each qcow2 image, which QEMU keeps up to date and which "
+		 "tells the next backup what changed; qemu-img makes it"},
 	{.name = "threads",
 	 .type = OPT_UINT,
 	 .value = &o.threads,
@@ -251,22 +257,52 @@ static int read_machine(char **ret, struct err *err)
 	return 0;
 }
 
-/* argv opened one by one; what is open is closed by the caller. */
-static int open_disks(char **argv, size_t n, struct backup_disk *disks, char (*names)[65],
-		      struct err *err)
+static struct image_open_opts open_opts(void)
 {
-	struct image_open_opts opts = {
+	return (struct image_open_opts){
 		.format = o.format,
 		.flags = o.shared ? IMAGE_SHARED : 0,
 		.allow_dirs = o.allow.items,
 		.n_allow_dirs = o.allow.count,
 	};
+}
+
+/* Before the images are opened: what is written from now on is marked. @ret: as many names, owned, or NULL */
+static void begin_bitmaps(struct repo *repo, char **argv, size_t n, char **ret)
+{
+	const struct image_open_opts opts = open_opts();
+
+	for (size_t i = 0; i < n && o.keep_bitmap && !o.dry_run && !o.shared; i++) {
+		char name[65];
+		const char *path = split_argument(argv[i], i, name);
+
+		if (strcmp(path, "-") != 0)
+			keep_bitmap_begin(repo, o.vm, name, path, &opts, &ret[i]);
+	}
+}
+
+static void end_bitmaps(struct repo *repo, const struct backup_disk *disks, size_t n, char **names)
+{
+	const struct image_open_opts opts = open_opts();
+
+	for (size_t i = 0; i < n; i++)
+		if (names[i])
+			keep_bitmap_end(repo, disks[i].name, disks[i].source, &opts, names[i]);
+}
+
+/* argv opened one by one; what is open is closed by the caller. */
+static int open_disks(char **argv, size_t n, struct backup_disk *disks, char (*names)[65],
+		      char **bitmaps, struct err *err)
+{
+	const struct image_open_opts opts = open_opts();
 
 	for (size_t i = 0; i < n; i++) {
 		const char *path = split_argument(argv[i], i, names[i]);
 
-		disks[i] = (struct backup_disk){
-			.name = names[i], .source = path, .consistency = o.consistency};
+		disks[i] = (struct backup_disk){.name = names[i],
+						.source = path,
+						.consistency = o.consistency,
+						.checkpoint = bitmaps[i]};
 		if (image_open(&disks[i].image, path, &opts, err) < 0)
 			return err_object(err, path);
 	}
@@ -291,14 +327,12 @@ static struct backup_opts common_opts(struct cli *cli)
 	};
 }
 
-static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const char *machine,
-		  struct err *err)
+static int run_on(struct cli *cli, struct repo *repo, struct backup_disk *disks, size_t n,
+		  const char *machine, struct err *err)
 {
 	struct backup_opts opts = common_opts(cli);
 	CLEANUP_FREE const char **names = calloc(n, sizeof(*names));
 	struct backup_stats stats;
-	struct repo *repo;
-	int rc;
 
 	if (!names)
 		return err_nomem(err);
@@ -307,11 +341,7 @@ static int run_on(struct cli *cli, struct backup_disk *disks, size_t n, const ch
 	opts.machine = machine;
 	for (size_t i = 0; i < n; i++)
 		names[i] = disks[i].name;
-	if (vmbackup_open(&repo, err) < 0)
-		return -1;
-	rc = repo_backup(repo, &opts, &stats, err);
-	repo_close(repo);
-	return rc < 0 ? -1 : say(cli, &stats, names, n, err);
+	return repo_backup(repo, &opts, &stats, err) < 0 ? -1 : say(cli, &stats, names, n, err);
 }
 
 static json_t *domain_json(const struct domain_report *r)
@@ -370,7 +400,7 @@ static int run_domain(struct cli *cli, struct err *err)
 
 static int check_domain(int argc, struct err *err)
 {
-	if (argc || o.machine || o.consistency || o.format || o.shared)
+	if (argc || o.machine || o.consistency || o.format || o.shared || o.keep_bitmap)
 		return err_set(err, ERR_USAGE,
 			       "--domain finds images, formats, description and state by itself");
 	if (o.vm && !repo_name_valid(o.vm))
@@ -428,20 +458,35 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	size_t n = (size_t)argc;
 	CLEANUP_FREE struct backup_disk *disks = calloc(n + 1, sizeof(*disks));
 	CLEANUP_FREE char(*names)[65] = calloc(n + 1, sizeof(*names));
+	CLEANUP_FREE char **bitmaps = calloc(n + 1, sizeof(*bitmaps));
 	CLEANUP_FREE char *machine = NULL;
+	struct repo *repo = NULL;
 	int rc;
 
-	if (!disks || !names)
+	if (!disks || !names || !bitmaps)
 		return err_nomem(err);
 	if (o.domain.name)
 		return run_domain(cli, err);
 	rc = read_machine(&machine, err);
+	if (rc == 0 && o.keep_bitmap)
+		rc = vmbackup_open(&repo, err);
 	if (rc == 0)
-		rc = open_disks(argv, n, disks, names, err);
+		begin_bitmaps(repo, argv, n, bitmaps);
 	if (rc == 0)
-		rc = run_on(cli, disks, n, machine, err);
-	for (size_t i = 0; i < n; i++)
+		rc = open_disks(argv, n, disks, names, bitmaps, err);
+	if (rc == 0 && !repo)
+		rc = vmbackup_open(&repo, err);
+	if (rc == 0)
+		rc = run_on(cli, repo, disks, n, machine, err);
+	for (size_t i = 0; i < n; i++) {
 		image_close(disks[i].image);
+		disks[i].image = NULL;
+	}
+	if (rc == 0)
+		end_bitmaps(repo, disks, n, bitmaps);
+	for (size_t i = 0; i < n; i++)
+		free(bitmaps[i]);
+	repo_close(repo);
 	return rc;
 }
 
@@ -455,7 +500,9 @@ const struct verb verb_backup = {
 		"machine holds is stored, and of what changed in place only what differs from the "
 		"snapshot before. What did not change "
 		"since an earlier snapshot is not read again, where that can be known: a file that "
-		"is as it was, an overlay on what was backed up, a clone that --keep-clone left. "
+		"is as it was, a dirty bitmap that --keep-bitmap or libvirt left, an overlay on "
+		"what "
+		"was backed up, a clone that --keep-clone left. "
 		"Else all is read and compared; -v says which.\n\n"
 		"An image is of any format, with its chain; a block device; an NBD "
 		"export (nbd://, nbd+unix://); a disk in a package (ova:FILE#DISK); or \"-\", "

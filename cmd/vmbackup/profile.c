@@ -56,6 +56,7 @@ static const struct key {
 	{"rate_limit", BACKUP, 0},
 	{"force_share", BACKUP_FLAG, 0},
 	{"keep_clone", BACKUP_FLAG, 0},
+	{"keep_bitmap", BACKUP_FLAG, 0},
 	{"no_full", BACKUP_FLAG, 0},
 	{"keep_last", KEEP, 0},
 	{"keep_hourly", KEEP, 0},

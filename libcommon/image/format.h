@@ -15,6 +15,8 @@
 #include "libcommon/image/protocol.h"
 #include "libcommon/image/snapshot.h"
 
+struct changes;
+
 struct image_format {
 	const char *name;	 /* "qcow2" */
 	const char *description; /* one line for --help and README */
@@ -71,6 +73,10 @@ struct image_format {
 	/* NULL: ERR_UNSUPPORTED */
 	int (*check)(struct image *img, unsigned flags, void (*report)(void *, const char *),
 		     void *ctx, struct image_check_result *ret, struct err *err);
+
+	/* image_dirty_bitmap(). NULL: ERR_UNSUPPORTED */
+	int (*dirty_bitmap)(struct image *img, const char *name, struct changes *ret,
+			    struct err *err);
 
 	/* Internal snapshots: see snapshot.h. NULL: ERR_UNSUPPORTED */
 	const struct snapshot_ops *snapshots;

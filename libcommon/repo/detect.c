@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "libcommon/base/log.h"
+#include "libcommon/image/dirty_bitmap.h"
 #include "libcommon/image/image.h"
 #include "libcommon/repo/clone.h"
 #include "libcommon/repo/manifest.h"
+#include "libcommon/repo/sentinel.h"
 #include "libcommon/repo/source.h"
 
 static const struct snapshot_disk *find_disk(const struct snapshot *s, const char *name)
@@ -108,14 +110,50 @@ static int fill_clone(struct detect *d, const struct snapshot_disk *p, unsigned 
 	return clone_changes(d->image, p, c, err);
 }
 
+/* The layers below the bitmap's image are as they were then. A libvirt machine that was backed up while it ran left no list of
+ * files: then there may be none below. */
+static bool same_below(const struct detect *d, const struct snapshot *s,
+		       const struct snapshot_disk *p)
+{
+	struct snapshot_disk below = *p;
+	int64_t began;
+
+	if (d->n_files == 1)
+		return p->n_files <= 1;
+	if (!d->n_files || p->n_files != d->n_files || manifest_time(s->time, &began) < 0)
+		return false;
+	below.files++;
+	below.n_files--;
+	return source_unchanged(&below, began, d->files + 1, d->n_files - 1, d->size, p->format);
+}
+
+static int fill_bitmap(struct detect *d, const struct snapshot_disk *p, unsigned above,
+		       struct changes *c, struct err *err)
+{
+	bool others;
+
+	(void)above;
+	if (image_dirty_bitmap(d->image, p->checkpoint, c, err) < 0)
+		return -1;
+	if (!sentinel_is_ours(p->checkpoint) ||
+	    sentinel_all_set(p->checkpoint, d->size, c, &others))
+		return 0;
+	return err_set(err, ERR_UNSUPPORTED, "bitmap %s was cleared since", p->checkpoint);
+}
+
 static int from_older(struct detect *d, const struct snapshot *s, const struct snapshot_disk *p,
 		      struct err *err)
 {
 	unsigned above = layers_above(d, s, p);
 	bool clone = clone_usable(d->image, p) && d->n_files == 1 && p->size == d->size;
+	bool bitmap = p->checkpoint && p->size == d->size && same_below(d, s, p);
+	int rc;
 
-	if ((!above && !clone) || !d->is_whole(d->ctx, p))
+	if ((!above && !clone && !bitmap) || !d->is_whole(d->ctx, p))
 		return 0;
+	rc = bitmap ? answer(d, p, "dirty bitmap", fill_bitmap, 0, err) : 0;
+	if (rc || (!above && !clone))
+		return rc;
 	if (above)
 		return answer(d, p, "overlay", fill_overlay, above, err);
 	return answer(d, p, "reflink clone", fill_clone, 0, err);

@@ -1,7 +1,7 @@
 /* What changed in a disk since a snapshot of it, by the cheapest source that cannot be wrong. For backup.c.
  *
- * In this order: what the caller knows (a checkpoint); the files are the same ones, with the same times; the disk is an overlay on what was backed up, so what the
- * overlay holds is what changed; a reflink clone was kept then, and what no longer lies where it lies in the clone
+ * In this order: what the caller knows (a checkpoint); the files are the same ones, with the same times; a dirty bitmap in the image
+ * began with the snapshot; the disk is an overlay on what was backed up, so what the overlay holds is what changed; a reflink clone was kept then, and what no longer lies where it lies in the clone
  * changed. What is in doubt is no answer: then the disk is scanned.
  */
 #ifndef VMKIT_REPO_DETECT_H
@@ -25,7 +25,7 @@ struct detect {
 	/* ---- */
 	const struct snapshot_disk
 		*parent; /* what the answer is relative to; else the newest, NULL: none */
-	const char *how; /* "unchanged file", "overlay", "reflink clone"; "scan" */
+	const char *how; /* "unchanged file", "dirty bitmap", "overlay", "reflink clone"; "scan" */
 	const struct changes *changes; /* NULL: nothing changed, or with "scan" unknown */
 	struct changes *own;	       /* they, owned by the caller; NULL: they are the disk's */
 };

@@ -176,6 +176,7 @@ const struct image_format image_format_qcow2 = {
 	.forget = qcow2_forget,
 	.set_backing = qcow2_set_backing,
 	.info = qcow2_info,
+	.dirty_bitmap = qcow2_dirty_bitmap,
 	.check = qcow2_check,
 	.snapshots = &qcow2_snapshot_ops,
 	.bulk = &qcow2_bulk_ops,

@@ -12,6 +12,7 @@
  *	snapshot.c	internal snapshots: read the table, open one by name
  *	snapshot_write.c	make, remove, go back to internal snapshots; snapshot_counts.c: their refcounts
  *	bitmap.c	persistent bitmaps: read the directory, say whether they are consistent
+ *	bitmap_read.c	the bits of one of them
  *	check.c		cross-check of refcounts and mappings, repair.c: repair
  *	info.c		format-specific JSON
  *	driver.c	the struct image_format
@@ -216,6 +217,9 @@ struct qcow2_bitmap {
 typedef int qcow2_bitmap_fn(void *ctx, const struct qcow2_bitmap *b, struct err *err);
 int qcow2_bitmaps_walk(struct bfile *file, const struct qcow2_header *h, qcow2_bitmap_fn *fn,
 		       void *ctx, struct err *err);
+
+/** qcow2_dirty_bitmap() - image_dirty_bitmap() */
+int qcow2_dirty_bitmap(struct image *img, const char *name, struct changes *ret, struct err *err);
 
 /** qcow2_snapshots_load() - the whole table, bounded; *@ret is owned: qcow2_snapshots_free();
  *  *@ret_bytes: length of the table in the file; may be NULL */
