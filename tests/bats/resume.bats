@@ -42,15 +42,17 @@ a_disk() {
 @test "killed again and again, the target is byte for byte what it would have been, in every format" {
 	a_disk
 	vmimg convert -o cluster_size=4k -c a.raw src.qcow2
-	local how tries total=0
+	local how tries ms total=0
 	while read -r how; do
 		mkdir -p whole
 		# shellcheck disable=SC2086 # options
 		vmimg convert $how src.qcow2 whole/t.img
-		tries=0
+		tries=0 ms=250
+		# More time each time: on a busy machine 250 ms may be too short for anything to be recorded
 		# shellcheck disable=SC2086
-		until interrupted KILL 0.25 --rate-limit 24M --threads $((tries % 3 + 1)) $how src.qcow2 t.img; do
+		until interrupted KILL "$(printf %d.%03d $((ms / 1000)) $((ms % 1000)))" --rate-limit 24M --threads $((tries % 3 + 1)) $how src.qcow2 t.img; do
 			[ ! -e t.img ] || break # killed when all was done
+			ms=$((ms + 25))
 			((++tries < 60)) || fail "$how: no end"
 		done
 		assert_same_bytes whole/t.img t.img
