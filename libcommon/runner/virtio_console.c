@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "libcommon/base/bytes.h"
@@ -176,22 +177,39 @@ static int64_t signals(struct virtio_console *c, struct virtq_chain *chain)
 	return n;
 }
 
+/* What a pipe takes of it without a wait, in one call. Kernels before 6.4 cannot say that of a pipe: EOPNOTSUPP */
+static ssize_t write_now(int fd, const uint8_t *data, size_t len)
+{
+	const struct iovec iov = {(void *)(uintptr_t)data, len};
+
+	return pwritev2(fd, &iov, 1, -1, RWF_NOWAIT);
+}
+
 /* A pipe that polls writable takes PIPE_BUF bytes without a wait; so a reader that sleeps cannot keep us for ever.
  * Return: false when the rest is nobody's */
 static bool write_all(struct virtio_console *c, unsigned port, const uint8_t *data, size_t len)
 {
 	struct pollfd p = {.fd = c->fd[port], .events = POLLOUT};
 	struct err err = ERR_INIT;
-	struct stat st;
+	struct stat st = {.st_mode = 0};
 	size_t most = fstat(p.fd, &st) == 0 && S_ISREG(st.st_mode) ? SIZE_MAX : PIPE_BUF;
+	bool now = S_ISFIFO(st.st_mode) && !atomic_load(&c->no_nowait);
 
 	while (len) {
 		ssize_t n = 0;
 
 		if (c->give_up(c->ctx))
 			return false;
-		if (poll(&p, 1, WAIT_MS) > 0)
-			n = write(p.fd, data, len < most ? len : most);
+		if (now)
+			n = write_now(p.fd, data, len);
+		if (n < 0 && errno == EOPNOTSUPP) {
+			atomic_store(&c->no_nowait, true);
+			now = false;
+		}
+		if (!now || (n < 0 && errno == EAGAIN))
+			n = poll(&p, 1, WAIT_MS) > 0 && !now
+				    ? write(p.fd, data, len < most ? len : most)
+				    : 0;
 		if (n < 0 && errno == EPIPE) {
 			close_port(c, port);
 			return false;

@@ -26,6 +26,7 @@ struct virtio_console {
 	void (*failed)(void *ctx, const struct err *err); /* output cannot be written */
 	void *ctx;
 
+	atomic_bool no_nowait;	  /* pipes of this kernel cannot be written to with RWF_NOWAIT */
 	atomic_bool input_wanted; /* the guest waits for input, and there was none */
 	pthread_mutex_t lock;	  /* guards all below */
 	struct console_message message[CONSOLE_MESSAGES_MAX];

@@ -1,4 +1,5 @@
 /* What a command in a guest needs here: the console's protocol, archives, the order of modules, a kernel's release. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -211,6 +212,52 @@ static void output_and_a_reader_that_goes(void **state)
 	assert_int_equal(f->c.messages, 0);
 }
 
+enum { MUCH = 400000 };
+
+/* Reads a little at a time, so that the pipe is full over and over */
+static void *slow_reader(void *arg)
+{
+	static uint8_t got[2 * MUCH];
+	size_t n = 0;
+
+	while (n < sizeof(got)) {
+		ssize_t k = read(*(int *)arg, got + n, 7001);
+
+		if (k <= 0)
+			return NULL;
+		n += (size_t)k;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (got[i] != (uint8_t)(i % MUCH * 31 >> 3))
+			return NULL;
+	return got;
+}
+
+/* By calls that do not wait, where the kernel has them for pipes, and without */
+static void more_than_a_pipe_holds(void **state)
+{
+	struct fake *f = *state;
+	uint8_t *ring = at(f, RINGS + RING_SPACE * OUTPUT_TX), *data = buffer(f, OUTPUT_TX, 0);
+	pthread_t reader;
+	void *good = NULL;
+
+	assert_int_equal(pthread_create(&reader, NULL, slow_reader, &f->out[0]), 0);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		atomic_store(&f->c.no_nowait, turn);
+		f->offered[OUTPUT_TX] = (uint16_t)(QSIZE * turn); /* the first descriptor again */
+		offer(f, OUTPUT_TX, "", 0);
+		f->offered[OUTPUT_TX] = (uint16_t)(turn + 1);
+		put_le32(ring + 8, MUCH);
+		for (size_t i = 0; i < MUCH; i++)
+			data[i] = (uint8_t)(i * 31 >> 3);
+		put_le16(ring + 0x1000 + 4 + 2 * turn, 0);
+		put_le16(ring + 0x1000 + 2, (uint16_t)(turn + 1));
+		assert_int_equal(virtio_serve(&f->c.dev.queue[OUTPUT_TX]), 1);
+	}
+	assert_int_equal(pthread_join(reader, &good), 0);
+	assert_non_null(good);
+}
+
 static void status_and_signals(void **state)
 {
 	struct fake *f = *state;
@@ -373,6 +420,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(ports_are_added, start, end),
 		cmocka_unit_test_setup_teardown(input_waits_for_the_guest, start, end),
 		cmocka_unit_test_setup_teardown(output_and_a_reader_that_goes, start, end),
+		cmocka_unit_test_setup_teardown(more_than_a_pipe_holds, start, end),
 		cmocka_unit_test_setup_teardown(status_and_signals, start, end),
 		cmocka_unit_test(archive_of_a_tree),
 		cmocka_unit_test(modules_in_order),
