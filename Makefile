@@ -238,7 +238,7 @@ ifneq ($(PLUGINS),)
 endif
 	$(INSTALL) -m 644 $(MAN_PAGES) $(DESTDIR)$(man1dir)
 	$(INSTALL) -m 644 LICENSE README.md $(DESTDIR)$(docdir)
-	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.conf) $(DESTDIR)$(docdir)/docs
+	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.conf docs/*.json) $(DESTDIR)$(docdir)/docs
 	$(INSTALL) -d $(DESTDIR)$(unitdir)
 	$(INSTALL) -m 644 $(wildcard systemd/*.timer) $(DESTDIR)$(unitdir)
 	set -e; for f in $(wildcard systemd/*.service); do \

@@ -81,9 +81,18 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 	watch)
 		options=" --interval= --tries= --delay= --max-delay= --settle= --no-restart --no-resume --space= --balance --memory-least= --reserve= --scale --cpus-least= --scale-at= --once --timeout= --dry-run --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=machine ;;
+	audit)
+		options=" --verb= --user= --machine= --since= --file= --verify --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=none ;;
+	net)
+		options=" --bridge= --nat= --isolated= --autostart --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=none ;;
+	pool)
+		options=" --dir= --autostart --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=none ;;
 	'')
 		options=" --connect= --host-timeout= --quiet --verbose --help --version"
-		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export import watch" ;;
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export import watch audit net pool" ;;
 	esac
 }
 
@@ -178,6 +187,18 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	watch:--scale-at|watch:--scale-at=) kind=none ;;
 	watch:--timeout|watch:--timeout=) kind=none ;;
 	watch:--json=) words=" lines" ;;
+	audit:--verb|audit:--verb=) kind=none ;;
+	audit:--user|audit:--user=) kind=none ;;
+	audit:--machine|audit:--machine=) kind=machine ;;
+	audit:--since|audit:--since=) kind=none ;;
+	audit:--file|audit:--file=) kind=file ;;
+	audit:--json=) words=" lines" ;;
+	net:--bridge|net:--bridge=) kind=none ;;
+	net:--nat|net:--nat=) kind=none ;;
+	net:--isolated|net:--isolated=) kind=none ;;
+	net:--json=) words=" lines" ;;
+	pool:--dir|pool:--dir=) kind=dir ;;
+	pool:--json=) words=" lines" ;;
 	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*:--host-timeout|*:--host-timeout=) kind=none ;;
 	*) return 1 ;;

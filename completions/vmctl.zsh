@@ -61,6 +61,9 @@ _vmctl() {
 			'export:write a machine that is off and its disks into an OVA'
 			'import:define the machine of an OVF or OVA package, with copies of its disks'
 			'watch:keep machines running\: restart those that failed, resume those that ran out of space'
+			'audit:show what vmctl did to machines, by whom, and how it ended'
+			'net:networks of a host\: list, create, start, stop, delete'
+			'pool:storage pools of a host\: list, create, look into, delete'
 		)
 		_describe verb verbs
 		return ;;
@@ -565,6 +568,57 @@ _vmctl() {
 		'(-h --help)--help[show this help]' \
 		'--version[show the version; with -v those of the libraries too]' \
 		'*:argument: _vmctl_dynamic machine' ;;
+	(audit)
+		_arguments -s -S \
+		'--verb=[only of this verb]:VERB:' \
+		'--user=[only by this user, or through sudo by it]:NAME:' \
+		'--machine=[only with this among the arguments]:NAME: _vmctl_dynamic machine' \
+		'--since=[only from then on\: 2026-11-23, 2026-11-23T10\:00 (UTC)]:DATE:' \
+		'--file=[another log]:FILE:_files' \
+		'--verify[look whether a line was changed, added or taken out, and print nothing]' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(net)
+		_arguments -s -S \
+		'--bridge=[create, ensure\: machines are on this bridge of the host]:NAME:' \
+		'--nat=[create, ensure\: machines are behind the host, which has this address there, and get theirs by DHCP]:ADDRESS/BITS:' \
+		'--isolated=[create, ensure\: the same without a way out]:ADDRESS/BITS:' \
+		'--autostart[create, ensure\: it starts with the host]' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(pool)
+		_arguments -s -S \
+		'--dir=[create, ensure\: the folder on the host, made when it is not there]:DIR:_files -/' \
+		'--autostart[create, ensure\: it starts with the host]' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
 	esac
 }
 

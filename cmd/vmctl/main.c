@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
+#include "cmd/vmctl/audit.h"
 #include "cmd/vmctl/hosts.h"
 #include "cmd/vmctl/vmctl.h"
 #include "libcommon/image/format.h"
@@ -35,12 +36,11 @@ static const struct opt options[] = {
 };
 
 static const struct verb *const verbs[] = {
-	&verb_list,    &verb_info,    &verb_start,  &verb_stop,	   &verb_reboot,
-	&verb_suspend, &verb_resume,  &verb_save,   &verb_restore, &verb_delete,
-	&verb_console, &verb_exec,    &verb_edit,   &verb_set,	   &verb_autostart,
-	&verb_create,  &verb_clone,   &verb_attach, &verb_detach,  &verb_stats,
-	&verb_hosts,   &verb_migrate, &verb_events, &verb_export,  &verb_import,
-	&verb_watch,   NULL,
+	&verb_list,   &verb_info,  &verb_start,	    &verb_stop,	   &verb_reboot,  &verb_suspend,
+	&verb_resume, &verb_save,  &verb_restore,   &verb_delete,  &verb_console, &verb_exec,
+	&verb_edit,   &verb_set,   &verb_autostart, &verb_create,  &verb_clone,	  &verb_attach,
+	&verb_detach, &verb_stats, &verb_hosts,	    &verb_migrate, &verb_events,  &verb_export,
+	&verb_import, &verb_watch, &verb_audit,	    &verb_net,	   &verb_pool,	  NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)
@@ -96,6 +96,7 @@ static const struct program program = {
 	.complete = complete,
 	.versions = versions,
 	.man = man,
+	.done = audit_done,
 };
 
 /* Of backups that --image and --from-backup name */

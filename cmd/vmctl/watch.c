@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/vmctl/audit.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/size.h"
 #include "libcommon/base/stop.h"
@@ -198,6 +199,7 @@ static void tell(json_t *action)
 	int rc = 0;
 
 	(void)pthread_mutex_lock(&out.lock);
+	audit_action(action);
 	out.failed += !json_is_true(json_object_get(action, "done")) && !o.dry_run;
 	if (out.cli->json_lines) {
 		rc = cli_print_json(out.cli, action, &why);

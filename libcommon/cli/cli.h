@@ -109,6 +109,8 @@ struct program {
 	void (*complete)(enum complete_kind kind, const char *prefix,
 			 FILE *out); /* dynamic words; may be NULL */
 	void (*versions)(FILE *out); /* library versions for --version -v; may be NULL */
+	/* After each verb that was run, before its error is told: rc and err are the verb's; may be NULL */
+	void (*done)(const struct cli *cli, int argc, char **argv, int rc, const struct err *err);
 	void (*man)(
 		FILE *out); /* sections of its own in the man page, man(7) source; may be NULL */
 };

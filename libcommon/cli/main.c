@@ -146,6 +146,8 @@ static int run_verb(const struct program *p, const struct verb *v, const struct 
 	int rc = v->run(&cli, argc, argv, &err);
 
 	progress_stop(rc == 0);
+	if (p->done)
+		p->done(&cli, argc, argv, rc, &err);
 
 	int status = finish(rc, &err);
 

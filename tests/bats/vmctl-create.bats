@@ -103,3 +103,18 @@ xml() { lv_on A virsh dumpxml --inactive "$1"; }
 		qemu-img check "$DIR/$(basename "$(ctl info --json $m | jq -r '.[0].disks[0].source')")"
 	done
 }
+
+@test "pool: with a real daemon what was made is there, with its volumes" {
+	ctl pool ensure "images $BATS_TEST_NUMBER" --dir "$DIR/pool" --autostart
+	ctl pool ensure "images $BATS_TEST_NUMBER" --dir "$DIR/pool"
+	lv_as qemu-img create -q -f qcow2 "$DIR/pool/a.qcow2" 3M
+	ctl pool refresh "images $BATS_TEST_NUMBER"
+	run_split ctl pool volumes "images $BATS_TEST_NUMBER" --json
+	assert_schema vmctl-pool
+	[ "$(json '.[0] | [.name, .format, .capacity, .path] | join(" ")')" = "a.qcow2 qcow2 $((3 << 20)) $DIR/pool/a.qcow2" ]
+	[ "$(ctl pool list --json | jq -r ".[] | select(.name == \"images $BATS_TEST_NUMBER\") | \"\(.active) \(.autostart) \(.path)\"")" = "true true $DIR/pool" ]
+	ctl pool delete "images $BATS_TEST_NUMBER"
+	[ -e "$DIR/pool/a.qcow2" ]
+	run lv_on A virsh pool-list --all --name
+	refute_output --partial images
+}

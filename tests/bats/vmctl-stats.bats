@@ -74,3 +74,15 @@ setup() {
 	run_split vmctl attach test --disk raw.img # the test driver cannot
 	[ "$status" -ne 0 ]
 }
+
+@test "Grafana's dashboard asks for nothing that is not told, with labels that are there" {
+	vmctl -c test:///default stats --prometheus >prom
+	jq -r '.. | .expr? // empty' "$ROOT/docs/grafana-dashboard.json" >exprs
+	grep -o 'vm_[a-z_]*' exprs | sort -u >asked
+	sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' prom | sort -u >told
+	[ -z "$(comm -23 asked told)" ] || fail "not told: $(comm -23 asked told)"
+	[ "$(wc -l <asked)" -ge 15 ]
+	# Rates are of counters
+	grep -o 'rate(vm_[a-z_]*' exprs | cut -c6- | sort -u | while read -r m; do grep -qx "# TYPE $m counter" prom || fail "$m is no counter"; done
+	jq -e '[.panels[].id] | length == (unique | length)' "$ROOT/docs/grafana-dashboard.json"
+}

@@ -84,6 +84,43 @@
 	F(StreamNew)                                                                               \
 	F(StreamRecv)                                                                              \
 	F(StreamSend)                                                                              \
+	F(ConnectListAllNetworks)                                                                  \
+	F(ConnectListAllStoragePools)                                                              \
+	F(NetworkCreate)                                                                           \
+	F(NetworkDefineXML)                                                                        \
+	F(NetworkDestroy)                                                                          \
+	F(NetworkFree)                                                                             \
+	F(NetworkGetAutostart)                                                                     \
+	F(NetworkGetName)                                                                          \
+	F(NetworkGetUUIDString)                                                                    \
+	F(NetworkGetXMLDesc)                                                                       \
+	F(NetworkIsActive)                                                                         \
+	F(NetworkIsPersistent)                                                                     \
+	F(NetworkLookupByName)                                                                     \
+	F(NetworkSetAutostart)                                                                     \
+	F(NetworkUndefine)                                                                         \
+	F(StoragePoolBuild)                                                                        \
+	F(StoragePoolCreate)                                                                       \
+	F(StoragePoolDefineXML)                                                                    \
+	F(StoragePoolDestroy)                                                                      \
+	F(StoragePoolFree)                                                                         \
+	F(StoragePoolGetAutostart)                                                                 \
+	F(StoragePoolGetInfo)                                                                      \
+	F(StoragePoolGetName)                                                                      \
+	F(StoragePoolGetUUIDString)                                                                \
+	F(StoragePoolGetXMLDesc)                                                                   \
+	F(StoragePoolIsActive)                                                                     \
+	F(StoragePoolIsPersistent)                                                                 \
+	F(StoragePoolListAllVolumes)                                                               \
+	F(StoragePoolLookupByName)                                                                 \
+	F(StoragePoolRefresh)                                                                      \
+	F(StoragePoolSetAutostart)                                                                 \
+	F(StoragePoolUndefine)                                                                     \
+	F(StorageVolFree)                                                                          \
+	F(StorageVolGetInfo)                                                                       \
+	F(StorageVolGetName)                                                                       \
+	F(StorageVolGetPath)                                                                       \
+	F(StorageVolGetXMLDesc)                                                                    \
 	F(TypedParamsAddString)                                                                    \
 	F(TypedParamsAddULLong)                                                                    \
 	F(TypedParamsFree)                                                                         \
