@@ -90,9 +90,12 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 	pool)
 		options=" --dir= --autostart --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=none ;;
+	report)
+		options=" --record --samples= --age= --least-samples= --dir= --connect= --host-timeout= --json --quiet --verbose --help --version"
+		kind=none ;;
 	'')
 		options=" --connect= --host-timeout= --quiet --verbose --help --version"
-		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export import watch audit net pool" ;;
+		words=" list info start stop reboot suspend resume save restore delete console exec edit set autostart create clone attach detach stats hosts migrate events export import watch audit net pool report" ;;
 	esac
 }
 
@@ -199,6 +202,11 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	net:--json=) words=" lines" ;;
 	pool:--dir|pool:--dir=) kind=dir ;;
 	pool:--json=) words=" lines" ;;
+	report:--samples|report:--samples=) kind=file ;;
+	report:--age|report:--age=) kind=none ;;
+	report:--least-samples|report:--least-samples=) kind=none ;;
+	report:--dir|report:--dir=) kind=dir ;;
+	report:--json=) words=" lines" ;;
 	*:--connect|*:--connect=|*:-c) kind=none ;;
 	*:--host-timeout|*:--host-timeout=) kind=none ;;
 	*) return 1 ;;

@@ -46,6 +46,7 @@ complete -c vmctl -n __fish_use_subcommand -a watch -d 'keep machines running: r
 complete -c vmctl -n __fish_use_subcommand -a audit -d 'show what vmctl did to machines, by whom, and how it ended'
 complete -c vmctl -n __fish_use_subcommand -a net -d 'networks of a host: list, create, start, stop, delete'
 complete -c vmctl -n __fish_use_subcommand -a pool -d 'storage pools of a host: list, create, look into, delete'
+complete -c vmctl -n __fish_use_subcommand -a report -d 'what hosts have given away, disks that nobody uses, machines of the wrong size'
 complete -c vmctl -n 'true' -l connect -s c -x -d 'the host: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several'
 complete -c vmctl -n 'true' -l host-timeout -x -d 'a host that does not answer in this time is given up (default: 10s)'
 complete -c vmctl -n '__fish_seen_subcommand_from list' -l state -x -a 'off running paused stopping crashed sleeping ' -d 'only machines in this state'
@@ -347,3 +348,14 @@ complete -c vmctl -n '__fish_seen_subcommand_from pool' -l verbose -s v -d 'say 
 complete -c vmctl -n '__fish_seen_subcommand_from pool' -l help -s h -d 'show this help'
 complete -c vmctl -n '__fish_seen_subcommand_from pool' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmctl -n '__fish_seen_subcommand_from pool' -f
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l record -d 'only add a sample of each machine that runs, for the advice: every few minutes by cron'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l samples -r -F -d 'where samples are (default: ~/.local/state/vmkit/samples.ndjson)'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l age -x -d 'samples that are older do not count (default: 7d)'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l least-samples -x -d 'no advice for a machine with fewer (default: 10)'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l dir -x -a '(__fish_complete_directories)' -d 'look for disks that nobody uses here too, besides where machines\' disks lie'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l json -d 'print the result as JSON, or as one JSON object a line'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l help -s h -d 'show this help'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmctl -n '__fish_seen_subcommand_from report' -f

@@ -64,6 +64,7 @@ _vmctl() {
 			'audit:show what vmctl did to machines, by whom, and how it ended'
 			'net:networks of a host\: list, create, start, stop, delete'
 			'pool:storage pools of a host\: list, create, look into, delete'
+			'report:what hosts have given away, disks that nobody uses, machines of the wrong size'
 		)
 		_describe verb verbs
 		return ;;
@@ -608,6 +609,24 @@ _vmctl() {
 		_arguments -s -S \
 		'--dir=[create, ensure\: the folder on the host, made when it is not there]:DIR:_files -/' \
 		'--autostart[create, ensure\: it starts with the host]' \
+		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
+		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \
+		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' ;;
+	(report)
+		_arguments -s -S \
+		'--record[only add a sample of each machine that runs, for the advice\: every few minutes by cron]' \
+		'--samples=[where samples are (default\: ~/.local/state/vmkit/samples.ndjson)]:FILE:_files' \
+		'--age=[samples that are older do not count (default\: 7d)]:TIME:' \
+		'--least-samples=[no advice for a machine with fewer (default\: 10)]:N:' \
+		'*--dir=[look for disks that nobody uses here too, besides where machines'\'' disks lie]:DIR:_files -/' \
 		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \

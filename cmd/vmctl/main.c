@@ -40,7 +40,8 @@ static const struct verb *const verbs[] = {
 	&verb_resume, &verb_save,  &verb_restore,   &verb_delete,  &verb_console, &verb_exec,
 	&verb_edit,   &verb_set,   &verb_autostart, &verb_create,  &verb_clone,	  &verb_attach,
 	&verb_detach, &verb_stats, &verb_hosts,	    &verb_migrate, &verb_events,  &verb_export,
-	&verb_import, &verb_watch, &verb_audit,	    &verb_net,	   &verb_pool,	  NULL,
+	&verb_import, &verb_watch, &verb_audit,	    &verb_net,	   &verb_pool,	  &verb_report,
+	NULL,
 };
 
 static void complete(enum complete_kind kind, const char *prefix, FILE *out)

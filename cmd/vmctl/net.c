@@ -128,10 +128,11 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_net = {
 	.name = "net",
-	.usage = "[OPTIONS] list|info|create|ensure|start|stop|autostart|no-autostart|delete "
-		 "[NAME...]",
+	.usage = "[OPTIONS] ACTION [NAME...]",
 	.summary = "networks of a host: list, create, start, stop, delete",
 	.details =
+		"Actions: list, info, create, ensure, start, stop, autostart, no-autostart, "
+		"delete. "
 		"create defines a network and starts it; ensure does the same, and only starts one "
 		"that is there already. start and stop of one that runs, or does not, are fine. "
 		"delete stops it first; machines that are connected lose it. info prints the XML.",

@@ -68,14 +68,13 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_pool = {
 	.name = "pool",
-	.usage = "[OPTIONS] "
-		 "list|info|volumes|create|ensure|start|stop|refresh|autostart|no-autostart|delete "
-		 "[NAME...]",
+	.usage = "[OPTIONS] ACTION [NAME...]",
 	.summary = "storage pools of a host: list, create, look into, delete",
-	.details =
-		"create defines a pool on a folder and starts it; ensure does the same, and only "
-		"starts one that is there already. delete forgets the pool: files in it stay. "
-		"volumes lists what lies in it; info prints the XML.",
+	.details = "Actions: list, info, volumes, create, ensure, start, stop, refresh, autostart, "
+		   "no-autostart, delete. create defines a pool on a folder and starts it; ensure "
+		   "does the same, and only "
+		   "starts one that is there already. delete forgets the pool: files in it stay. "
+		   "volumes lists what lies in it; info prints the XML.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 3 some of several failed, 4 no such pool, 5 create: it is there, 7 no "

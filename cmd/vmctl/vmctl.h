@@ -9,7 +9,7 @@ extern const struct verb verb_list, verb_info, verb_start, verb_stop, verb_reboo
 	verb_resume, verb_save, verb_restore, verb_delete, verb_console, verb_exec, verb_edit,
 	verb_set, verb_autostart, verb_create, verb_clone, verb_attach, verb_detach, verb_stats,
 	verb_hosts, verb_migrate, verb_events, verb_export, verb_import, verb_watch, verb_audit,
-	verb_net, verb_pool;
+	verb_net, verb_pool, verb_report;
 
 /** vmctl_connect() - to the one host that -c, VMKIT_CONNECT or the configuration names; ERR_USAGE when it is several */
 int vmctl_connect(struct host **ret, bool read_only, struct err *err);
