@@ -40,16 +40,16 @@ static void decoder_free(struct decoder *d)
 	free(d);
 }
 
-/* zlib where libdeflate gives up: a stream whose last block is cut off by the sector count, or that would go
- * on behind the unit; QEMU takes both when the unit is full by then. */
-static bool inflate_leniently(enum codec codec, const void *src, size_t src_len, void *dst,
-			      size_t room)
+/* zlib where libdeflate gives up: a raw stream whose last block is cut off by the sector count, or that would go
+ * on behind the unit; QEMU takes both when the unit is full by then. Not for RFC 1950: its sum would not be looked at,
+ * and QEMU is strict there as well. */
+static bool inflate_leniently(const void *src, size_t src_len, void *dst, size_t room)
 {
 	z_stream z = {.avail_in = (uInt)src_len, .avail_out = (uInt)room, .next_out = dst};
 	bool full;
 
 	memcpy(&z.next_in, &src, sizeof(src)); /* zlib reads only, but its pointer is not const */
-	if (inflateInit2(&z, codec == CODEC_ZLIB ? 15 : -15) != Z_OK)
+	if (inflateInit2(&z, -15) != Z_OK)
 		return false;
 
 	int r = inflate(&z, Z_FINISH);
@@ -77,7 +77,7 @@ static int decode_deflate(struct decoder *d, enum codec codec, const void *src, 
 						     ret_len);
 	if (r == LIBDEFLATE_SUCCESS)
 		return 0;
-	if (!inflate_leniently(codec, src, src_len, dst, room))
+	if (codec == CODEC_ZLIB || !inflate_leniently(src, src_len, dst, room))
 		return err_set(err, ERR_CORRUPT, "the deflate stream is damaged");
 	*ret_len = room;
 	return 0;

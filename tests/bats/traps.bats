@@ -42,6 +42,21 @@ vhdpy() { python3 "$ROOT/tests/tools/vhd.py" "$@" || fail "vhd.py $*"; }
 	assert_same_bytes a.raw short.raw
 }
 
+@test "streamOptimized: the sum of a grain counts, whatever it inflates to" {
+	random_bytes 1 262144 >a.raw
+	vmimg convert -O vmdk -o subformat=streamOptimized a.raw a.vmdk
+	local how
+	for how in 'd[at + 12 + n - 1] ^= 1' 'd[at + 20000:at + 20008] = b"\xff" * 8' 'd[at + 30000:at + 30600] = bytes(600)'; do
+		cp a.vmdk b.vmdk
+		edit b.vmdk "at = [a for a in range(65536, len(d), 512) if d[a:a + 8] == struct.pack('<Q', 128) and d[a + 8:a + 12] != bytes(4)][0]; n = struct.unpack_from('<I', d, at + 8)[0]; $how"
+		refused 8 vmimg convert --force b.vmdk b.raw
+		run vmimg check --deep b.vmdk
+		assert_status 8
+		run qemu-img convert -f vmdk -O raw b.vmdk q.raw
+		[ "$status" != 0 ]
+	done
+}
+
 @test "streamOptimized as other tools write it: createType without quotes, grains from overHead on, the directory in front" {
 	random_image a.raw 3145728 4 12
 	vmimg convert -O vmdk -o subformat=streamOptimized a.raw o.vmdk

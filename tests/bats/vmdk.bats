@@ -389,6 +389,39 @@ le64() { od -An -v -tu8 -j "$(($2))" -N 8 "$1" | tr -d ' '; }
 	refused 8 vmimg compare a.raw b.vmdk
 }
 
+@test "vmdk: repair mends from the redundant copy what can only be right there" {
+	random_image a.raw 200000000 3 60
+	vmimg convert a.raw a.vmdk
+	local gd rgd gt rgt at places
+	gd=$(($(le64 a.vmdk 56) * 512)) rgd=$(($(le64 a.vmdk 48) * 512))
+	gt=$(($(le32 a.vmdk $gd) * 512)) rgt=$(($(le32 a.vmdk $rgd) * 512))
+	# entries of directories, first, in the middle and last; of tables; of both, many
+	for places in "$gd" "$rgd" "$((gd + 8)) $((gd + 12)) $((rgd + 20))" "$gt $((gt + 4)) $((rgt + 2040))" "$((gd + 4)) $((gt + 40))"; do
+		cp a.vmdk b.vmdk
+		for at in $places; do patch_bytes b.vmdk "$at" ffffffff; done
+		run vmimg check b.vmdk
+		assert_status 8
+		run vmimg check --repair b.vmdk
+		assert_status 0
+		assert_same_bytes a.vmdk b.vmdk
+		assert_same_disk a.raw b.vmdk raw vmdk
+	done
+	# What differs and may be right in either is left: the first is what readers see. So is a table whose place is the
+	# guest's data: a damaged directory said that it was one.
+	cp a.vmdk b.vmdk
+	patch_bytes b.vmdk $((rgt + 2044)) 01
+	cp b.vmdk c.vmdk
+	run vmimg check --repair b.vmdk
+	assert_status 8
+	assert_same_bytes b.vmdk c.vmdk
+	cp a.vmdk b.vmdk
+	patch_bytes b.vmdk $rgd "$(printf '%08x' $(($(le32 a.vmdk $gt) + 128)) | sed -E 's/(..)(..)(..)(..)/\4\3\2\1/')"
+	cp b.vmdk c.vmdk
+	run vmimg check --repair b.vmdk
+	assert_status 8
+	assert_same_bytes b.vmdk c.vmdk
+}
+
 @test "vmdk: check finds what is wrong" {
 	random_image a.raw 50000384 3
 	vmimg convert a.raw a.vmdk

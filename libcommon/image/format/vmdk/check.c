@@ -122,19 +122,42 @@ static int read_table(struct vmdk_check *c, uint64_t dir, uint64_t index, uint8_
 	return bfile_pread(x->file, buf, (size_t)x->gtes * size, *ret_off, err) < 0 ? -1 : 1;
 }
 
-static void compare_tables(struct vmdk_check *c, uint64_t index, const uint8_t *a, const uint8_t *b)
+/* Both copies of a table. Entries that can only be right in one of them are mended. */
+static int compare_tables(struct vmdk_check *c, uint64_t index, uint64_t table, uint8_t *a,
+			  uint64_t other, uint8_t *b, struct err *err)
 {
 	const struct vmdk_extent *x = c->x;
 	unsigned size = vmdk_entry_size(x);
+	uint64_t mended;
+	uint32_t i = 0;
 
-	for (uint32_t i = 0; i < x->gtes; i++)
-		if (memcmp(a + (size_t)i * size, b + (size_t)i * size, size)) {
-			vmdk_fault(c,
-				   "grain table %" PRIu64 " and its redundant copy differ at entry "
-				   "%" PRIu32,
-				   index, i);
-			return;
-		}
+	while (i < x->gtes && memcmp(a + (size_t)i * size, b + (size_t)i * size, size) == 0)
+		i++;
+	if (i == x->gtes)
+		return 0;
+	if (vmdk_mend_tables(c, table, a, other, b, &mended, err) < 0)
+		return -1;
+	vmdk_fault(c, "grain table %" PRIu64 " and its redundant copy differ at entry %" PRIu32,
+		   index, i);
+	if (mended)
+		vmdk_mended(c);
+	return 0;
+}
+
+/* Only one directory names the table: @other, which holds @copy. */
+static int lost_table(struct vmdk_check *c, uint64_t dir, uint64_t index, uint64_t other,
+		      const uint8_t *copy, bool damaged, struct err *err)
+{
+	bool mended;
+
+	if (vmdk_mend_directory(c, dir, index, other, copy, &mended, err) < 0)
+		return -1;
+	vmdk_fault(c, "grain table %" PRIu64 " is only in one of the two directories", index);
+	if (mended)
+		vmdk_mended(c);
+	if (mended && damaged) /* told by read_table() */
+		vmdk_mended(c);
+	return 0;
 }
 
 static int check_table(struct vmdk_check *c, uint64_t index, uint8_t *buf, uint8_t *copy,
@@ -142,17 +165,19 @@ static int check_table(struct vmdk_check *c, uint64_t index, uint8_t *buf, uint8
 {
 	struct vmdk_extent *x = c->x;
 	unsigned size = vmdk_entry_size(x);
-	uint64_t table, other, first = index * x->gtes;
+	uint64_t table = 0, other = 0, first = index * x->gtes, faults = c->res->corruptions;
 	int rc = read_table(c, x->gd_off, index, buf, &table, err);
 	int second = x->rgd_off ? read_table(c, x->rgd_off, index, copy, &other, err) : 0;
+	bool damaged = c->res->corruptions > faults;
 
 	if (rc < 0 || second < 0)
 		return -1;
-	if (rc && second)
-		compare_tables(c, index, buf, copy);
-	else if (x->rgd_off && rc != second)
-		vmdk_fault(c, "grain table %" PRIu64 " is only in one of the two directories",
-			   index);
+	if (rc && second && compare_tables(c, index, table, buf, other, copy, err) < 0)
+		return -1;
+	if (x->rgd_off && rc != second &&
+	    lost_table(c, rc ? x->rgd_off : x->gd_off, index, rc ? table : other, rc ? buf : copy,
+		       damaged, err) < 0)
+		return -1;
 	if (!rc && second) { /* as readers do */
 		memcpy(buf, copy, (size_t)x->gtes * size);
 		table = other;
@@ -243,6 +268,8 @@ int vmdk_check(struct image *img, unsigned flags, void (*report)(void *, const c
 			continue; /* flat ones were found long enough at open */
 		c.name = c.x->file != img->file ? c.x->file->name : NULL;
 		rc = check_extent(&c, err);
+		if (rc == 0 && ret->corruptions_fixed)
+			rc = bfile_flush(c.x->file, err);
 	}
 	free(c.used);
 	return rc;

@@ -25,6 +25,24 @@ struct vmdk_check {
 /** vmdk_fault() - count a corruption and report it */
 void vmdk_fault(struct vmdk_check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/** vmdk_mended() - the fault that was told last is none any more */
+void vmdk_mended(struct vmdk_check *c);
+
+/**
+ * vmdk_mend_tables() - where @a and @b, the content of the tables at @table and @other, differ, and all differences are
+ * entries that lead out of the file in one of them, both get what can only be right; @a and @b, too
+ * @ret: entries that were mended
+ */
+int vmdk_mend_tables(struct vmdk_check *c, uint64_t table, uint8_t *a, uint64_t other, uint8_t *b,
+		     uint64_t *ret, struct err *err);
+
+/**
+ * vmdk_mend_directory() - let entry @index of directory @dir name its table again, where that is found
+ * @other, @copy: the table of the other directory: its place and content
+ */
+int vmdk_mend_directory(struct vmdk_check *c, uint64_t dir, uint64_t index, uint64_t other,
+			const uint8_t *copy, bool *ret, struct err *err);
+
 /** vmdk_check_markers() - from the first grain to the end of the stream */
 int vmdk_check_markers(struct vmdk_check *c, struct err *err);
 /** vmdk_check_decode() - every compressed grain, on all cores */
