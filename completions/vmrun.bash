@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -30,9 +30,12 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 	stats)
 		options=" --prometheus --json --quiet --verbose --help --version"
 		kind=machine ;;
+	balloon)
+		options=" --wait= --quiet --verbose --help --version"
+		kind=machine ;;
 	'')
 		options=" --quiet --verbose --help --version"
-		words=" run ps attach stop pause resume save restore stats" ;;
+		words=" run ps attach stop pause resume save restore stats balloon" ;;
 	esac
 }
 
@@ -55,6 +58,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--metrics|run:--metrics=) kind=file ;;
 	run:--root|run:--root=|run:-r) kind=file ;;
 	run:--share|run:--share=|run:-s) kind=dir ;;
+	run:--vsock|run:--vsock=) kind=file ;;
 	run:--env|run:--env=) kind=none ;;
 	run:--workdir|run:--workdir=) kind=none ;;
 	run:--modules|run:--modules=) kind=dir ;;
@@ -70,6 +74,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	restore:--env|restore:--env=) kind=none ;;
 	restore:--workdir|restore:--workdir=) kind=none ;;
 	stats:--json=) words=" lines" ;;
+	balloon:--wait|balloon:--wait=) kind=none ;;
 	*) return 1 ;;
 	esac
 }

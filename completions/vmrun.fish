@@ -12,7 +12,7 @@ function __vmrun_dynamic
 end
 
 function __vmrun_is_main
-	not __fish_seen_subcommand_from -- ps attach stop pause resume save restore stats
+	not __fish_seen_subcommand_from -- ps attach stop pause resume save restore stats balloon
 end
 
 complete -c vmrun -n __fish_use_subcommand -f
@@ -25,6 +25,7 @@ complete -c vmrun -n __fish_use_subcommand -a resume -d 'have paused machines go
 complete -c vmrun -n __fish_use_subcommand -a save -d 'save a machine that runs to a file, from which restore goes on'
 complete -c vmrun -n __fish_use_subcommand -a restore -d 'go on with a machine that save wrote to a file'
 complete -c vmrun -n __fish_use_subcommand -a stats -d 'what a machine has used: time of its vCPUs, disk requests, frames, memory'
+complete -c vmrun -n __fish_use_subcommand -a balloon -d 'leave a guest SIZE of its memory; the rest goes to the host until it is given back'
 complete -c vmrun -n '__vmrun_is_main' -l kernel -s k -r -F -d 'the kernel, a bzImage for x86-64'
 complete -c vmrun -n '__vmrun_is_main' -l initrd -s i -r -F -d 'its initial RAM disk'
 complete -c vmrun -n '__vmrun_is_main' -l append -s a -x -d 'its command line, behind console=ttyS0 panic=-1'
@@ -45,6 +46,8 @@ complete -c vmrun -n '__vmrun_is_main' -l root -s r -r -F -d 'a command\'s files
 complete -c vmrun -n '__vmrun_is_main' -l write-root -d 'what the command writes to a --root that is a folder stays there'
 complete -c vmrun -n '__vmrun_is_main' -l copy-root -d 'copy a --root that is a folder into the guest\'s memory: for kernels without virtiofs and overlay'
 complete -c vmrun -n '__vmrun_is_main' -l share -s s -x -a '(__fish_complete_directories)' -d 'a folder for the guest, by virtio-fs: NAME is where a command finds it (default: DIR\'s own path), else the tag to mount it by (default: share0, share1, ...); may be given again'
+complete -c vmrun -n '__vmrun_is_main' -l vsock -r -F -d 'a vsock for the guest: to PATH, a unix socket, say "CONNECT PORT" to reach it; it reaches PATH_PORT (default: cid=3)'
+complete -c vmrun -n '__vmrun_is_main' -l balloon -d 'the guest\'s free memory goes back to the host, and stats shows what it says of its memory'
 complete -c vmrun -n '__vmrun_is_main' -l env -x -d 'set in the command\'s environment, which is PATH and HOME otherwise'
 complete -c vmrun -n '__vmrun_is_main' -l workdir -x -d 'where the command starts, in the guest (default: /)'
 complete -c vmrun -n '__vmrun_is_main' -l modules -x -a '(__fish_complete_directories)' -d 'the kernel\'s modules, for a command (default: those in /lib/modules)'
@@ -112,3 +115,9 @@ complete -c vmrun -n '__fish_seen_subcommand_from stats' -l verbose -s v -d 'say
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -l help -s h -d 'show this help'
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmrun -n '__fish_seen_subcommand_from stats' -x -a '(__vmrun_dynamic machine)'
+complete -c vmrun -n '__fish_seen_subcommand_from balloon' -l wait -x -d 'until the guest has done it: status 10 when it has not by then (default: do not wait)'
+complete -c vmrun -n '__fish_seen_subcommand_from balloon' -l quiet -s q -d 'no warnings, no progress'
+complete -c vmrun -n '__fish_seen_subcommand_from balloon' -l verbose -s v -d 'say what is going on; -vv says more'
+complete -c vmrun -n '__fish_seen_subcommand_from balloon' -l help -s h -d 'show this help'
+complete -c vmrun -n '__fish_seen_subcommand_from balloon' -l version -d 'show the version; with -v those of the libraries too'
+complete -c vmrun -n '__fish_seen_subcommand_from balloon' -x -a '(__vmrun_dynamic machine)'

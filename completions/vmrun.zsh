@@ -43,6 +43,7 @@ _vmrun() {
 			'save:save a machine that runs to a file, from which restore goes on'
 			'restore:go on with a machine that save wrote to a file'
 			'stats:what a machine has used\: time of its vCPUs, disk requests, frames, memory'
+			'balloon:leave a guest SIZE of its memory; the rest goes to the host until it is given back'
 		)
 		_describe verb verbs
 		return ;;
@@ -83,6 +84,8 @@ _vmrun() {
 		'--copy-root[copy a --root that is a folder into the guest'\''s memory\: for kernels without virtiofs and overlay]' \
 		'*-s+[a folder for the guest, by virtio-fs\: NAME is where a command finds it (default\: DIR'\''s own path), else the tag to mount it by (default\: share0, share1, ...); may be given again]:DIR\[\:NAME\]\[\:ro\]:_files -/' \
 		'*--share=[a folder for the guest, by virtio-fs\: NAME is where a command finds it (default\: DIR'\''s own path), else the tag to mount it by (default\: share0, share1, ...); may be given again]:DIR\[\:NAME\]\[\:ro\]:_files -/' \
+		'--vsock=[a vsock for the guest\: to PATH, a unix socket, say "CONNECT PORT" to reach it; it reaches PATH_PORT (default\: cid=3)]:PATH\[,cid=N\]:_files' \
+		'--balloon[the guest'\''s free memory goes back to the host, and stats shows what it says of its memory]' \
 		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \
 		'--workdir=[where the command starts, in the guest (default\: /)]:DIR:' \
 		'--modules=[the kernel'\''s modules, for a command (default\: those in /lib/modules)]:DIR:_files -/' \
@@ -192,6 +195,17 @@ _vmrun() {
 		_arguments -s -S \
 		'--prometheus[in the text format of Prometheus, as run --metrics writes at the end]' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \
+		'(-q --quiet)-q[no warnings, no progress]' \
+		'(-q --quiet)--quiet[no warnings, no progress]' \
+		'*-v[say what is going on; -vv says more]' \
+		'*--verbose[say what is going on; -vv says more]' \
+		'(-h --help)-h[show this help]' \
+		'(-h --help)--help[show this help]' \
+		'--version[show the version; with -v those of the libraries too]' \
+		'*:argument: _vmrun_dynamic machine' ;;
+	(balloon)
+		_arguments -s -S \
+		'--wait=[until the guest has done it\: status 10 when it has not by then (default\: do not wait)]:TIME:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

@@ -89,6 +89,10 @@ static int pack_modules(struct cpio *out, const struct command *c, struct err *e
 		rc = modules_add(&m, folder, names[i], err);
 	if (rc == 0 && c->net)
 		rc = modules_add(&m, folder, "virtio_net", err);
+	if (rc == 0 && c->balloon)
+		rc = modules_add(&m, folder, "virtio_balloon", err);
+	if (rc == 0 && c->vsock)
+		rc = modules_add(&m, folder, "vmw_vsock_virtio_transport", err);
 	if (rc == 0 && c->shares->n)
 		rc = add_share_modules(&m, folder, err);
 	for (size_t i = 0; rc == 0 && i < ROOT_DRIVERS_MAX && c->drivers.name[i]; i++)

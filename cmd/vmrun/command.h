@@ -20,6 +20,7 @@ struct command {
 	char *const *args; /* NULL-terminated; borrowed, as all below */
 	const char *kernel;
 	const char *root;	     /* folder whose files are packed; NULL: none */
+	bool balloon, vsock;	     /* their drivers are loaded */
 	const struct shares *shares; /* mounted for it; that of ROOT_TAG is its root */
 	/* Folder with modules.dep; NULL: that of the kernel's release in /lib/modules */
 	const char *modules;

@@ -9,9 +9,9 @@
 #include "libcommon/package/package.h"
 #include "libcommon/runner/control.h"
 
-static const struct verb *const verbs[] = {&verb_run,	&verb_ps,     &verb_attach, &verb_stop,
-					   &verb_pause, &verb_resume, &verb_save,   &verb_restore,
-					   &verb_stats, NULL};
+static const struct verb *const verbs[] = {&verb_run,	&verb_ps,      &verb_attach, &verb_stop,
+					   &verb_pause, &verb_resume,  &verb_save,   &verb_restore,
+					   &verb_stats, &verb_balloon, NULL};
 
 static void complete_machine(const char *prefix, FILE *out)
 {
@@ -105,6 +105,17 @@ static void man(FILE *out)
 		"has "
 		"its address when it is passt's; /etc/resolv.conf is\nset, but not one that is a "
 		"link on a root disk.\n"
+		".SH VSOCK AND BALLOON\n"
+		"\\fB\\-\\-vsock\\fR \\fIPATH\\fR gives the guest streams that need no network. "
+		"Who connects to PATH and says \"CONNECT PORT\" gets \"OK PORT\" and then\nthat "
+		"port "
+		"of the guest; a connection of the guest to port N of CID 2 is one to the unix "
+		"socket "
+		"PATH_N, where somebody listens.\n"
+		"\\fB\\-\\-balloon\\fR lets pages that the guest reports as free go back to the "
+		"host, "
+		"\\fBvmrun stats\\fR show what the guest says of its memory, and \\fBvmrun "
+		"balloon\\fR\ntake memory from it and give it back.\n"
 		".SH CONTROL\n"
 		"A machine that was started with \\fB\\-\\-name\\fR listens on a unix socket, "
 		"NAME.vmrun of mode 0600 in a folder that is\nits user's alone: "

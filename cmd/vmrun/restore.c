@@ -208,6 +208,7 @@ static struct machine_opts machine(const struct state *s, const struct disks *d,
 		.n_disks = d->n,
 		.input = -1,
 		.output = -1,
+		.balloon = json_is_true(json_object_get(s->conf, "balloon")),
 		.escape = -1,
 		.timeout_ms = o.timeout,
 		.control = control,
@@ -215,18 +216,19 @@ static struct machine_opts machine(const struct state *s, const struct disks *d,
 	};
 }
 
-static int run_command(struct cli *cli, struct machine_opts *opts, char **argv, struct err *err)
+static int run_command(struct cli *cli, const struct machine_opts *how, char **argv, struct err *err)
 {
 	CLEANUP_FREE char *text = NULL;
 	struct machine_streams streams = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, NULL, 0};
+	struct machine_opts opts = *how;
 	struct machine_result r;
 
 	if (command_text(argv, o.workdir, &o.env, &text, &streams.first_len, err) < 0)
 		return -1;
 	streams.first = text;
-	opts->streams = &streams;
-	opts->output = cli->verbose ? STDERR_FILENO : -1;
-	if (machine_run(opts, &r, err) < 0) {
+	opts.streams = &streams;
+	opts.output = cli->verbose ? STDERR_FILENO : -1;
+	if (machine_run(&opts, &r, err) < 0) {
 		if (err->code == ERR_TIMEOUT)
 			cli->failure_status = TIMED_OUT;
 		return -1;

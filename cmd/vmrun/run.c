@@ -12,6 +12,7 @@
 #include "cmd/vmrun/net.h"
 #include "cmd/vmrun/shares.h"
 #include "cmd/vmrun/vmrun.h"
+#include "cmd/vmrun/vsock.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/outfile.h"
 #include "libcommon/runner/control.h"
@@ -23,9 +24,9 @@ static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
 	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *metrics,
-		*name, *prepare;
+		*name, *prepare, *vsock;
 	struct opt_list disks, fixed, allow, env, nets, publish, shares;
-	bool ephemeral, read_only, copy_root, write_root;
+	bool ephemeral, read_only, copy_root, write_root, balloon;
 	uint64_t memory, timeout;
 	unsigned cpus;
 } o = {.append = "", .memory = 256 << 20, .cpus = 1};
@@ -166,6 +167,18 @@ static const struct opt options[] = {
 	 .help = "a folder for the guest, by virtio-fs: NAME is where a command finds it (default: "
 		 "DIR's own path), else the "
 		 "tag to mount it by (default: share0, share1, ...); may be given again"},
+	{.name = "vsock",
+	 .type = OPT_STRING,
+	 .value = &o.vsock,
+	 .arg = "PATH[,cid=N]",
+	 .complete = COMPLETE_FILE,
+	 .help = "a vsock for the guest: to PATH, a unix socket, say \"CONNECT PORT\" to reach it; "
+		 "it reaches PATH_PORT (default: cid=3)"},
+	{.name = "balloon",
+	 .type = OPT_FLAG,
+	 .value = &o.balloon,
+	 .help = "the guest's free memory goes back to the host, and stats shows what it says of "
+		 "its memory"},
 	{.name = "env",
 	 .type = OPT_LIST,
 	 .value = &o.env,
@@ -262,6 +275,8 @@ static struct control *control;
 
 static struct shares shares;
 static struct metrics metrics;
+static struct vsock *vsock;
+static uint32_t vsock_cid;
 
 static struct machine_opts machine(const struct disks *d, const char *command_line)
 {
@@ -280,6 +295,9 @@ static struct machine_opts machine(const struct disks *d, const char *command_li
 		.n_nets = nets.n,
 		.shares = shares.machine,
 		.n_shares = shares.n,
+		.vsock = vsock,
+		.vsock_cid = vsock_cid,
+		.balloon = o.balloon,
 		.input = -1,
 		.output = -1,
 		.escape = -1,
@@ -314,6 +332,8 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 		.kernel = o.kernel,
 		.root = o.copy_root ? o.root : NULL,
 		.shares = &shares,
+		.balloon = o.balloon,
+		.vsock = o.vsock != NULL,
 		.root_disk = !root_is_disk() ? NULL
 			     : o.read_only   ? "ro"
 					     : "rw",
@@ -432,12 +452,15 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc == 0)
 		rc = shares_open(&shares, &o.shares, argc > 0, shared_root(), o.write_root, err);
 	if (rc == 0)
+		rc = vsock_option(o.vsock, &vsock, &vsock_cid, err);
+	if (rc == 0)
 		rc = o.prepare ? prepare(cli, &d, err)
 		     : argc    ? run_command(cli, &d, argv, NULL, err)
 			       : run_system(&d, err);
 	nets_close(&nets);
 	disks_close(&d);
 	shares_close(&shares);
+	vsock_close(vsock);
 	rc = metrics_end(&metrics, o.name, cli, rc, err);
 	control_close(control); /* whoever waits for the machine's end finds the disks free */
 	return rc;

@@ -59,11 +59,12 @@ static void go_on(const char *name, bool running)
 /* The machine stands still until the file has its name, so nothing is lost on the way. */
 static int save(const char *name, struct outfile *out, bool running, struct err *err)
 {
+	const struct control_request r = {
+		.verb = o.compress ? CONTROL_SAVE_COMPRESSED : CONTROL_SAVE, .fd = outfile_fd(out)};
 	json_t *answer;
 	int pid;
 
-	if (control_ask_with(name, o.compress ? CONTROL_SAVE_COMPRESSED : CONTROL_SAVE,
-			     outfile_fd(out), SAVE_MS, &answer, err) < 0) {
+	if (control_ask_with(name, &r, SAVE_MS, &answer, err) < 0) {
 		outfile_discard(out);
 		go_on(name, running);
 		return -1;

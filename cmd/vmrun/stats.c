@@ -130,6 +130,25 @@ static int print_nets(const json_t *nets, struct err *err)
 	return 0;
 }
 
+static void print_balloon(const json_t *balloon)
+{
+	const json_t *guest = json_object_get(balloon, "guest");
+	char actual[SIZE_TEXT_MAX], target[SIZE_TEXT_MAX], free[SIZE_TEXT_MAX],
+		available[SIZE_TEXT_MAX], total[SIZE_TEXT_MAX], caches[SIZE_TEXT_MAX];
+
+	if (!balloon)
+		return;
+	(void)printf("balloon: %s of %s wanted", size_format(number(balloon, "actual"), actual),
+		     size_format(number(balloon, "target"), target));
+	if (json_object_size(guest))
+		(void)printf("; the guest has %s, %s free, %s available, %s caches",
+			     size_format(number(guest, "total"), total),
+			     size_format(number(guest, "free"), free),
+			     size_format(number(guest, "available"), available),
+			     size_format(number(guest, "caches"), caches));
+	(void)putchar('\n');
+}
+
 static int print(const char *name, const json_t *answer, struct err *err)
 {
 	char resident[SIZE_TEXT_MAX], size[SIZE_TEXT_MAX], age[SIZE_TEXT_MAX];
@@ -138,6 +157,7 @@ static int print(const char *name, const json_t *answer, struct err *err)
 		     duration_format(json_number_value(json_object_get(answer, "seconds")), age),
 		     size_format(number(answer, "memory_resident"), resident),
 		     size_format(number(answer, "memory"), size));
+	print_balloon(json_object_get(answer, "balloon"));
 	if (print_cpus(json_object_get(answer, "cpus"), err) < 0)
 		return -1;
 	if (print_disks(json_object_get(answer, "disks"), err) < 0)

@@ -5,6 +5,8 @@
 
 #include "libcommon/runner/machine_private.h"
 
+enum { STATS_MS = 1000 /* a guest that is busy tells late */ };
+
 static void add(json_t *o, const char *key, json_t *value)
 {
 	(void)json_object_set_new(o, key, value); /* without memory: a field less */
@@ -91,6 +93,36 @@ static json_t *one_net(const struct virtio_net *v, unsigned i)
 	return o;
 }
 
+static json_t *balloon(struct machine *m)
+{
+	static const char *const names[BALLOON_STATS] = {
+		[BALLOON_SWAP_IN] = "swap_in",
+		[BALLOON_SWAP_OUT] = "swap_out",
+		[BALLOON_MAJOR_FAULTS] = "major_faults",
+		[BALLOON_MINOR_FAULTS] = "minor_faults",
+		[BALLOON_FREE] = "free",
+		[BALLOON_TOTAL] = "total",
+		[BALLOON_AVAILABLE] = "available",
+		[BALLOON_CACHES] = "caches",
+		[BALLOON_HUGE_PAGES] = "huge_pages",
+		[BALLOON_HUGE_FAILURES] = "huge_failures",
+	};
+	bool still = atomic_load(&m->paused) || atomic_load(&m->ended);
+	json_t *o = json_object(), *guest = json_object();
+	uint64_t target, actual, stat[BALLOON_STATS];
+	uint32_t known = virtio_balloon_stats(m->balloon, still ? 0 : STATS_MS, stat);
+
+	virtio_balloon_size(m->balloon, &target, &actual);
+	add(o, "target", number(target));
+	add(o, "actual", number(actual));
+	add(o, "reported", number(atomic_load(&m->balloon->reported)));
+	for (unsigned i = 0; i < BALLOON_STATS; i++)
+		if ((known & 1U << i) && stat[i] <= INT64_MAX)
+			add(guest, names[i], number(stat[i]));
+	add(o, "guest", guest);
+	return o;
+}
+
 void machine_figures(struct machine *m, json_t *answer)
 {
 	json_t *cpus = json_array(), *disks = json_array(), *nets = json_array();
@@ -106,6 +138,8 @@ void machine_figures(struct machine *m, json_t *answer)
 	}
 	for (unsigned i = 0; i < m->opts->n_disks; i++)
 		(void)json_array_append_new(disks, one_disk(m->blk[i], i));
+	if (m->balloon)
+		add(answer, "balloon", balloon(m));
 	add(answer, "cpus", cpus);
 	for (unsigned i = 0; i < m->opts->n_nets; i++)
 		(void)json_array_append_new(nets, one_net(m->net[i], i));
@@ -142,11 +176,21 @@ static int save(struct machine *m, int fd, bool compress, json_t *answer, struct
 	return rc;
 }
 
-int machine_answer(void *ctx, enum control_verb verb, int fd, json_t *answer, struct err *err)
+static int set_balloon(struct machine *m, uint64_t bytes, struct err *err)
+{
+	if (!m->balloon)
+		return err_set(err, ERR_UNSUPPORTED, "it was started without --balloon");
+	if (bytes >= memory_size(&m->mem))
+		return err_set(err, ERR_USAGE, "it cannot give up all of its memory");
+	virtio_balloon_set(m->balloon, bytes);
+	return 0;
+}
+
+int machine_answer(void *ctx, const struct control_request *r, json_t *answer, struct err *err)
 {
 	struct machine *m = ctx;
 
-	switch (verb) {
+	switch (r->verb) {
 	case CONTROL_INFO:
 		info(m, answer);
 		return 0;
@@ -172,7 +216,9 @@ int machine_answer(void *ctx, enum control_verb verb, int fd, json_t *answer, st
 			       : 0;
 	case CONTROL_SAVE:
 	case CONTROL_SAVE_COMPRESSED:
-		return save(m, fd, verb == CONTROL_SAVE_COMPRESSED, answer, err);
+		return save(m, r->fd, r->verb == CONTROL_SAVE_COMPRESSED, answer, err);
+	case CONTROL_BALLOON:
+		return set_balloon(m, r->bytes, err);
 	default:
 		return err_set(err, ERR_USAGE, "the request is of no known kind");
 	}

@@ -66,8 +66,8 @@ static void add(json_t *answer, const char *key, json_t *value)
 	(void)json_object_set_new(answer, key, value);
 }
 
-static int answer_verb(struct control *c, enum control_verb verb, int fd, json_t *answer,
-		       struct err *err)
+static int answer_request(struct control *c, const struct control_request *r, json_t *answer,
+			  struct err *err)
 {
 	char started[32] = "";
 	struct tm tm;
@@ -82,8 +82,8 @@ static int answer_verb(struct control *c, enum control_verb verb, int fd, json_t
 	add(answer, "seconds", json_real((double)(now_ms() - c->since_ms) / 1000));
 	(void)pthread_mutex_lock(&c->lock);
 	if (c->fn)
-		rc = c->fn(c->ctx, verb, fd, answer, err);
-	else if (verb == CONTROL_INFO)
+		rc = c->fn(c->ctx, r, answer, err);
+	else if (r->verb == CONTROL_INFO)
 		add(answer, "state", json_string(c->state));
 	else
 		rc = err_set(err, ERR_BUSY, "the machine is %s: try later", c->state);
@@ -96,17 +96,17 @@ static char *answer_line(struct control *c, const char *line, size_t len, int fd
 {
 	struct err err = ERR_INIT;
 	json_t *json = json_object();
-	enum control_verb verb = CONTROL_INFO;
+	struct control_request r = {.verb = CONTROL_INFO, .fd = fd};
 	char *text;
 
 	*ret_console = false;
-	if (!json || control_parse(line, len, &verb, &err) < 0 ||
-	    answer_verb(c, verb, fd, json, &err) < 0) {
+	if (!json || control_parse(line, len, &r, &err) < 0 ||
+	    answer_request(c, &r, json, &err) < 0) {
 		json_decref(json);
 		json = json_pack("{s:b, s:s, s:s}", "ok", 0, "code", err_code_name(err.code),
 				 "message", err.message);
 	} else {
-		*ret_console = verb == CONTROL_CONSOLE;
+		*ret_console = r.verb == CONTROL_CONSOLE;
 	}
 	text = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII);
 	json_decref(json);

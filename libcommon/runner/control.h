@@ -1,8 +1,8 @@
 /* Control of a machine that runs: a unix socket under its name, one JSON line each way.
  *
  *	request = { "request": "info" | "stats" | "pause" | "resume" | "stop" | "kill" | "console" | "save" |
- *	          "save-compressed" } LF, at most CONTROL_LINE_MAX bytes; with the last two comes a descriptor (SCM_RIGHTS) of
- *	          the empty file to fill
+ *	          "save-compressed" | "balloon" } LF, at most CONTROL_LINE_MAX bytes; with the saves comes a descriptor (SCM_RIGHTS)
+ *	          of the empty file to fill, "balloon" has a number "bytes" beside it: what the guest is to give up
  *	answer  = { "ok": true, ... } LF | { "ok": false, "code": CODE, "message": TEXT } LF	at most CONTROL_ANSWER_MAX bytes
  *
  * A connection is one request; behind the answer to "console" it goes on as the bytes of the serial console, both ways. The sockets are NAME.vmrun (mode 0600) in a folder of mode 0700 that is the caller's own:
@@ -32,14 +32,21 @@ enum control_verb {
 	CONTROL_CONSOLE, /* the connection becomes the serial console's */
 	CONTROL_SAVE, /* it stands still and goes to a file; CONTROL_KILL or CONTROL_RESUME decides how it goes on */
 	CONTROL_SAVE_COMPRESSED,
+	CONTROL_BALLOON,
 	CONTROL_VERBS
+};
+
+struct control_request {
+	enum control_verb verb;
+	int fd;		/* a descriptor that comes along, borrowed; -1: none */
+	uint64_t bytes; /* of CONTROL_BALLOON */
 };
 
 /** control_verb_name() - the word in a request; static */
 const char *control_verb_name(enum control_verb verb);
 
-/** control_parse() - a request, @len bytes without its LF; Return: 0 or -1: ERR_USAGE */
-int control_parse(const char *line, size_t len, enum control_verb *ret, struct err *err);
+/** control_parse() - a request, @len bytes without its LF; sets all but fd. Return: 0 or -1: ERR_USAGE */
+int control_parse(const char *line, size_t len, struct control_request *ret, struct err *err);
 
 /** control_check_name() - 1 to CONTROL_NAME_MAX of A-Z a-z 0-9 . _ - of which the first is a letter or digit; ERR_USAGE */
 int control_check_name(const char *name, struct err *err);
@@ -48,9 +55,9 @@ int control_check_name(const char *name, struct err *err);
 
 struct control;
 
-/** control_fn - answer @verb by adding to @answer; called on the control thread, never after control_detach().
- *  @fd: the descriptor that came along, borrowed; -1: none. Return: 0, or -1 with what the peer is told */
-typedef int (*control_fn)(void *ctx, enum control_verb verb, int fd, json_t *answer,
+/** control_fn - answer by adding to @answer; called on the control thread, never after control_detach().
+ *  Return: 0, or -1 with what the peer is told */
+typedef int (*control_fn)(void *ctx, const struct control_request *r, json_t *answer,
 			  struct err *err);
 
 /** control_take_fn - @fd, consumed and non-blocking, is a peer whose CONTROL_CONSOLE was answered; called as a control_fn is */
@@ -83,8 +90,8 @@ int control_ask(const char *name, enum control_verb verb, uint64_t timeout_ms, j
 
 /** control_console() - the serial console of the machine @name; *@ret_fd is owned, non-blocking. Return: as control_ask() */
 int control_console(const char *name, uint64_t timeout_ms, int *ret_fd, struct err *err);
-/** control_ask_with() - the same, with the descriptor @fd going along; -1: none */
-int control_ask_with(const char *name, enum control_verb verb, int fd, uint64_t timeout_ms,
+/** control_ask_with() - the same, of a whole request */
+int control_ask_with(const char *name, const struct control_request *r, uint64_t timeout_ms,
 		     json_t **ret, struct err *err);
 
 /** control_tell() - a request whose answer nobody waits for; also while a stop signal ends this process */

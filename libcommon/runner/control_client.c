@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,25 +95,24 @@ static int wait_for(const char *name, int fd, short events, uint64_t deadline, s
 	}
 }
 
-/* @passed goes along; -1: nothing does */
-static int send_request(const char *name, int fd, enum control_verb verb, int passed,
-			struct err *err)
+static int send_request(const char *name, int fd, const struct control_request *r, struct err *err)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
-	char line[64];
-	int len = snprintf(line, sizeof(line), "{\"request\":\"%s\"}\n", control_verb_name(verb));
+	char line[96];
+	int len = snprintf(line, sizeof(line), "{\"request\":\"%s\",\"bytes\":%" PRIu64 "}\n",
+			   control_verb_name(r->verb), r->bytes);
 	struct iovec iov = {line, (size_t)len};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	struct cmsghdr *c;
 
-	if (passed >= 0) {
+	if (r->fd >= 0) {
 		msg.msg_control = control;
 		msg.msg_controllen = sizeof(control);
 		c = CMSG_FIRSTHDR(&msg);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &passed, sizeof(int));
+		memcpy(CMSG_DATA(c), &r->fd, sizeof(int));
 	}
 	/* A new socket's buffer takes these bytes at once. */
 	return sendmsg(fd, &msg, MSG_NOSIGNAL) == len ? 0 : no_answer(name, "it has hung up", err);
@@ -175,10 +175,11 @@ static int refused(const char *name, const json_t *answer, struct err *err)
 int control_ask(const char *name, enum control_verb verb, uint64_t timeout_ms, json_t **ret,
 		struct err *err)
 {
-	return control_ask_with(name, verb, -1, timeout_ms, ret, err);
+	return control_ask_with(name, &(struct control_request){.verb = verb, .fd = -1}, timeout_ms,
+				ret, err);
 }
 
-int control_ask_with(const char *name, enum control_verb verb, int passed, uint64_t timeout_ms,
+int control_ask_with(const char *name, const struct control_request *r, uint64_t timeout_ms,
 		     json_t **ret, struct err *err)
 {
 	uint64_t deadline = now_ms() + timeout_ms;
@@ -188,8 +189,7 @@ int control_ask_with(const char *name, enum control_verb verb, int passed, uint6
 	json_t *answer;
 	size_t len = 0;
 
-	if (connect_until(name, deadline, &fd, &why) < 0 ||
-	    send_request(name, fd, verb, passed, &why) < 0 ||
+	if (connect_until(name, deadline, &fd, &why) < 0 || send_request(name, fd, r, &why) < 0 ||
 	    read_line(name, fd, deadline, &line, &len, &why) < 0) {
 		if (err)
 			*err = why;
@@ -234,6 +234,7 @@ static int read_line_alone(const char *name, int fd, uint64_t deadline, char lin
 
 int control_console(const char *name, uint64_t timeout_ms, int *ret_fd, struct err *err)
 {
+	const struct control_request plain = {.verb = CONTROL_CONSOLE, .fd = -1};
 	uint64_t deadline = now_ms() + timeout_ms;
 	char line[CONTROL_LINE_MAX];
 	CLEANUP_CLOSE int fd = -1;
@@ -242,7 +243,7 @@ int control_console(const char *name, uint64_t timeout_ms, int *ret_fd, struct e
 	int rc = 0;
 
 	if (connect_until(name, deadline, &fd, err) < 0 ||
-	    send_request(name, fd, CONTROL_CONSOLE, -1, err) < 0 ||
+	    send_request(name, fd, &plain, err) < 0 ||
 	    read_line_alone(name, fd, deadline, line, &len, err) < 0)
 		return -1;
 	answer = json_loadb(line, len, 0, NULL);
@@ -264,7 +265,8 @@ void control_tell(const char *name, enum control_verb verb)
 	file_of(name, file);
 	fd = control_connect(folder, file);
 	if (fd >= 0)
-		(void)send_request(name, fd, verb, -1, NULL);
+		(void)send_request(name, fd, &(struct control_request){.verb = verb, .fd = -1},
+				   NULL);
 }
 
 int control_wait_end(const char *name, int pid, uint64_t timeout_ms, struct err *err)

@@ -21,7 +21,7 @@ static const char *const verbs[CONTROL_VERBS] = {
 	[CONTROL_PAUSE] = "pause",     [CONTROL_RESUME] = "resume",
 	[CONTROL_STOP] = "stop",       [CONTROL_KILL] = "kill",
 	[CONTROL_SAVE] = "save",       [CONTROL_SAVE_COMPRESSED] = "save-compressed",
-	[CONTROL_CONSOLE] = "console",
+	[CONTROL_CONSOLE] = "console", [CONTROL_BALLOON] = "balloon",
 };
 
 const char *control_verb_name(enum control_verb verb)
@@ -29,10 +29,11 @@ const char *control_verb_name(enum control_verb verb)
 	return verbs[verb];
 }
 
-int control_parse(const char *line, size_t len, enum control_verb *ret, struct err *err)
+int control_parse(const char *line, size_t len, struct control_request *ret, struct err *err)
 {
-	json_t *json;
+	const json_t *bytes;
 	const char *word;
+	json_t *json;
 	int rc = -1;
 
 	if (len > CONTROL_LINE_MAX)
@@ -41,7 +42,7 @@ int control_parse(const char *line, size_t len, enum control_verb *ret, struct e
 	word = json_string_value(json_object_get(json, "request"));
 	for (int v = 0; word && rc < 0 && v < CONTROL_VERBS; v++) {
 		if (strcmp(word, verbs[v]) == 0) {
-			*ret = (enum control_verb)v;
+			ret->verb = (enum control_verb)v;
 			rc = 0;
 		}
 	}
@@ -50,6 +51,12 @@ int control_parse(const char *line, size_t len, enum control_verb *ret, struct e
 			!json	? "the request is not one line of JSON"
 			: !word ? "the request has no string \"request\""
 				: "the request is of no known kind");
+	bytes = json_object_get(json, "bytes");
+	if (rc == 0)
+		ret->bytes = (uint64_t)json_integer_value(bytes);
+	if (rc == 0 && ret->verb == CONTROL_BALLOON &&
+	    (!json_is_integer(bytes) || json_integer_value(bytes) < 0))
+		rc = err_set(err, ERR_USAGE, "the request has no number \"bytes\"");
 	json_decref(json);
 	return rc;
 }

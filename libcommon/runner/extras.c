@@ -1,4 +1,4 @@
-/* Devices that not every machine has: networks, folders of the host. */
+/* Devices that not every machine has: networks, folders of the host, a balloon, a vsock. */
 #include <stdlib.h>
 
 #include "libcommon/runner/machine_private.h"
@@ -28,6 +28,24 @@ static int make_share(struct machine *m, unsigned i, struct err *err)
 	return machine_add_virtio(m, &f->dev, err);
 }
 
+static int make_balloon(struct machine *m, struct err *err)
+{
+	m->balloon = calloc(1, sizeof(*m->balloon));
+	if (!m->balloon)
+		return err_nomem(err);
+	if (virtio_balloon_init(m->balloon, &m->mem, err) < 0)
+		return -1;
+	return machine_add_virtio(m, &m->balloon->dev, err);
+}
+
+static int make_vsock(struct machine *m, struct err *err)
+{
+	if (virtio_vsock_new(&m->vsock, m->opts->vsock, m->opts->vsock_cid, &m->mem, err) < 0 ||
+	    machine_add_virtio(m, virtio_vsock_dev(m->vsock), err) < 0)
+		return -1;
+	return virtio_vsock_start(m->vsock, err);
+}
+
 int machine_make_extras(struct machine *m, struct err *err)
 {
 	for (unsigned i = 0; i < m->opts->n_nets; i++)
@@ -36,7 +54,9 @@ int machine_make_extras(struct machine *m, struct err *err)
 	for (unsigned i = 0; i < m->opts->n_shares; i++)
 		if (make_share(m, i, err) < 0)
 			return -1;
-	return 0;
+	if (m->opts->balloon && make_balloon(m, err) < 0)
+		return -1;
+	return m->opts->vsock ? make_vsock(m, err) : 0;
 }
 
 void machine_free_extras(struct machine *m)
@@ -45,4 +65,6 @@ void machine_free_extras(struct machine *m)
 		machine_free_device(m->net[i] ? &m->net[i]->dev : NULL);
 	for (unsigned i = 0; i < MACHINE_SHARES_MAX; i++)
 		machine_free_device(m->fs[i] ? &m->fs[i]->dev : NULL);
+	machine_free_device(m->balloon ? &m->balloon->dev : NULL);
+	virtio_vsock_free(m->vsock);
 }

@@ -16,11 +16,13 @@
 #include "libcommon/runner/pci.h"
 #include "libcommon/runner/runner.h"
 #include "libcommon/runner/serial.h"
+#include "libcommon/runner/virtio_balloon.h"
 #include "libcommon/runner/virtio_blk.h"
 #include "libcommon/runner/virtio_console.h"
 #include "libcommon/runner/virtio_fs.h"
 #include "libcommon/runner/virtio_net.h"
 #include "libcommon/runner/virtio_rng.h"
+#include "libcommon/runner/virtio_vsock.h"
 
 struct machine;
 
@@ -50,6 +52,8 @@ struct machine {
 	struct virtio_console *streams;
 	struct virtio_net *net[MACHINE_NETS_MAX];
 	struct virtio_fs *fs[MACHINE_SHARES_MAX];
+	struct virtio_balloon *balloon;
+	struct virtio_vsock *vsock;
 	struct vcpu vcpu[MACHINE_CPUS_MAX];
 	unsigned vcpus;	    /* made */
 	int wake;	    /* eventfd: the main loop has something to look at */
@@ -111,7 +115,7 @@ void machine_prepared(struct machine *m);
 
 /* answer.c */
 /** machine_answer() - a control_fn; @ctx: the machine, with its vCPUs started */
-int machine_answer(void *ctx, enum control_verb verb, int fd, json_t *answer, struct err *err);
+int machine_answer(void *ctx, const struct control_request *r, json_t *answer, struct err *err);
 
 /** machine_figures() - what it has used, into @answer; with all devices made, vCPUs running or ended */
 void machine_figures(struct machine *m, json_t *answer);

@@ -21,6 +21,7 @@ struct disk;
 struct net;
 struct share;
 struct state;
+struct vsock;
 
 /* Slots of PCI: 32, of which the bridge, the generator of random numbers and the streams take one each */
 enum {
@@ -57,8 +58,11 @@ struct machine_opts {
 	size_t n_nets;
 	const struct machine_share *shares; /* borrowed */
 	size_t n_shares;		    /* at most MACHINE_SHARES_MAX */
-	int input, output;		    /* of the serial console; -1: none. Borrowed */
-	int escape;			    /* a byte of @input that ends the machine; -1: none */
+	struct vsock *vsock;		    /* NULL: the guest has none. Borrowed */
+	uint32_t vsock_cid;
+	bool balloon;
+	int input, output;   /* of the serial console; -1: none. Borrowed */
+	int escape;	     /* a byte of @input that ends the machine; -1: none */
 	uint64_t timeout_ms; /* 0: none; the disks get five seconds more for what they are at */
 	/* A command in the guest, which vmrun-init in the initial RAM disk runs: its streams; the first stop signal is handed
 	 * on to it. NULL: none */

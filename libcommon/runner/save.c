@@ -51,8 +51,8 @@ static int put_conf(struct machine *m, struct state_out *o, struct err *err)
 			json_decref(disks);
 			return -1;
 		}
-	conf = json_pack("{s:i, s:b, s:o}", "cpus", (int)m->vcpus, "streams", m->streams != NULL,
-			 "disks", disks);
+	conf = json_pack("{s:i, s:b, s:b, s:o}", "cpus", (int)m->vcpus, "streams",
+			 m->streams != NULL, "balloon", m->balloon != NULL, "disks", disks);
 	if (conf)
 		text = json_dumps(conf, JSON_COMPACT);
 	json_decref(conf);

@@ -28,6 +28,8 @@ enum {
 	VIRTIO_RNG = 4,
 	VIRTIO_BLK = 2,
 	VIRTIO_CONSOLE = 3,
+	VIRTIO_BALLOON = 5,
+	VIRTIO_VSOCK = 19,
 	VIRTIO_FS = 26,
 	VIRTIO_LATER =
 		-1, /* request(): nothing to answer with yet; ask again when the queue is woken */
@@ -66,6 +68,8 @@ struct virtio_type {
 	void (*save)(struct virtio_dev *d, struct state_out *out);
 	void (*load)(struct virtio_dev *d, struct state_in *in);
 	const char *not_saved; /* why a machine with it cannot be saved, a sentence; NULL: it can */
+	/* The driver writes to its configuration; with the device's lock. NULL: it cannot */
+	void (*config_write)(struct virtio_dev *d, uint32_t off, unsigned size, uint64_t value);
 };
 
 struct virtio_queue {

@@ -224,7 +224,11 @@ static void bar_write(struct pci_dev *p, unsigned bar, uint32_t off, unsigned si
 		virtio_wake(d, (off - AT_NOTIFY) / NOTIFY_STRIDE);
 	else if (off < AT_ISR)
 		common_write(d, off, size, value);
-	/* No device here has configuration that a driver writes. */
+	else if (off >= AT_DEVICE && d->type->config_write) {
+		(void)pthread_mutex_lock(&d->lock);
+		d->type->config_write(d, off - AT_DEVICE, size, value);
+		(void)pthread_mutex_unlock(&d->lock);
+	}
 }
 
 /* The window: bar, offset and length are in the capability, the data behind it. */

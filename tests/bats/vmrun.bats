@@ -420,3 +420,27 @@ expected_disk() {
 	refused 2 vmrun -k "$GUEST" "${shares[@]}"
 	[[ $stderr == *"8 at most"* ]]
 }
+
+@test "a vsock and a balloon that cannot be" {
+	refused 2 vmrun -k "$GUEST" --vsock v,cid=2
+	refused 2 vmrun -k "$GUEST" --vsock v,cid=x
+	refused 2 vmrun -k "$GUEST" --vsock "$(printf '%0100d' 1)"
+	touch v
+	refused 5 vmrun -k "$GUEST" --vsock v
+	[ -f v ]
+	refused 4 vmrun balloon nobody 128M
+	refused 2 vmrun balloon nobody
+}
+
+@test "vmrun balloon of a machine without one; sizes that are none" {
+	require_kvm
+	vmrun -k "$GUEST" -a do=hang -m 8M -n balloon-test -t 60 </dev/null >out 2>err 3>&- &
+	until vmrun stats balloon-test >/dev/null 2>&1; do sleep 0.1; done
+	refused 9 vmrun balloon balloon-test 4M
+	[[ $stderr == *"without --balloon"* ]]
+	refused 2 vmrun balloon balloon-test 9M
+	refused 2 vmrun balloon balloon-test 0
+	refused 2 vmrun balloon balloon-test 4097
+	vmrun stop --now balloon-test
+	wait $! || true
+}

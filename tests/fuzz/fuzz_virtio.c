@@ -1,12 +1,15 @@
-/* A hostile guest: registers of a virtio disk, a random number generator, a console or a network interface are written, then rings and
- * descriptors of its making are served.
+/* A hostile guest: registers of a virtio disk, a random number generator, a console, a network interface, a balloon or a vsock are
+ * written, then rings and descriptors of its making are served.
  *
- * Input: a byte (bits 0 and 7: which device; bits 1 to 6: how many register writes), register writes of 8 bytes (bar, size as a power of
+ * Input: a byte (bits 0 and 7: which device; bits 1 to 6: how many register writes, 63: a balloon or a vsock by bit 0, and how many
+ * in the next byte), register writes of 8 bytes (bar, size as a power of
  * two, offset in 16 bits, value in 32), then guest memory from 0x1000 on: descriptors, at 0x2000 the available ring, at
  * 0x3000 the used ring, buffers. What lies from 0x8000 on is also what the other end of the network says.
  */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,10 +19,12 @@
 #include "libcommon/image/image.h"
 #include "libcommon/image/protocol.h"
 #include "libcommon/runner/disk.h"
+#include "libcommon/runner/virtio_balloon.h"
 #include "libcommon/runner/virtio_blk.h"
 #include "libcommon/runner/virtio_console.h"
 #include "libcommon/runner/virtio_net.h"
 #include "libcommon/runner/virtio_rng.h"
+#include "libcommon/runner/virtio_vsock.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -162,8 +167,41 @@ static void enable(struct virtio_dev *d)
 	virtio_set_status(d, VIRTIO_DRIVER_OK);
 }
 
+/* Its socket on the host is nobody's; ports that the guest asks for are nobody's either */
+static struct virtio_vsock *make_vsock(void)
+{
+	static struct vsock *host;
+	struct virtio_vsock *v;
+	char path[80];
+
+	if (!host) {
+		(void)snprintf(path, sizeof(path), "/tmp/vmkit-fuzz-vsock.%d", (int)getpid());
+		if (vsock_open(&host, path, NULL) < 0)
+			abort();
+		(void)unlink(path);
+	}
+	if (virtio_vsock_new(&v, host, 3, &mem, NULL) < 0)
+		abort();
+	return v;
+}
+
+static struct virtio_dev *make_other(bool is_vsock, struct virtio_vsock **ret_vsock)
+{
+	static struct virtio_balloon balloon;
+
+	if (is_vsock) {
+		*ret_vsock = make_vsock();
+		return virtio_vsock_dev(*ret_vsock);
+	}
+	if (virtio_balloon_init(&balloon, &mem, NULL) < 0)
+		abort();
+	return &balloon.dev;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct virtio_vsock *vsock = NULL;
+	unsigned writes;
 	static struct virtio_blk blk;
 	static struct virtio_dev rng;
 	static struct virtio_console console;
@@ -179,8 +217,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	flags = *data++;
+	writes = flags >> 1 & 63;
+	if (writes == 63)
+		writes = data < end ? *data++ : 0;
 	d = flags & 1 ? (flags & 0x80 ? &console.dev : &rng) : (flags & 0x80 ? &net.dev : &blk.dev);
-	if (d == &console.dev)
+	if ((flags >> 1 & 63) == 63)
+		d = make_other(flags & 1, &vsock);
+	else if (d == &console.dev)
 		make_console(&console);
 	else if (d == &net.dev)
 		make_net(&net);
@@ -190,7 +233,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	pci_bus_init(&bus, &nobody);
 	if (!pci_bus_add(&bus, &d->pci))
 		abort();
-	data = registers(&bus, &d->pci, flags >> 1 & 63, data, end);
+	data = registers(&bus, &d->pci, writes, data, end);
 	memset(guest_range(&mem, 0, USED_MEMORY), 0, USED_MEMORY);
 	size = (size_t)(end - data) < USED_MEMORY - DESC ? (size_t)(end - data)
 							 : USED_MEMORY - DESC;
@@ -203,7 +246,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 								   : STREAM_MAX);
 	for (unsigned i = 0; i < d->queues; i++)
 		(void)virtio_serve(&d->queue[i]);
-	virtio_stop(d);
+	if (vsock)
+		virtio_vsock_free(vsock);
+	else
+		virtio_stop(d);
 	if (d == &net.dev) {
 		net_close(net.net);
 		(void)close(peer);

@@ -47,4 +47,9 @@ setup = [reg(0, 2, 8, 1), reg(0, 2, 12, 1), reg(0, 0, 0x14, 11), reg(0, 1, 0x18,
          reg(0, 2, 0x30, 0x3000), reg(0, 1, 0x1a, 1), reg(0, 1, 0x1c, 1), reg(0, 0, 0x14, 15)]
 seed("registers", 0, setup, request(0, 0, 512, False))
 seed("msix", 1, [reg(1, 2, 0, 0xfee00000), reg(1, 2, 8, 0x21), reg(1, 2, 12, 0), reg(0x80, 1, 0x40, 0x8000)], b"\0")
+other = lambda name, vsock, mem: open("fuzz_virtio/" + name, "wb").write(bytes([126 | vsock, 0]) + mem)
+other("balloon", 0, memory({0: (0x4000, 12, 0, 0), 1: (0x5000, 0x3000, WRITE, 0)}, [0, 1], {0x4000: struct.pack("<III", 9, 10, 0x1ff)}))
+packet = lambda op, port, data=b"", flags=0: struct.pack("<QQIIIHHIII", 3, 2, 9, port, len(data), 1, op, flags, 65536, 0) + data
+other("vsock", 1, memory({0: (0x4000, 44, 0, 0), 1: (0x4100, 50, 0, 0), 2: (0x4200, 44, 0, 0), 3: (0x5000, 0x1000, WRITE, 0)}, [0, 1, 2, 3],
+     {0x4000: packet(1, 80), 0x4100: packet(5, 80, b"hello!"), 0x4200: packet(4, 80, b"", 3)}))
 END

@@ -70,7 +70,8 @@ cp "$modules/modules.dep" "$dir/modules/"
 (cd "$modules" && cp --parents kernel/drivers/virtio/*.ko kernel/drivers/char/virtio_console.ko \
 	kernel/drivers/char/hw_random/*.ko kernel/drivers/block/virtio_blk.ko kernel/drivers/net/virtio_net.ko \
 	kernel/drivers/net/net_failover.ko kernel/net/core/failover.ko \
-	kernel/fs/fuse/{fuse,virtiofs}.ko kernel/fs/overlayfs/overlay.ko "$dir/modules/")
+	kernel/fs/fuse/{fuse,virtiofs}.ko kernel/fs/overlayfs/overlay.ko \
+	kernel/net/vmw_vsock/{vsock,vmw_vsock_virtio_transport{,_common}}.ko "$dir/modules/")
 cp /bin/busybox "$dir/rootfs/bin/"
 for applet in sh cat sort echo sleep true false wc sha256sum head yes env pwd id ls kill dd; do
 	ln -s busybox "$dir/rootfs/bin/$applet"

@@ -15,11 +15,21 @@
 
 #include "libcommon/runner/control.h"
 
-static enum err_code parse(const char *line, size_t len, enum control_verb *ret)
+static enum err_code parse_request(const char *line, size_t len, struct control_request *ret)
 {
 	struct err err = ERR_INIT;
 
 	return control_parse(line, len, ret, &err) < 0 ? err.code : ERR_NONE;
+}
+
+static enum err_code parse(const char *line, size_t len, enum control_verb *ret)
+{
+	struct control_request r = {.fd = -1};
+	enum err_code code = parse_request(line, len, &r);
+
+	if (code == ERR_NONE)
+		*ret = r.verb;
+	return code;
 }
 
 static void every_verb_is_parsed(void **state)
@@ -27,8 +37,9 @@ static void every_verb_is_parsed(void **state)
 	(void)state;
 	for (int v = 0; v < CONTROL_VERBS; v++) {
 		enum control_verb got = CONTROL_VERBS;
-		char line[64];
-		int len = snprintf(line, sizeof(line), " {\"request\": \"%s\", \"more\": [1]} ",
+		char line[96];
+		int len = snprintf(line, sizeof(line),
+				   " {\"request\": \"%s\", \"more\": [1], \"bytes\": 0} ",
 				   control_verb_name((enum control_verb)v));
 
 		assert_int_equal(parse(line, (size_t)len, &got), ERR_NONE);
@@ -72,6 +83,23 @@ static void what_is_no_request_is_refused(void **state)
 	assert_int_equal(parse(deep, sizeof(deep), &verb), ERR_USAGE);
 	assert_int_equal(parse(deep, CONTROL_LINE_MAX + 1, &verb), ERR_USAGE);
 	assert_int_equal(verb, CONTROL_VERBS);
+}
+
+static void a_number_goes_along(void **state)
+{
+	static const char good[] = "{\"request\":\"balloon\",\"bytes\":4096}";
+	static const char *const bad[] = {"{\"request\":\"balloon\"}",
+					  "{\"request\":\"balloon\",\"bytes\":-1}",
+					  "{\"request\":\"balloon\",\"bytes\":\"1\"}",
+					  "{\"request\":\"balloon\",\"bytes\":1.5}"};
+	struct control_request r = {.fd = -1};
+
+	(void)state;
+	assert_int_equal(parse_request(good, strlen(good), &r), ERR_NONE);
+	assert_int_equal(r.verb, CONTROL_BALLOON);
+	assert_int_equal(r.bytes, 4096);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(parse_request(bad[i], strlen(bad[i]), &r), ERR_USAGE);
 }
 
 /* Every request with one byte changed, cut off or doubled: an answer, never a crash */
@@ -120,9 +148,11 @@ static void names(void **state)
 
 /* ---- over a socket */
 
-static int answer(void *ctx, enum control_verb verb, int fd, json_t *to, struct err *err)
+static int answer(void *ctx, const struct control_request *r, json_t *to, struct err *err)
 {
+	enum control_verb verb = r->verb;
 	unsigned *calls = ctx;
+	int fd = r->fd;
 
 	(*calls)++;
 	if (verb == CONTROL_SAVE)
@@ -173,7 +203,11 @@ static void a_machine_answers(void **state)
 	json_decref(got);
 	assert_int_equal(ask("m", CONTROL_PAUSE, &got), ERR_UNSUPPORTED);
 	assert_int_equal(pipe(ends), 0);
-	assert_int_equal(control_ask_with("m", CONTROL_SAVE, ends[1], 3000, &got, &err), 0);
+	assert_int_equal(
+		control_ask_with("m",
+				 &(struct control_request){.verb = CONTROL_SAVE, .fd = ends[1]},
+				 3000, &got, &err),
+		0);
 	json_decref(got);
 	(void)close(ends[1]);
 	assert_int_equal(read(ends[0], bytes, sizeof(bytes)), 5);
@@ -305,6 +339,7 @@ int main(void)
 		cmocka_unit_test(every_verb_is_parsed),
 		cmocka_unit_test(what_is_no_request_is_refused),
 		cmocka_unit_test(damaged_requests),
+		cmocka_unit_test(a_number_goes_along),
 		cmocka_unit_test(names),
 		cmocka_unit_test(a_machine_answers),
 		cmocka_unit_test(hostile_peers),
