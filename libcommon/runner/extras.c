@@ -1,7 +1,9 @@
 /* Devices that not every machine has: networks, folders of the host, a balloon, a vsock. */
 #include <stdlib.h>
 
+#include "libcommon/runner/confine.h"
 #include "libcommon/runner/machine_private.h"
+#include "libcommon/runner/share.h"
 
 static int make_net(struct machine *m, unsigned i, struct err *err)
 {
@@ -44,6 +46,15 @@ static int make_vsock(struct machine *m, struct err *err)
 	    machine_add_virtio(m, virtio_vsock_dev(m->vsock), err) < 0)
 		return -1;
 	return virtio_vsock_start(m->vsock, err);
+}
+
+void machine_confine_files(const struct machine *m)
+{
+	struct confine_folder folders[MACHINE_SHARES_MAX];
+
+	for (unsigned i = 0; i < m->opts->n_shares; i++)
+		folders[i].fd = share_folder(m->opts->shares[i].share, &folders[i].read_only);
+	confine_files(folders, m->opts->n_shares);
 }
 
 int machine_make_extras(struct machine *m, struct err *err)

@@ -346,6 +346,8 @@ static int run(struct machine *m, struct err *err)
 		return stop_requested() ? stop_check(err) : -1;
 	rc = take_signals(m, &before, &waiting, err);
 	if (rc == 0)
+		machine_confine_files(m);
+	if (rc == 0)
 		rc = make(m, &boot, err);
 	if (rc == 0)
 		confine_process();

@@ -90,6 +90,8 @@ int machine_add_virtio(struct machine *m, struct virtio_dev *d, struct err *err)
 /* extras.c: devices that not every machine has */
 int machine_make_extras(struct machine *m, struct err *err);
 void machine_free_extras(struct machine *m);
+/** machine_confine_files() - what the threads that are started from now on may open: shared folders */
+void machine_confine_files(const struct machine *m);
 /** machine_free_device() - NULL is allowed; @d is the first member of what calloc() gave */
 void machine_free_device(struct virtio_dev *d);
 

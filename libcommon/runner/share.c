@@ -300,6 +300,12 @@ int share_open(struct share **ret, const char *path, bool read_only, unsigned fd
 	return 0;
 }
 
+int share_folder(const struct share *fs, bool *ret_read_only)
+{
+	*ret_read_only = fs->read_only;
+	return fs->node[FUSE_ROOT_ID].fd;
+}
+
 void share_close(struct share *fs)
 {
 	if (!fs)

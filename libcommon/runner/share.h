@@ -36,6 +36,8 @@ struct share;
  * makes up), ERR_UNSUPPORTED (no openat2() or no /proc here)
  */
 int share_open(struct share **ret, const char *path, bool read_only, unsigned fds, struct err *err);
+/** share_folder() - the folder's descriptor, borrowed */
+int share_folder(const struct share *fs, bool *ret_read_only);
 void share_close(struct share *fs);
 
 /**

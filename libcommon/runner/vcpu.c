@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "libcommon/base/clock.h"
+#include "libcommon/runner/confine.h"
 #include "libcommon/runner/machine_private.h"
 
 enum {
@@ -199,6 +200,7 @@ static void *vcpu_thread(void *arg)
 	struct err err = ERR_INIT;
 	struct timespec t = {0};
 
+	confine_thread();
 	while (!atomic_load(&v->m->ended)) {
 		machine_park(v);
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {

@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "libcommon/runner/confine.h"
+
 enum { REQUESTS_AN_INTERRUPT = 16 };
 
 int virtio_init(struct virtio_dev *d, const struct virtio_type *type, unsigned queues,
@@ -182,6 +184,7 @@ static void *queue_thread(void *arg)
 {
 	struct virtio_queue *q = arg;
 
+	confine_thread();
 	while (!atomic_load(&q->dev->stop)) {
 		if (!wait_for_work(q))
 			break;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "libcommon/base/checked.h"
+#include "libcommon/runner/confine.h"
 #include "libcommon/runner/vsock_private.h"
 
 enum { BACKLOG = 16, WAIT_MS = 60000 };
@@ -268,6 +269,7 @@ void *vsock_thread(void *arg)
 	struct virtio_vsock *v = arg;
 	uint64_t drop;
 
+	confine_thread();
 	while (!atomic_load(&v->stop)) {
 		(void)pthread_mutex_lock(&v->lock);
 		prepare(v, f);

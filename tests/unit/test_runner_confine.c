@@ -8,11 +8,13 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -131,9 +133,75 @@ static void what_is_given_up(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* ---- files */
+
+static void *open_in_thread(void *ctx)
+{
+	const char *const *paths =
+		ctx; /* allowed to read, to write; not allowed; the last of the three */
+	int fd;
+
+	confine_thread();
+	fd = open(paths[0], O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return (void *)1;
+	(void)close(fd);
+	fd = open(paths[1], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return (void *)2;
+	(void)close(fd);
+	if (open(paths[0], O_RDWR | O_CLOEXEC) >= 0 || errno != EACCES)
+		return (void *)3;
+	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0 || errno != EACCES)
+		return (void *)4;
+	if (open(paths[2], O_RDONLY | O_CLOEXEC) >= 0 || errno != EACCES)
+		return (void *)5;
+	if (mkdir(paths[2], 0700) == 0 || (errno != EACCES && errno != EEXIST))
+		return (void *)6;
+	if (unlink(paths[1]) < 0)
+		return (void *)7;
+	return NULL;
+}
+
+/* A thread that serves a guest opens what lies below the folders it was given, and nothing else; the others do as ever. */
+static void files_of_threads(void **state)
+{
+	char top[] = "/tmp/vmkit-confine.XXXXXX", read[64], write[64], file[80], made[80];
+	const char *paths[3] = {file, made, top};
+	struct confine_folder folders[2] = {{.read_only = true}, {.read_only = false}};
+	void *failed = NULL;
+	pthread_t thread;
+	int fd;
+
+	(void)state;
+	if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1) < 1)
+		skip();
+	assert_non_null(mkdtemp(top));
+	(void)snprintf(read, sizeof(read), "%s/read", top);
+	(void)snprintf(write, sizeof(write), "%s/write", top);
+	(void)snprintf(file, sizeof(file), "%s/file", read);
+	(void)snprintf(made, sizeof(made), "%s/made", write);
+	assert_int_equal(mkdir(read, 0700), 0);
+	assert_int_equal(mkdir(write, 0700), 0);
+	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && close(fd) == 0);
+	folders[0].fd = open(read, O_PATH | O_CLOEXEC);
+	folders[1].fd = open(write, O_PATH | O_CLOEXEC);
+	confine_files(folders, 2);
+	assert_int_equal(pthread_create(&thread, NULL, open_in_thread, paths), 0);
+	assert_int_equal(pthread_join(thread, &failed), 0);
+	assert_null(failed);
+	fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && close(fd) == 0);
+	(void)close(folders[0].fd);
+	(void)close(folders[1].fd);
+	assert_true(unlink(file) == 0 && rmdir(read) == 0 && rmdir(write) == 0 && rmdir(top) == 0);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_given_up)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_given_up),
+					   cmocka_unit_test(files_of_threads)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
