@@ -216,7 +216,8 @@ static struct machine_opts machine(const struct state *s, const struct disks *d,
 	};
 }
 
-static int run_command(struct cli *cli, const struct machine_opts *how, char **argv, struct err *err)
+static int run_command(struct cli *cli, const struct machine_opts *how, char **argv,
+		       struct err *err)
 {
 	CLEANUP_FREE char *text = NULL;
 	struct machine_streams streams = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, NULL, 0};
