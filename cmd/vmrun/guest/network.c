@@ -118,13 +118,14 @@ void network_up(char *addresses)
 }
 
 /* In memory it is a file of ours; a link there leads nowhere in this guest */
-static void replace(const char *path)
+static void replace(const char *root, const char *path)
 {
-	char text[64];
+	char text[64], folder[128];
 	int from = open(RESOLVER, O_RDONLY | O_CLOEXEC), to;
 	ssize_t n = from < 0 ? -1 : read(from, text, sizeof(text));
 
-	(void)mkdir("/etc", 0755);
+	(void)snprintf(folder, sizeof(folder), "%s/etc", root);
+	(void)mkdir(folder, 0755);
 	(void)unlink(path);
 	to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (n < 0 || to < 0 || write(to, text, (size_t)n) != n)
@@ -144,7 +145,7 @@ void network_resolver(const char *root, int disk)
 		return;
 	(void)snprintf(path, sizeof(path), "%s/etc/resolv.conf", root);
 	if (!disk)
-		replace(path);
+		replace(root, path);
 	else if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
 		 mount(RESOLVER, path, NULL, MS_BIND, NULL) < 0)
 		failed(path);
