@@ -64,11 +64,21 @@ static int print_made(struct cli *cli, struct snap_disk **disks, size_t n, const
 	return cli_print_json(cli, out, err);
 }
 
-/* The machine would go on with what its firmware wrote since */
-static int refuse_nvram(struct disk_set *t, struct err *err)
+/* The machine would go on with what its firmware wrote since; QEMU keeps the disks of one that is paused shut afterwards */
+static int refuse_memory(struct disk_set *t, struct err *err)
 {
+	enum domain_state state;
 	bool nvram;
 
+	if (domain_state(t->domain, &state, NULL, err) < 0)
+		return -1;
+	if (state != DOMAIN_RUNNING) {
+		err_set(err, ERR_UNSUPPORTED,
+			"is %s: only of a machine that runs can the memory be kept",
+			domain_state_name(state));
+		err_hint(err, "vmctl resume");
+		return err_object(err, domain_name(t->domain));
+	}
 	if (domain_keeps_nvram(t->domain, &nvram, err) < 0)
 		return -1;
 	if (!nvram)
@@ -90,7 +100,7 @@ static int create_live(struct cli *cli, struct disk_set *t, struct snap_disk **d
 		err_set(err, ERR_UNSUPPORTED, "runs, and can only have external snapshots then");
 		return err_object(err, domain_name(t->domain));
 	}
-	if (o.memory && (refuse_nvram(t, err) < 0 || domain_idle(t->domain, err) < 0 ||
+	if (o.memory && (refuse_memory(t, err) < 0 || domain_idle(t->domain, err) < 0 ||
 			 live_memory_fits(t, snap_path(disks[0]), err) < 0))
 		return -1;
 	if (live_create(t, disks, name, &opts, &frozen, err) < 0)

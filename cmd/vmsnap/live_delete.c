@@ -71,9 +71,22 @@ static int await_job(struct disk_set *t, const char *target, struct progress *pr
 	}
 }
 
+/* *@ret_refused: the machine is sure not to have begun */
+static int begin(struct disk_set *t, const char *target, const char *top, const char *base,
+		 bool relative, bool *ret_refused, struct err *err)
+{
+	struct block_job job;
+
+	if (domain_commit_begin(t->domain, target, top, base, relative, t->rate, err) == 0)
+		return 0;
+	*ret_refused = domain_block_job(t->domain, target, &job, NULL) == 0 && !job.runs;
+	return -1;
+}
+
 /* From any point on: what is announced, and may be done in part or all. Return: 1: @fold->top is not needed any more, 0 */
-static int commit(struct disk_set *t, const char *target, const struct snap_fold *fold,
-		  struct progress *progress, struct err *err)
+static int commit(struct disk_set *t, const char *target, struct snap_disk *d,
+		  const struct snap_fold *fold, struct progress *progress, bool *ret_refused,
+		  struct err *err)
 {
 	CLEANUP_FREE char *top = NULL, *base = NULL, *left = NULL;
 	struct block_job job;
@@ -91,8 +104,9 @@ static int commit(struct disk_set *t, const char *target, const struct snap_fold
 		return -1;
 	if (job.runs && !job.commit)
 		return err_set(err, ERR_BUSY, "disk %s has another block job", target);
-	if (!job.runs &&
-	    domain_commit_begin(t->domain, target, top, base, fold->relative, t->rate, err) < 0)
+	if (!job.runs && begin(t, target, top, base, fold->relative, ret_refused, err) < 0)
+		return -1;
+	if (snap_fold_begun(d, err) < 0)
 		return -1;
 	if (await_job(t, target, progress, err) < 0 ||
 	    find_in_chain(t, target, fold->top, &left, err) < 0)
@@ -101,13 +115,16 @@ static int commit(struct disk_set *t, const char *target, const struct snap_fold
 }
 
 static int fold_on(struct disk_set *t, const char *target, struct snap_disk *d,
-		   const struct snap_fold *fold, struct progress *progress, struct err *err)
+		   const struct snap_fold *fold, struct progress *progress, bool *ret_refused,
+		   struct err *err)
 {
-	int done = commit(t, target, fold, progress, err);
+	int done = commit(t, target, d, fold, progress, ret_refused, err);
 
 	if (done == 0)
 		done = err_set(err, ERR_FAILED, "the machine gave up disk %s: is there no space?",
 			       target);
+	if (done < 0 && *ret_refused)
+		return err_object(err, domain_name(t->domain));
 	if (done < 0) {
 		err_hint(err, "vmsnap -c URI recover DOMAIN goes on with it");
 		return err_object(err, domain_name(t->domain));
@@ -135,6 +152,7 @@ int remove_snapshot(struct disk_set *t, const char *target, struct snap_disk *d,
 		    struct progress *progress, struct err *err)
 {
 	struct snap_fold fold;
+	bool refused = false;
 	struct block_job job;
 	int rc;
 
@@ -151,7 +169,9 @@ int remove_snapshot(struct disk_set *t, const char *target, struct snap_disk *d,
 	rc = snap_fold_begin(d, name, progress, &fold, err);
 	if (rc <= 0)
 		return rc;
-	rc = fold_on(t, target, d, &fold, progress, err);
+	rc = fold_on(t, target, d, &fold, progress, &refused, err);
+	if (refused)
+		(void)snap_fold_cancel(d, NULL);
 	snap_fold_release(&fold);
 	return rc;
 }
@@ -161,6 +181,7 @@ int live_recover_fold(struct disk_set *t, size_t i, struct progress *progress,
 {
 	struct snap_fold fold;
 	struct snap_disk *d;
+	bool ignored = false;
 	int rc;
 
 	if (snap_fold_pending(t->paths[i], &d, &fold, err) < 0)
@@ -168,7 +189,7 @@ int live_recover_fold(struct disk_set *t, size_t i, struct progress *progress,
 	if (!d)
 		return 0;
 	/* Off: its definition says which file it would go on in */
-	rc = t->running ? fold_on(t, t->disks[i].target, d, &fold, progress, err)
+	rc = t->running ? fold_on(t, t->disks[i].target, d, &fold, progress, &ignored, err)
 			: snap_fold_offline(d, same_path(t->disks[i].source, fold.base), progress,
 					    err);
 	*ret = SNAP_FINISHED;

@@ -1,7 +1,7 @@
 /* A snapshot of a running machine's disk is deleted: the next above (its child) is written down into its file by whatever
  * runs the machine, which goes on without the child's file then.
  *
- *	journal, record gone, (the machine commits), what else leaned on the child's file is put on the snapshot's, the child's record
+ *	journal, (the machine begins to commit), record gone, (it ends), what else leaned on the child's file is put on the snapshot's, the child's record
  *	names the snapshot's file (or .present does, for what the machine writes to), the child's file gone, end
  *
  * From the commit on the snapshot's own content is no more, so that this is always finished: by the machine, which alone
@@ -126,7 +126,7 @@ static int announce_fold(struct snap_disk *d, const struct layer *l, const struc
 	(void)snprintf(j.file, sizeof(j.file), "%s", last_part(l->path));
 	(void)snprintf(j.child, sizeof(j.child), "%s", child->name ? child->name : "");
 	(void)snprintf(j.fresh, sizeof(j.fresh), "%s", last_part(child->path));
-	return journal_write(d, &j, err) < 0 ? -1 : record_remove(d, j.name, err);
+	return journal_write(d, &j, err);
 }
 
 static int fold_begin(struct snap_disk *d, const struct tree *t, const char *name,
@@ -168,6 +168,19 @@ int snap_fold_begin(struct snap_disk *d, const char *name, struct progress *prog
 	rc = fold_begin(d, &t, name, progress, ret, err);
 	tree_free(&t);
 	return rc < 0 ? err_object(err, d->path) : rc;
+}
+
+int snap_fold_begun(struct snap_disk *d, struct err *err)
+{
+	struct journal j;
+	int found = journal_read(d, &j, err);
+
+	return found <= 0 ? found : record_remove(d, j.name, err);
+}
+
+int snap_fold_cancel(struct snap_disk *d, struct err *err)
+{
+	return journal_end(d, err);
 }
 
 /* ---- afterwards */
@@ -235,6 +248,8 @@ int snap_fold_end(struct snap_disk *d, struct err *err)
 	top = beside(d, j.fresh);
 	if (!base || !top)
 		return err_nomem(err);
+	if (record_remove(d, j.name, err) < 0)
+		return -1;
 	if (*j.child ? move_others(d, &j, err) < 0 || rename_record(d, j.child, base, err) < 0
 		     : now_present(d, &j, base, err) < 0)
 		return -1;

@@ -166,6 +166,12 @@ void snap_fold_release(struct snap_fold *f);
 int snap_fold_begin(struct snap_disk *d, const char *name, struct progress *progress,
 		    struct snap_fold *ret, struct err *err);
 
+/** snap_fold_begun() - the machine does it: from now on the snapshot is no more, and it has to be ended */
+int snap_fold_begun(struct snap_disk *d, struct err *err);
+
+/** snap_fold_cancel() - the machine did not begin: all is as before */
+int snap_fold_cancel(struct snap_disk *d, struct err *err);
+
 /** snap_fold_end() - the machine goes on without @top */
 int snap_fold_end(struct snap_disk *d, struct err *err);
 

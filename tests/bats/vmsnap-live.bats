@@ -196,6 +196,41 @@ merged four"
 	lv_on A virsh destroy web >/dev/null
 }
 
+@test "two disks are one snapshot, and are shortened one by one; what the machine refuses changes nothing" {
+	lv_as qemu-img create -q -f qcow2 "$LV_BASE/data.qcow2" 64M
+	lv_on A virsh attach-disk web "$LV_BASE/data.qcow2" vdb --subdriver qcow2 --config >/dev/null
+	lv_on A virsh start --paused web >/dev/null
+	local s d
+	for s in a b; do
+		change 1
+		lv_on A virsh qemu-monitor-command web --hmp "qemu-io -d /machine/peripheral/virtio-disk1/virtio-backend \"write -P $WRITES 1M 300k\"" >/dev/null
+		snap create --quiesce=no web $s
+	done
+	for d in vda vdb; do snap export "web:$d@b" - >$d.raw; done
+	! cmp -s vdb.raw <(snap export web:vdb@a -) || fail "nothing was written"
+	refused 9 snap create --memory web m # it is paused
+	# After that QEMU keeps the disks of a paused machine shut
+	lv_on A virsh snapshot-create-as web x --no-metadata --live --memspec "file=$LV_BASE/x.memory" --diskspec vda,snapshot=no --diskspec vdb,snapshot=no >/dev/null
+	rm -f "$LV_BASE/x.memory"
+	run_split snap delete web a
+	assert_status 1
+	[ "$(snap list --json web:vda | jq -r '[.[].name] | join(" ")')" = "a b" ]
+	lv_on A virsh resume web >/dev/null && lv_on A virsh suspend web >/dev/null
+	snap delete web a
+	for d in vda vdb; do
+		[ "$(snap list --json web:$d | jq -r '[.[].name] | join(" ")')" = b ]
+		snap export "web:$d@b" - | cmp - $d.raw
+	done
+	snap merge web:vdb b
+	snap export web:vda@b - | cmp - vda.raw
+	snap prune --max-chain 1 web:vda
+	snap merge --all web:vda
+	lv_on A virsh destroy web >/dev/null
+	lv_on A virsh detach-disk web vdb --config >/dev/null
+	rm "$LV_BASE"/data.*
+	shows
+}
+
 # At each: VMSNAP_STEP=1
 @test "killed at any call: recover asks the machine, on or off, and finishes it" {
 	lv_on A virsh start --paused web >/dev/null
