@@ -261,7 +261,7 @@ load s3
 	for i in {1..9}; do
 		control '{"faults": [{"method": "DELETE", "path": "/packs/", "kind": "403 AccessDenied", "count": 1000}, {"method": "DELETE", "path": "/snapshots/", "kind": "403 AccessDenied", "count": 1000},
 			{"method": "DELETE", "path": "/epochs/", "kind": "403 AccessDenied", "count": 1000}]}'
-		random_bytes "$i" 300000 >a.raw
+		random_bytes "$i" 1500000 >a.raw
 		run vmbackup backup --vm a a.raw
 		assert_success
 		assert_output ''
