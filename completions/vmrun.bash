@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --direct --firmware= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -44,6 +44,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	case $1 in
 	run:--kernel|run:--kernel=|run:-k) kind=file ;;
 	run:--initrd|run:--initrd=|run:-i) kind=file ;;
+	run:--firmware|run:--firmware=) kind=file ;;
 	run:--append|run:--append=|run:-a) kind=none ;;
 	run:--memory|run:--memory=|run:-m) kind=none ;;
 	run:--cpus|run:--cpus=|run:-c) kind=none ;;
@@ -93,7 +94,7 @@ _vmrun()
 		*) [[ -z $verb ]] && verb=${w[i]} ;;
 		esac
 	done
-	[[ ${w[1]} == -* ]] && verb=run
+	[[ ${w[1]} == -* || ${w[1]} == *[./:]* ]] && verb=run
 	if [[ $cur == --*=* ]] && _vmrun_value "$verb:${cur%%=*}="; then
 		cur=${cur#*=}
 	elif ((${#w[@]} > 2)) && _vmrun_value "$verb:${w[${#w[@]}-2]}"; then

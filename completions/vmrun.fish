@@ -16,7 +16,7 @@ function __vmrun_is_main
 end
 
 complete -c vmrun -n __fish_use_subcommand -f
-complete -c vmrun -n __fish_use_subcommand -a run -d 'start a Linux kernel in a machine of its own; "run" may be left out'
+complete -c vmrun -n __fish_use_subcommand -a run -d 'start a disk or a Linux kernel in a machine of its own; "run" may be left out'
 complete -c vmrun -n __fish_use_subcommand -a ps -d 'the machines that run under a name'
 complete -c vmrun -n __fish_use_subcommand -a attach -d 'a running machine\'s serial console, for people and for scripts'
 complete -c vmrun -n __fish_use_subcommand -a stop -d 'stop machines: by the power button, else hard; says which'
@@ -28,6 +28,8 @@ complete -c vmrun -n __fish_use_subcommand -a stats -d 'what a machine has used:
 complete -c vmrun -n __fish_use_subcommand -a balloon -d 'leave a guest SIZE of its memory; the rest goes to the host until it is given back'
 complete -c vmrun -n '__vmrun_is_main' -l kernel -s k -r -F -d 'the kernel, a bzImage for x86-64'
 complete -c vmrun -n '__vmrun_is_main' -l initrd -s i -r -F -d 'its initial RAM disk'
+complete -c vmrun -n '__vmrun_is_main' -l direct -d 'without --kernel: start the kernel that the disk\'s GRUB, or its entries of the Boot Loader Specification, would start, with its initial RAM disk and command line; no BIOS runs'
+complete -c vmrun -n '__vmrun_is_main' -l firmware -r -F -d 'the BIOS that starts a disk without --kernel (default: SeaBIOS of this host)'
 complete -c vmrun -n '__vmrun_is_main' -l append -s a -x -d 'its command line, behind console=ttyS0 panic=-1'
 complete -c vmrun -n '__vmrun_is_main' -l memory -s m -x -d 'of the guest (default: 256M); taken from the host as it is used'
 complete -c vmrun -n '__vmrun_is_main' -l cpus -s c -x -d 'vCPUs, 1 to 16 (default: 1)'

@@ -17,7 +17,7 @@ _vmrun() {
 	local curcontext="$curcontext" state
 	local -a line verbs
 	typeset -A opt_args
-	if [[ $words[2] == -* ]]; then
+	if [[ $words[2] == -* || $words[2] == *[./:]* ]]; then
 		words=($words[1] run "${(@)words[2,-1]}")
 		((CURRENT++))
 	fi
@@ -34,7 +34,7 @@ _vmrun() {
 	case $state in
 	(verb)
 		verbs=(
-			'run:start a Linux kernel in a machine of its own; "run" may be left out'
+			'run:start a disk or a Linux kernel in a machine of its own; "run" may be left out'
 			'ps:the machines that run under a name'
 			'attach:a running machine'\''s serial console, for people and for scripts'
 			'stop:stop machines\: by the power button, else hard; says which'
@@ -55,6 +55,8 @@ _vmrun() {
 		'(-k --kernel)--kernel=[the kernel, a bzImage for x86-64]:FILE:_files' \
 		'(-i --initrd)-i+[its initial RAM disk]:FILE:_files' \
 		'(-i --initrd)--initrd=[its initial RAM disk]:FILE:_files' \
+		'--direct[without --kernel\: start the kernel that the disk'\''s GRUB, or its entries of the Boot Loader Specification, would start, with its initial RAM disk and command line; no BIOS runs]' \
+		'--firmware=[the BIOS that starts a disk without --kernel (default\: SeaBIOS of this host)]:FILE:_files' \
 		'(-a --append)-a+[its command line, behind console=ttyS0 panic=-1]:TEXT:' \
 		'(-a --append)--append=[its command line, behind console=ttyS0 panic=-1]:TEXT:' \
 		'(-m --memory)-m+[of the guest (default\: 256M); taken from the host as it is used]:SIZE:' \

@@ -144,9 +144,9 @@ static void man(FILE *out)
 		"The main and the control thread, which the guest does not speak to, can open what "
 		"vmrun's user can.\n"
 		".SH LIMITS\n"
-		"There is no firmware in this version; a machine is "
-		"started from a\n"
-		"kernel file, not from its disk's boot loader.\n"
+		"Firmware is a BIOS (SeaBIOS); there is no UEFI, no screen and no keyboard: the "
+		"BIOS speaks on the\nserial line, as a boot loader and a kernel must that want "
+		"to be heard.\n"
 		"Roots of commands were tried on ext4 and, in a partition, on XFS; btrfs was not.\n"
 		".SH FILES\n"
 		".TP\n.I /dev/kvm\n"
@@ -159,7 +159,7 @@ static void man(FILE *out)
 
 static const struct program program = {
 	.name = "vmrun",
-	.summary = "machines on KVM: start a Linux kernel with disks of any format",
+	.summary = "machines on KVM: start disks of any format, or a Linux kernel",
 	.verbs = verbs,
 	.main_verb = &verb_run,
 	.complete = complete,

@@ -8,6 +8,7 @@
 
 #include "cmd/vmrun/command.h"
 #include "cmd/vmrun/here.h"
+#include "cmd/vmrun/inside.h"
 #include "cmd/vmrun/metrics.h"
 #include "cmd/vmrun/net.h"
 #include "cmd/vmrun/shares.h"
@@ -17,16 +18,17 @@
 #include "libcommon/base/outfile.h"
 #include "libcommon/runner/control.h"
 #include "libcommon/runner/disk.h"
+#include "libcommon/runner/firmware.h"
 #include "libcommon/runner/runner.h"
 
 /* Put in front of what --append says: what comes later wins */
 static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
-	const char *kernel, *initrd, *append, *format, *kvm, *root, *modules, *workdir, *metrics,
-		*name, *prepare, *vsock;
+	const char *kernel, *firmware, *initrd, *append, *format, *kvm, *root, *modules, *workdir,
+		*metrics, *name, *prepare, *vsock;
 	struct opt_list disks, fixed, allow, env, nets, publish, shares;
-	bool ephemeral, read_only, copy_root, write_root, balloon;
+	bool direct, ephemeral, read_only, copy_root, write_root, balloon;
 	uint64_t memory, timeout;
 	unsigned cpus;
 } o = {.append = "", .memory = 256 << 20, .cpus = 1};
@@ -46,6 +48,20 @@ static const struct opt options[] = {
 	 .arg = "FILE",
 	 .complete = COMPLETE_FILE,
 	 .help = "its initial RAM disk"},
+	{.name = "direct",
+	 .type = OPT_FLAG,
+	 .value = &o.direct,
+	 .help = "without --kernel: start the kernel that the disk's GRUB, or its entries of the "
+		 "Boot "
+		 "Loader Specification, would start, with its initial RAM disk and command line; "
+		 "no BIOS "
+		 "runs"},
+	{.name = "firmware",
+	 .type = OPT_STRING,
+	 .value = &o.firmware,
+	 .arg = "FILE",
+	 .complete = COMPLETE_FILE,
+	 .help = "the BIOS that starts a disk without --kernel (default: SeaBIOS of this host)"},
 	{.letter = 'a',
 	 .name = "append",
 	 .type = OPT_STRING,
@@ -213,6 +229,8 @@ static const struct opt options[] = {
 };
 
 static const char *const examples[] = {
+	"vmrun --ephemeral --memory 1G disk.qcow2",
+	"vmrun --direct --append systemd.unit=rescue.target disk.vmdk",
 	"vmrun -k /boot/vmlinuz -i initrd.img --append root=/dev/vda1 --disk disk.qcow2",
 	"vmrun -k vmlinuz --root rootfs -- sh -c 'make check' <input >output",
 	"vmrun -k vmlinuz --root rootfs --net user -p 8080:80 -- httpd -f",
@@ -246,11 +264,12 @@ static const char *shared_root(void)
 	return o.root && !root_is_disk() && !o.copy_root ? o.root : NULL;
 }
 
-static int open_disks(struct disks *d, struct err *err)
+/* @args: @n of them are disks, before the others */
+static int open_disks(struct disks *d, char **args, unsigned n_args, struct err *err)
 {
 	const struct disk_how opened = how();
 	struct disk_how fixed = how();
-	size_t n = o.disks.count + o.fixed.count + root_is_disk();
+	size_t n = n_args + o.disks.count + o.fixed.count + root_is_disk();
 
 	fixed.mode = DISK_READ_ONLY;
 
@@ -259,6 +278,9 @@ static int open_disks(struct disks *d, struct err *err)
 			       MACHINE_DISKS_MAX);
 	if (root_is_disk() && disks_add(d, o.root, &opened, err) < 0)
 		return -1;
+	for (unsigned i = 0; i < n_args; i++)
+		if (disks_add(d, args[i], &opened, err) < 0)
+			return -1;
 	for (size_t i = 0; i < o.disks.count; i++)
 		if (disks_add(d, o.disks.items[i], &opened, err) < 0)
 			return -1;
@@ -282,6 +304,7 @@ static struct machine_opts machine(const struct disks *d, const char *command_li
 {
 	return (struct machine_opts){
 		.kvm = o.kvm,
+		.firmware = o.kernel ? NULL : o.firmware,
 		.kernel = o.kernel,
 		.initrd = o.initrd,
 		.initrd_fd = -1,
@@ -307,18 +330,24 @@ static struct machine_opts machine(const struct disks *d, const char *command_li
 }
 
 /* A whole system: its serial line is ours */
-static int run_system(const struct disks *d, struct err *err)
+static int run_system(const struct disks *d, const struct inside *in, struct err *err)
 {
 	CLEANUP_FREE char *line = NULL;
 	struct machine_result r;
 	struct machine_opts opts;
+	const char *own = in->command ? in->command : "";
 	int rc;
 
-	if (asprintf(&line, "%s%s%s", default_command, *o.append ? " " : "", o.append) < 0) {
+	if (asprintf(&line, "%s%s%s%s%s", own, *own ? " " : "", default_command,
+		     *o.append ? " " : "", o.append) < 0) {
 		line = NULL;
 		return err_nomem(err);
 	}
 	opts = machine(d, line);
+	if (in->kernel_fd >= 0)
+		opts.kernel = in->kernel;
+	if (in->initrd_fd >= 0)
+		opts.initrd = in->initrd;
 	rc = machine_run_here(&opts, &r, err);
 	return rc < 0 ? -1 : machine_told(&r, o.timeout, err);
 }
@@ -410,12 +439,33 @@ static int check_prepare(int argc, struct err *err)
 	return 0;
 }
 
+/* Without a kernel: arguments are disks, whose boot loader starts the machine */
+static int check_firmware(const struct cli *cli, int argc, struct err *err)
+{
+	if (cli->before_dashes >= 0)
+		return err_set(err, ERR_USAGE, "a COMMAND needs a kernel: --kernel FILE");
+	if (!argc && !o.disks.count)
+		return err_set(err, ERR_USAGE,
+			       "what to start is missing: a DISK, or --kernel FILE");
+	if (o.initrd || (*o.append && !o.direct) || o.root || o.modules || o.workdir ||
+	    o.env.count || o.prepare)
+		return err_set(err, ERR_USAGE,
+			       "--initrd, --append and what is for commands need --kernel FILE");
+	if (o.firmware && o.direct)
+		return err_set(err, ERR_USAGE, "--direct and --firmware exclude each other");
+	return o.firmware || o.direct ? 0 : firmware_path(&o.firmware, err);
+}
+
 static int check_options(const struct cli *cli, int argc, struct err *err)
 {
 	bool command = argc > 0 || o.prepare;
 
+	if (o.ephemeral && o.read_only)
+		return err_set(err, ERR_USAGE, "--ephemeral and --read-only exclude each other");
 	if (!o.kernel)
-		return err_set(err, ERR_USAGE, "what to start is missing: --kernel FILE");
+		return check_firmware(cli, argc, err);
+	if (o.direct || o.firmware)
+		return err_set(err, ERR_USAGE, "--kernel excludes --direct and --firmware");
 	if (argc && !cli->dashes) {
 		err_set(err, ERR_USAGE, "a command stands behind --");
 		return err_hint(err, "vmrun --kernel FILE -- COMMAND...");
@@ -428,14 +478,14 @@ static int check_options(const struct cli *cli, int argc, struct err *err)
 	if (!command && (o.root || o.modules || o.workdir || o.env.count))
 		return err_set(err, ERR_USAGE,
 			       "--root, --env, --workdir and --modules are for a command");
-	if (o.ephemeral && o.read_only)
-		return err_set(err, ERR_USAGE, "--ephemeral and --read-only exclude each other");
 	return o.prepare ? check_prepare(argc, err) : 0;
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
+	struct inside in = {.kernel_fd = -1, .initrd_fd = -1};
 	struct disks d = {.n = 0};
+	bool command = argc && o.kernel;
 	int rc;
 
 	if (argc && cli->dashes)
@@ -446,18 +496,21 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc == 0 && o.name)
 		rc = control_open(&control, o.name, err);
 	if (rc == 0)
-		rc = open_disks(&d, err);
+		rc = open_disks(&d, argv, command ? 0 : (unsigned)argc, err);
+	if (rc == 0 && o.direct)
+		rc = inside_find(&in, d.image[0], err);
 	if (rc == 0)
 		rc = nets_open(&nets, &o.nets, &o.publish, err);
 	if (rc == 0)
-		rc = shares_open(&shares, &o.shares, argc > 0, shared_root(), o.write_root, err);
+		rc = shares_open(&shares, &o.shares, command, shared_root(), o.write_root, err);
 	if (rc == 0)
 		rc = vsock_option(o.vsock, &vsock, &vsock_cid, err);
 	if (rc == 0)
 		rc = o.prepare ? prepare(cli, &d, err)
-		     : argc    ? run_command(cli, &d, argv, NULL, err)
-			       : run_system(&d, err);
+		     : command ? run_command(cli, &d, argv, NULL, err)
+			       : run_system(&d, &in, err);
 	nets_close(&nets);
+	inside_release(&in);
 	disks_close(&d);
 	shares_close(&shares);
 	vsock_close(vsock);
@@ -468,9 +521,13 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 const struct verb verb_run = {
 	.name = "run",
-	.usage = "[OPTIONS] --kernel FILE [-- COMMAND [ARGUMENT...]]",
-	.summary = "start a Linux kernel in a machine of its own; \"run\" may be left out",
+	.usage = "[OPTIONS] DISK...|--kernel FILE [-- COMMAND [ARGUMENT...]]",
+	.summary =
+		"start a disk or a Linux kernel in a machine of its own; \"run\" may be left out",
 	.details =
+		"DISKs, images of any format, are started by a BIOS, from the boot loader of the "
+		"first one; "
+		"their guests find them as virtio disks. A kernel is started without any.\n\n"
 		"The guest's serial console is standard input and output. On a terminal, which is "
 		"raw meanwhile, "
 		"^] ends the machine at once. The end of standard input is not the guest's end.\n\n"

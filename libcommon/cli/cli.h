@@ -103,7 +103,8 @@ struct program {
 	const char *name;
 	const char *summary;
 	const struct verb *const *verbs; /* NULL-terminated */
-	const struct verb *main_verb;	 /* one of verbs, whose name may be left out; NULL: none */
+	/* One of verbs, whose name may be left out before an option or a file name, a word with ".", "/" or ":"; NULL: none */
+	const struct verb *main_verb;
 	const struct opt
 		*options; /* for every verb, and before the verb too: -r REPO; may be NULL */
 	void (*complete)(enum complete_kind kind, const char *prefix,

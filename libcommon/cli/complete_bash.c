@@ -170,7 +170,8 @@ void complete_bash(const struct program *p, FILE *out)
 	program_options(out, p);
 	(void)fputs(body_loop_end, out);
 	if (p->main_verb) /* its name may be left out */
-		(void)fprintf(out, "\t[[ ${w[1]} == -* ]] && verb=%s\n", p->main_verb->name);
+		(void)fprintf(out, "\t[[ ${w[1]} == -* || ${w[1]} == *[./:]* ]] && verb=%s\n",
+			      p->main_verb->name);
 	for (const char *s = body_end; *s; s++) {
 		if (s[0] == '@' && s[1] == '_')
 			(void)fprintf(out, "_%s", p->name);

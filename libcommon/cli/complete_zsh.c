@@ -138,7 +138,8 @@ void complete_zsh(const struct program *p, FILE *out)
 		      p->name);
 	if (p->main_verb) /* its name may be left out */
 		(void)fprintf(out,
-			      "\tif [[ $words[2] == -* ]]; then\n\t\twords=($words[1] %s "
+			      "\tif [[ $words[2] == -* || $words[2] == *[./:]* ]]; "
+			      "then\n\t\twords=($words[1] %s "
 			      "\"${(@)words[2,-1]}\")\n\t\t((CURRENT++))\n\tfi\n",
 			      p->main_verb->name);
 	(void)fputs("\t_arguments -C -S", out);

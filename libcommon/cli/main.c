@@ -282,6 +282,12 @@ static bool is_question(const char *arg)
 	return !strcmp(arg, "--help") || !strcmp(arg, "-h") || !strcmp(arg, "--version");
 }
 
+/* What no verb looks like */
+static bool is_file_name(const char *word)
+{
+	return strpbrk(word, "./:") != NULL;
+}
+
 int cli_main(const struct program *p, int argc, char **argv)
 {
 	struct err err = ERR_INIT, config_err = ERR_INIT;
@@ -299,8 +305,9 @@ int cli_main(const struct program *p, int argc, char **argv)
 
 	for (int i = 1; !v && i < argc; i++)
 		v = find_verb(p, argv[i]); /* only to know whether files must be read */
-	/* "vmrun --kernel K": no verb, and not a question to the program as a whole */
-	bool implied = p->main_verb && !v && argv[1][0] == '-' && !is_question(argv[1]);
+	/* "vmrun --kernel K", "vmrun disk.qcow2": no verb, and not a question to the program as a whole */
+	bool implied = p->main_verb && !v &&
+		       (argv[1][0] == '-' ? !is_question(argv[1]) : is_file_name(argv[1]));
 
 	if (implied)
 		v = p->main_verb;

@@ -194,11 +194,12 @@ static size_t madt(uint8_t *at, unsigned cpus)
 	return (size_t)(p - at);
 }
 
-static void rsdp(uint8_t *at, uint64_t xsdt_at)
+static void rsdp(uint8_t *at, uint64_t xsdt_at, uint64_t rsdt_at)
 {
 	memcpy(at, "RSD PTR ", 8);
 	memcpy(at + 9, "VMKIT ", 6);
 	at[15] = 2;
+	put_le32(at + 16, (uint32_t)rsdt_at);
 	put_le32(at + 20, RSDP_LEN);
 	put_le64(at + 24, xsdt_at);
 	checksum(at, 20, 8);
@@ -207,7 +208,7 @@ static void rsdp(uint8_t *at, uint64_t xsdt_at)
 
 size_t acpi_build(uint8_t *out, uint64_t base, unsigned cpus)
 {
-	size_t at = 64, facs_at, dsdt_at, fadt_at, madt_at;
+	size_t at = 64, facs_at, dsdt_at, fadt_at, madt_at, xsdt_at;
 
 	facs_at = at; /* on a multiple of 64 */
 	at += facs(out + at);
@@ -217,9 +218,15 @@ size_t acpi_build(uint8_t *out, uint64_t base, unsigned cpus)
 	at = round_up(at + fadt(out + at, base + facs_at, base + dsdt_at), 16);
 	madt_at = at;
 	at = round_up(at + madt(out + at, cpus), 16);
+	xsdt_at = at;
 	put_le64(out + at + HEADER, base + fadt_at);
 	put_le64(out + at + HEADER + 8, base + madt_at);
 	finish(out + at, "XSDT", 1, HEADER + 16);
-	rsdp(out, base + at);
-	return at + HEADER + 16;
+	/* The same with 32 bits: GRUB looks there alone when it powers off */
+	at = round_up(at + HEADER + 16, 16);
+	put_le32(out + at + HEADER, (uint32_t)(base + fadt_at));
+	put_le32(out + at + HEADER + 4, (uint32_t)(base + madt_at));
+	finish(out + at, "RSDT", 1, HEADER + 8);
+	rsdp(out, base + xsdt_at, base + at);
+	return at + HEADER + 8;
 }

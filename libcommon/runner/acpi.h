@@ -1,4 +1,4 @@
-/* ACPI tables of the machine: RSDP, XSDT, FADT, FACS, MADT, DSDT (ACPI 6.4, chapters 5 and 20). */
+/* ACPI tables of the machine: RSDP, XSDT, RSDT, FADT, FACS, MADT, DSDT (ACPI 6.4, chapters 5 and 20). */
 #ifndef VMKIT_RUNNER_ACPI_H
 #define VMKIT_RUNNER_ACPI_H
 

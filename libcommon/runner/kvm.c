@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { API_VERSION = 12 };
+enum { API_VERSION = 12, ROM_SLOT = 8 /* behind those of memory */ };
 
 /* Below the highest ROM, above the local APICs: three pages and one that Intel's KVM wants for real mode. */
 #define TSS_ADDRESS	 0xfeffd000
@@ -140,6 +140,23 @@ int kvm_create(struct kvm *k, const struct guest_memory *mem, struct err *err)
 		return err_sys(err, "KVM does not make a timer");
 	k->irq = (struct irq_sink){set_line, send_msi, k};
 	return add_memory(k, mem, err);
+}
+
+int kvm_add_rom(struct kvm *k, uint64_t start, const void *host, size_t size, struct err *err)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = ROM_SLOT,
+		.flags = KVM_MEM_READONLY,
+		.guest_phys_addr = start,
+		.memory_size = size,
+		.userspace_addr = (uint64_t)(uintptr_t)host,
+	};
+
+	if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "KVM does not take memory that can only be read, for the BIOS: %s",
+			       strerror(errno));
+	return 0;
 }
 
 void kvm_close(struct kvm *k)

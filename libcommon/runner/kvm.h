@@ -32,6 +32,9 @@ int kvm_open(struct kvm *k, const char *path, struct err *err);
 /** kvm_create() - the machine: interrupt chips, timer, memory. After kvm_open(); Return: 0 or -1 */
 int kvm_create(struct kvm *k, const struct guest_memory *mem, struct err *err);
 
+/** kvm_add_rom() - memory that the guest can only read, at @start; @host outlives the machine */
+int kvm_add_rom(struct kvm *k, uint64_t start, const void *host, size_t size, struct err *err);
+
 /** kvm_close() - also after a failed kvm_open() or kvm_create() */
 void kvm_close(struct kvm *k);
 

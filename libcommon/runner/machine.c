@@ -193,8 +193,14 @@ static int load(struct machine *m, struct linux_boot *ret_boot, struct err *err)
 				       state_load_cpuid(&m->kvm, o->restore, err) < 0
 			       ? -1
 			       : 0;
-	if (guest_memory_create(&m->mem, o->memory, err) < 0 ||
-	    linux_load(&m->mem, o->kernel, o->initrd, o->initrd_fd, o->command_line, ret_boot,
+	if (guest_memory_create(&m->mem, o->memory, err) < 0)
+		return -1;
+	if (o->firmware)
+		return firmware_load(&m->firmware, o->firmware, &m->mem, o->cpus, err) < 0 ||
+				       kvm_open(&m->kvm, o->kvm ? o->kvm : "/dev/kvm", err) < 0
+			       ? -1
+			       : 0;
+	if (linux_load(&m->mem, o->kernel, o->initrd, o->initrd_fd, o->command_line, ret_boot,
 		       err) < 0 ||
 	    kvm_open(&m->kvm, o->kvm ? o->kvm : "/dev/kvm", err) < 0)
 		return -1;
@@ -207,15 +213,21 @@ static int make(struct machine *m, const struct linux_boot *boot, struct err *er
 	const struct machine_opts *o = m->opts;
 	uint8_t *acpi;
 
-	if (!o->restore) {
+	if (!o->restore && !o->firmware) {
 		acpi = guest_range(&m->mem, ACPI_BASE, ACPI_SPACE);
 		memset(acpi, 0, ACPI_SPACE);
 		(void)acpi_build(acpi, ACPI_BASE, o->cpus);
 	}
 	if (kvm_create(&m->kvm, &m->mem, err) < 0 || make_devices(m, err) < 0)
 		return -1;
+	if (o->firmware) {
+		firmware_attach(&m->firmware, &m->ports);
+		if (kvm_add_rom(&m->kvm, GUEST_HOLE_END - m->firmware.size, m->firmware.rom,
+				m->firmware.size, err) < 0)
+			return -1;
+	}
 	for (unsigned i = 0; i < o->cpus; i++)
-		if (vcpu_create(m, i, o->restore ? NULL : boot, err) < 0)
+		if (vcpu_create(m, i, o->restore || o->firmware ? NULL : boot, err) < 0)
 			return -1;
 	if (o->restore &&
 	    (state_load_kvm(m, o->restore, err) < 0 || state_load_devices(m, o->restore, err) < 0))
@@ -434,6 +446,7 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 			     GRACE_MS / 1000);
 	kvm_close(&m->kvm);
 	guest_memory_destroy(&m->mem);
+	firmware_free(&m->firmware);
 	if (m->wake >= 0)
 		(void)close(m->wake);
 	if (m->signals >= 0)

@@ -8,6 +8,7 @@
 #include "libcommon/runner/attach.h"
 #include "libcommon/runner/bus.h"
 #include "libcommon/runner/control.h"
+#include "libcommon/runner/firmware.h"
 #include "libcommon/runner/grace.h"
 #include "libcommon/runner/kvm.h"
 #include "libcommon/runner/legacy.h"
@@ -41,6 +42,7 @@ struct machine {
 	const struct machine_opts *opts;
 	struct kvm kvm;
 	struct guest_memory mem;
+	struct firmware firmware;
 	struct bus ports;
 	struct pci_bus pci;
 	struct pci_dev bridge;

@@ -45,9 +45,10 @@ struct machine_share {
 };
 
 struct machine_opts {
-	const char *kvm;    /* NULL: /dev/kvm */
-	const char *kernel; /* path of a bzImage */
-	const char *initrd; /* path or NULL */
+	const char *kvm;      /* NULL: /dev/kvm */
+	const char *firmware; /* a BIOS that starts the machine; NULL: a kernel does */
+	const char *kernel;   /* path of a bzImage */
+	const char *initrd;   /* path or NULL */
 	const char *command_line;
 	uint64_t memory;	   /* bytes */
 	unsigned cpus;		   /* 1 to MACHINE_CPUS_MAX */

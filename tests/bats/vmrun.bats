@@ -49,13 +49,13 @@ guest() {
 	python3 - <<-'END'
 		import struct
 		d = open("tables", "rb").read()
-		for name in b"DSDT", b"FACP", b"APIC", b"XSDT":
+		for name in b"DSDT", b"FACP", b"APIC", b"XSDT", b"RSDT":
 		    at = d.index(name + b"\0" * 0)
 		    n = struct.unpack("<I", d[at + 4:at + 8])[0]
 		    assert sum(d[at:at + n]) % 256 == 0, name
 		    open(name.decode() + ".aml", "wb").write(d[at:at + n])
 	END
-	for t in DSDT FACP APIC XSDT; do
+	for t in DSDT FACP APIC XSDT RSDT; do
 		iasl -d $t.aml >log 2>&1
 		! grep -iE 'error|warning|invalid' log || fail "$(cat log)"
 		[ -s $t.dsl ]

@@ -8,18 +8,17 @@
  * end of file, or SIGPIPE.
  */
 #include "cmd/vmrun/guest/init.h"
+#include "cmd/vmrun/guest/again.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/random.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
@@ -193,32 +192,6 @@ struct command {
 	bool waits; /* it comes later, by the control port */
 };
 
-/* A machine that was saved an hour ago, or twice restored: the date is another one, and so are its random numbers */
-static void set_clock(const char *text)
-{
-	char *rest;
-	struct timespec t = {.tv_sec = strtol(text, &rest, 10)};
-
-	t.tv_nsec = strtol(rest, NULL, 10);
-	(void)clock_settime(CLOCK_REALTIME, &t);
-}
-
-static void stir(const char *hex)
-{
-	struct {
-		struct rand_pool_info info;
-		char bytes[64];
-	} pool = {.info = {.entropy_count = 256}};
-	int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
-
-	pool.info.buf_size = (int)strnlen(hex, sizeof(pool.bytes));
-	(void)memcpy(pool.bytes, hex, (size_t)pool.info.buf_size);
-	if (fd >= 0 && ioctl(fd, RNDADDENTROPY, &pool) == 0)
-		(void)ioctl(fd, RNDRESEEDCRNG);
-	if (fd >= 0)
-		(void)close(fd);
-}
-
 static void parse_command(struct command *c, char *text, size_t len)
 {
 	char *end = text + len;
@@ -238,9 +211,9 @@ static void parse_command(struct command *c, char *text, size_t len)
 		else if (*s == 'w')
 			c->waits = true;
 		else if (*s == 't')
-			set_clock(s + 1);
+			again_clock(s + 1);
 		else if (*s == 'x')
-			stir(s + 1);
+			again_stir(s + 1);
 		else if (*s == 'e')
 			(void)putenv(s + 1);
 		else if (*s == 'a' && c->n < WORDS_MAX)

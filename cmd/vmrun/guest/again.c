@@ -1,0 +1,35 @@
+/* See again.h. */
+#include "cmd/vmrun/guest/again.h"
+
+#include <fcntl.h>
+#include <linux/random.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+void again_clock(const char *text)
+{
+	char *rest;
+	struct timespec t = {.tv_sec = strtol(text, &rest, 10)};
+
+	t.tv_nsec = strtol(rest, NULL, 10);
+	(void)clock_settime(CLOCK_REALTIME, &t);
+}
+
+void again_stir(const char *hex)
+{
+	struct {
+		struct rand_pool_info info;
+		char bytes[64];
+	} pool = {.info = {.entropy_count = 256}};
+	int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
+
+	pool.info.buf_size = (int)strnlen(hex, sizeof(pool.bytes));
+	(void)memcpy(pool.bytes, hex, (size_t)pool.info.buf_size);
+	if (fd >= 0 && ioctl(fd, RNDADDENTROPY, &pool) == 0)
+		(void)ioctl(fd, RNDRESEEDCRNG);
+	if (fd >= 0)
+		(void)close(fd);
+}

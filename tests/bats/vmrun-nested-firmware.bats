@@ -1,0 +1,73 @@
+#!/usr/bin/env bats
+# vmrun DISK with GRUB and Debian's own kernel, by SeaBIOS: in one nested host with a real KVM, started once for all tests here.
+# bats file_tags=slow,release
+
+load common
+
+setup_file() {
+	export WORK=$BATS_FILE_TMPDIR/nested
+	require qemu-system-x86_64 busybox cpio qemu-img grub-mkimage mke2fs
+	[ -e /usr/share/seabios/bios-256k.bin ] || fail "seabios is missing: run scripts/deps.sh"
+	mkdir -p "$WORK/payload"
+	cd "$WORK/payload" || return 1
+	"$ROOT/tests/guest/linux-payload.sh" . "$VMKIT_BIN/vmrun"
+	mkdir -p root/boot/grub halt/boot/grub
+	cp kernel root/boot/vmlinuz
+	cp initrd root/boot/initrd.img
+	cat >root/boot/grub/grub.cfg <<-'END'
+		serial --unit=0 --speed=115200
+		terminal_output serial
+		echo GRUB starts Linux
+		linux /boot/vmlinuz console=ttyS0 panic=-1 quiet nokaslr tsc=reliable lpj=5000000 mitigations=off cryptomgr.notests random.trust_cpu=on do=disks
+		initrd /boot/initrd.img
+		boot
+	END
+	printf '%s\n' 'serial --unit=0' 'terminal_output serial' 'echo GRUB halts' halt >halt/boot/grub/grub.cfg
+	"$ROOT/tests/guest/grub-disk.sh" disk.raw root 40M
+	"$ROOT/tests/guest/grub-disk.sh" halt.raw halt 4M
+	rm -r root halt
+	vmimg convert -q disk.raw disk.qcow2
+	sha256 disk.raw >../sum
+	for f in vmdk vhdx; do vmimg convert -q halt.raw "halt.$f"; done
+	rm disk.raw halt.raw
+	cp /usr/share/seabios/bios-256k.bin .
+	cat >../script <<-'END'
+		export LD_LIBRARY_PATH=/t/lib TMPDIR=/tmp
+		mkdir -p /lib64
+		ln -s /t/lib/ld-linux-x86-64.so.2 /lib64/ld-linux-x86-64.so.2
+		start() { # NAME OPTIONS...
+			mkdir -p /out/$1
+			o=/out/$1
+			shift
+			bin/vmrun --firmware bios-256k.bin -t 200 "$@" >$o/out 2>$o/err </dev/null
+			echo $? >$o/status
+		}
+		start vmdk -m 64M halt.vmdk
+		start vhdx -m 64M -e -c 2 halt.vhdx
+		start linux -m 192M -c 2 -e disk.qcow2
+	END
+	"$ROOT/tests/nested-kvm.sh" "$WORK" "$WORK/payload" "$WORK/script" 400 || {
+		tail -n 50 "$WORK/serial.log" >&2
+		return 1
+	}
+	rm -f "$WORK/initrd" "$WORK/out.tar"
+}
+
+of() {
+	output=$(tr -d '\r' <"$WORK/out/$1/out")
+	stderr=$(cat "$WORK/out/$1/err")
+	[ "$(cat "$WORK/out/$1/status")" = 0 ] || fail "$1: status $(cat "$WORK/out/$1/status"): $stderr $output"
+}
+
+@test "GRUB on a VMDK and on a VHDX reads its configuration, and halts by ACPI: status 0" {
+	for f in vmdk vhdx; do
+		of "$f"
+		[[ $output == *"GRUB halts"* ]]
+	done
+}
+
+@test "GRUB on a qcow2 starts Debian's kernel, which finds both processors, the disk and the power switch" {
+	of linux
+	[[ $output == *"GRUB starts Linux"*"guest: 2 cpus, clock kvm-clock"*"guest: msi"* ]]
+	[[ $output == *"guest: before $(cat "$WORK/sum")"* ]]
+}
