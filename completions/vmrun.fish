@@ -26,7 +26,7 @@ complete -c vmrun -n __fish_use_subcommand -a save -d 'save a machine that runs 
 complete -c vmrun -n __fish_use_subcommand -a restore -d 'go on with a machine that save wrote to a file'
 complete -c vmrun -n __fish_use_subcommand -a stats -d 'what a machine has used: time of its vCPUs, disk requests, frames, memory'
 complete -c vmrun -n __fish_use_subcommand -a balloon -d 'leave a guest SIZE of its memory; the rest goes to the host until it is given back'
-complete -c vmrun -n '__vmrun_is_main' -l kernel -s k -r -F -d 'the kernel, a bzImage for x86-64'
+complete -c vmrun -n '__vmrun_is_main' -l kernel -s k -r -F -d 'the kernel for x86-64: a bzImage, or an ELF file (vmlinux) with a PVH entry'
 complete -c vmrun -n '__vmrun_is_main' -l initrd -s i -r -F -d 'its initial RAM disk'
 complete -c vmrun -n '__vmrun_is_main' -l direct -d 'without --kernel: start the kernel that the disk\'s GRUB, or its entries of the Boot Loader Specification, would start, with its initial RAM disk and command line; no BIOS runs'
 complete -c vmrun -n '__vmrun_is_main' -l firmware -r -F -d 'the BIOS that starts a disk without --kernel (default: SeaBIOS of this host)'

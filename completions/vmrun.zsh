@@ -51,8 +51,8 @@ _vmrun() {
 	case $line[1] in
 	(run)
 		_arguments -s -S \
-		'(-k --kernel)-k+[the kernel, a bzImage for x86-64]:FILE:_files' \
-		'(-k --kernel)--kernel=[the kernel, a bzImage for x86-64]:FILE:_files' \
+		'(-k --kernel)-k+[the kernel for x86-64\: a bzImage, or an ELF file (vmlinux) with a PVH entry]:FILE:_files' \
+		'(-k --kernel)--kernel=[the kernel for x86-64\: a bzImage, or an ELF file (vmlinux) with a PVH entry]:FILE:_files' \
 		'(-i --initrd)-i+[its initial RAM disk]:FILE:_files' \
 		'(-i --initrd)--initrd=[its initial RAM disk]:FILE:_files' \
 		'--direct[without --kernel\: start the kernel that the disk'\''s GRUB, or its entries of the Boot Loader Specification, would start, with its initial RAM disk and command line; no BIOS runs]' \

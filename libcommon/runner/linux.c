@@ -14,6 +14,7 @@
 #include "libcommon/base/io.h"
 #include "libcommon/base/size.h"
 #include "libcommon/runner/acpi.h"
+#include "libcommon/runner/elf.h"
 
 enum {
 	H_START = 0x1f1,
@@ -45,6 +46,7 @@ enum {
 	SECTOR = 512,
 	LOAD_LOWEST = 0x100000,
 	LOWMEM_END = 0x9fc00,
+	PVH_COMMAND_MAX = 2047, /* what Linux has room for on x86 */
 };
 
 #define HOLE_RESERVED UINT64_C(0xfeffc000) /* kvm.c's pages for real mode */
@@ -83,7 +85,9 @@ static int open_file(struct file *f, const char *name, struct err *err)
 static int not_a_kernel(const char *why, struct err *err)
 {
 	err_set(err, ERR_UNSUPPORTED, "not a Linux kernel that can be started here: %s", why);
-	return err_hint(err, "wanted is a bzImage for x86-64, such as /boot/vmlinuz-*");
+	return err_hint(err, "wanted is a bzImage for x86-64, such as /boot/vmlinuz-*, or an ELF "
+			     "file with a PVH "
+			     "entry");
 }
 
 static int check_header(const struct file *f, const uint8_t h[H_END], struct err *err)
@@ -285,6 +289,33 @@ static void put_params(const struct guest_memory *mem, uint8_t *params)
 	params[H_LOADER] = 0xff; /* a loader without a number */
 }
 
+/* By PVH: what a bzImage's header would say is made up; the kernel is told in another form */
+static int load_pvh(const struct guest_memory *mem, const struct file *f, uint8_t *params,
+		    struct linux_boot *ret, uint64_t *ret_end, struct err *err)
+{
+	uint32_t entry;
+
+	if (elf_load(mem, f->fd, f->size, &entry, ret_end, err) < 0)
+		return -1;
+	ret->entry = entry;
+	ret->pvh = true;
+	put_le32(params + H_INITRD_MAX, INT32_MAX);
+	put_le32(params + H_COMMAND_SIZE, PVH_COMMAND_MAX);
+	return 0;
+}
+
+static void put_pvh(const struct guest_memory *mem, const uint8_t *params)
+{
+	const struct pvh_start start = {
+		.command = LINUX_COMMAND,
+		.rsdp = ACPI_BASE,
+		.initrd = get_le32(params + H_RAMDISK),
+		.initrd_len = get_le32(params + H_RAMDISK_SIZE),
+	};
+
+	pvh_put(mem, LINUX_PARAMS, &start);
+}
+
 int linux_load(const struct guest_memory *mem, const char *kernel, const char *initrd,
 	       int initrd_fd, const char *command, struct linux_boot *ret, struct err *err)
 {
@@ -294,9 +325,11 @@ int linux_load(const struct guest_memory *mem, const char *kernel, const char *i
 	int rc;
 
 	memset(params, 0, PARAMS_SIZE);
+	ret->pvh = false;
 	rc = open_file(&f, kernel, err);
 	if (rc == 0) {
-		rc = load_kernel(mem, &f, params, &ret->entry, &end, err);
+		rc = elf_is(f.fd) ? load_pvh(mem, &f, params, ret, &end, err)
+				  : load_kernel(mem, &f, params, &ret->entry, &end, err);
 		if (rc == 0)
 			rc = put_command(mem, params, command, err);
 		if (rc < 0)
@@ -308,6 +341,10 @@ int linux_load(const struct guest_memory *mem, const char *kernel, const char *i
 		rc = with_initrds(mem, initrd, initrd_fd, params, end, err);
 	if (rc < 0)
 		return -1;
+	if (ret->pvh) {
+		put_pvh(mem, params);
+		return 0;
+	}
 	put_tables(mem);
 	put_params(mem, params);
 	return 0;

@@ -1,9 +1,10 @@
 /* Linux's 64-bit boot protocol (Documentation/x86/boot.rst, "64-bit BOOT PROTOCOL"): a bzImage, its command line and its
- * initial RAM disk in guest memory, page tables and segments for the first instruction.
+ * initial RAM disk in guest memory, page tables and segments for the first instruction. Or an ELF file, by PVH (elf.h).
  */
 #ifndef VMKIT_RUNNER_LINUX_H
 #define VMKIT_RUNNER_LINUX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ enum { LINUX_COMMAND_MAX = 65536, LINUX_CODE = 0x10, LINUX_DATA = 0x18 };
 
 struct linux_boot {
 	uint64_t entry; /* address of the first instruction; %rsi holds LINUX_PARAMS */
+	bool pvh;	/* it is 32-bit code without paging, and %ebx holds LINUX_PARAMS (elf.h) */
 };
 
 /** linux_load() - read kernel and initrd into memory, with e820 map and all else that the protocol asks for

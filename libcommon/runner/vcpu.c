@@ -19,6 +19,7 @@ enum {
 	CR4_PAE = 0x20,
 	EFER_LME = 0x100,
 	EFER_LMA = 0x400,
+	TSS_32 = 11, /* busy */
 	KICK_AGAIN_MS = 20
 };
 #define CR0_PG UINT64_C(0x80000000)
@@ -35,6 +36,27 @@ static struct kvm_segment segment(uint16_t selector, bool code)
 		.l = code,
 		.g = 1,
 	};
+}
+
+/* Protected mode without paging, segments of 4 GiB, as PVH wants it */
+static int set_registers_pvh(int fd, const struct linux_boot *boot, struct err *err)
+{
+	struct kvm_regs regs = {.rip = boot->entry, .rbx = LINUX_PARAMS, .rflags = 2};
+	struct kvm_sregs sregs;
+
+	if (ioctl(fd, KVM_GET_SREGS, &sregs) < 0)
+		return err_sys(err, "KVM does not tell registers");
+	sregs.cs = segment(LINUX_CODE, true);
+	sregs.cs.l = 0;
+	sregs.cs.db = 1;
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = segment(LINUX_DATA, false);
+	sregs.tr = (struct kvm_segment){.limit = 0x67, .type = TSS_32, .present = 1};
+	sregs.cr0 = CR0_PE | CR0_ET;
+	sregs.cr4 = 0;
+	sregs.efer = 0;
+	if (ioctl(fd, KVM_SET_SREGS, &sregs) < 0 || ioctl(fd, KVM_SET_REGS, &regs) < 0)
+		return err_sys(err, "KVM does not take the registers for 32-bit code");
+	return 0;
 }
 
 /* Long mode over the identity map, as the boot protocol wants it */
@@ -94,7 +116,9 @@ int vcpu_create(struct machine *m, unsigned index, const struct linux_boot *boot
 	}
 	m->vcpus++;
 	set_msrs(v->fd);
-	return index == 0 && boot ? set_registers(v->fd, boot, err) : 0;
+	if (index || !boot)
+		return 0;
+	return boot->pvh ? set_registers_pvh(v->fd, boot, err) : set_registers(v->fd, boot, err);
 }
 
 static void port_exit(struct vcpu *v)

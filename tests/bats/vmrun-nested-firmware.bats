@@ -6,7 +6,7 @@ load common
 
 setup_file() {
 	export WORK=$BATS_FILE_TMPDIR/nested
-	require qemu-system-x86_64 busybox cpio qemu-img grub-mkimage mke2fs
+	require qemu-system-x86_64 busybox cpio qemu-img grub-mkimage mke2fs lz4
 	[ -e /usr/share/seabios/bios-256k.bin ] || fail "seabios is missing: run scripts/deps.sh"
 	mkdir -p "$WORK/payload"
 	cd "$WORK/payload" || return 1
@@ -31,6 +31,15 @@ setup_file() {
 	for f in vmdk vhdx; do vmimg convert -q halt.raw "halt.$f"; done
 	rm disk.raw halt.raw
 	cp /usr/share/seabios/bios-256k.bin .
+	# The kernel without its wrapping: LZ4 behind the setup code; the last 4 bytes are its size
+	python3 - <<-'END'
+		import struct
+		d = open("kernel", "rb").read()
+		at = (d[0x1f1] + 1) * 512 + struct.unpack_from("<I", d, 0x248)[0]
+		open("packed", "wb").write(d[at:at + struct.unpack_from("<I", d, 0x24c)[0] - 4])
+	END
+	lz4 -q -d packed vmlinux
+	rm packed
 	cat >../script <<-'END'
 		export LD_LIBRARY_PATH=/t/lib TMPDIR=/tmp
 		mkdir -p /lib64
@@ -39,12 +48,14 @@ setup_file() {
 			mkdir -p /out/$1
 			o=/out/$1
 			shift
-			bin/vmrun --firmware bios-256k.bin -t 200 "$@" >$o/out 2>$o/err </dev/null
+			bin/vmrun -t 200 "$@" >$o/out 2>$o/err </dev/null
 			echo $? >$o/status
 		}
-		start vmdk -m 64M halt.vmdk
-		start vhdx -m 64M -e -c 2 halt.vhdx
-		start linux -m 192M -c 2 -e disk.qcow2
+		start vmdk --firmware bios-256k.bin -m 64M halt.vmdk
+		start vhdx --firmware bios-256k.bin -m 64M -e -c 2 halt.vhdx
+		start linux --firmware bios-256k.bin -m 192M -c 2 -e disk.qcow2
+		start direct -m 192M -e --direct disk.qcow2
+		start pvh -m 192M -c 2 -k vmlinux -i initrd -a "do=hello quiet nokaslr tsc=reliable lpj=5000000 mitigations=off cryptomgr.notests random.trust_cpu=on"
 	END
 	"$ROOT/tests/nested-kvm.sh" "$WORK" "$WORK/payload" "$WORK/script" 400 || {
 		tail -n 50 "$WORK/serial.log" >&2
@@ -70,4 +81,14 @@ of() {
 	of linux
 	[[ $output == *"GRUB starts Linux"*"guest: 2 cpus, clock kvm-clock"*"guest: msi"* ]]
 	[[ $output == *"guest: before $(cat "$WORK/sum")"* ]]
+}
+
+@test "--direct starts the kernel that GRUB would, out of the qcow2" {
+	of direct
+	[[ $output != *GRUB* && $output == *"guest: 1 cpus"*"guest: before $(cat "$WORK/sum")"* ]]
+}
+
+@test "Debian's vmlinux starts by PVH, with two processors" {
+	of pvh
+	[[ $output == *"guest: 2 cpus, clock kvm-clock"* ]]
 }
