@@ -57,12 +57,12 @@ size=40M, name=data'
 	assert_schema vmimg-inspect
 	[ "$(json '.partitions[0].filesystem.type')" = ntfs ]
 	# Nothing but these verbs loads the library, and they only when it is needed.
-	LD_DEBUG=files vmimg info n.raw 2>files >/dev/null
-	run grep guestfs files
+	LD_DEBUG=files vmimg info n.raw 2>loaded >/dev/null
+	run grep guestfs loaded
 	assert_failure
 	ext4_image e.raw 8M
-	LD_DEBUG=files vmimg ls e.raw / 2>files >/dev/null
-	run grep guestfs files
+	LD_DEBUG=files vmimg ls e.raw / 2>loaded >/dev/null
+	run grep guestfs loaded
 	assert_failure
 	# A library that is none stands for one that is not there.
 	mkdir lib && echo none >lib/libguestfs.so.0

@@ -139,6 +139,7 @@ vhdpy() { python3 "$ROOT/tests/tools/vhd.py" "$@" || fail "vhd.py $*"; }
 	assert_same_disk a.raw b.qcow2 raw qcow2
 }
 
+# bats test_tags=release
 @test "qcow2 version 2 has no zero clusters: zeros over a backing file are bytes" {
 	random_bytes 3 1048576 >base.raw
 	cp base.raw a.raw
@@ -154,6 +155,7 @@ vhdpy() { python3 "$ROOT/tests/tools/vhd.py" "$@" || fail "vhd.py $*"; }
 	qemu-img compare -f raw -F qcow2 a.raw a.qcow2
 }
 
+# bats test_tags=release
 @test "qcow2 with a raw data file: what a guest writes lies in it where the guest has it" {
 	vmimg create -o data_file=d.raw,data_file_raw=on a.qcow2 4M
 	vmimg serve --writable a.qcow2 -- sh -c 'qemu-io -f raw -c "write -P 7 1M 64k" -c "write -z 1M 4k" -c "discard 2M 64k" "$uri"' >/dev/null
