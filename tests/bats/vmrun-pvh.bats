@@ -31,8 +31,8 @@ require_kvm() { [ -r /dev/kvm ] && [ -w /dev/kvm ] || skip "no /dev/kvm that can
 	[[ $stderr == *"--memory"* ]]
 	size=$(stat -c %s kernel)
 	for n in 10 64 200 4200; do
-		head -c "$n" kernel >cut
-		refused 8 vmrun -k cut
+		head -c "$n" kernel >short.elf
+		refused 8 vmrun -k short.elf
 	done
 	cp kernel low
 	patch_bytes low $((64 + 56 + 24)) 0010000000000000 # the second part's physical address
