@@ -133,6 +133,7 @@ int vmbackup_open_beside(struct repo **ret, const char *other, struct err *err)
 	if (vmbackup_expect(*ret, err) == 0)
 		return 0;
 	repo_close(*ret);
+	*ret = NULL;
 	return err_object(err, url);
 }
 

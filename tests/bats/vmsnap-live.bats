@@ -274,6 +274,10 @@ merged four"
 }
 
 @test "memory is kept: revert goes on from that moment, from on and from off" {
+	# What the test before has left, which chance decides
+	run snap list --json web
+	mapfile -t left < <(json '.[].name')
+	((${#left[@]} == 0)) || snap delete web "${left[@]}"
 	guest() { lv_on A timeout 60 "$VMKIT_BIN/vmctl" -c qemu:///session exec web -- sh -c "$1"; }
 	refused 2 snap create --memory web m
 	lv_on A virsh start web >/dev/null
