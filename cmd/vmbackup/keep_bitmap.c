@@ -85,13 +85,14 @@ static int make_in(const char *marks, const char *path, const char *name, uint64
 	char length[32];
 
 	(void)snprintf(length, sizeof(length), "%" PRIu64, size);
-	return run_words(err, "qemu-img", "create", "-q", "-f", "qcow2", marks, length, NULL) < 0 ||
+	return run_words(err, "qemu-img", "create", "-q", "-f", "qcow2", marks, length,
+			 (char *)NULL) < 0 ||
 			       run_words(err, "qemu-img", "bitmap", "--add", "-g", "65536", "-f",
-					 "qcow2", marks, MARKS, NULL) < 0 ||
+					 "qcow2", marks, MARKS, (char *)NULL) < 0 ||
 			       set_marks(marks, name, size, err) < 0 ||
 			       run_words(err, "qemu-img", "bitmap", "--add", "-g", "65536",
 					 "--merge", MARKS, "-b", marks, "-F", "qcow2", "-f",
-					 "qcow2", path, name, NULL) < 0
+					 "qcow2", path, name, (char *)NULL) < 0
 		       ? -1
 		       : 0;
 }
@@ -232,7 +233,7 @@ static int remove_others(struct repo *repo, const char *path, const struct image
 		if (rc == 0 && other && strncmp(other, prefix, strlen(prefix)) == 0 &&
 		    strcmp(other, name) != 0)
 			rc = run_words(err, "qemu-img", "bitmap", "--remove", "-f", "qcow2", path,
-				       other, NULL);
+				       other, (char *)NULL);
 	}
 	json_decref(info);
 	return rc;

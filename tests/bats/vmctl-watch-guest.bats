@@ -72,7 +72,12 @@ state() { ctl list --json | jq -r '.[0] | .state + " " + .reason'; }
 		sleep 0.2
 	done
 	[ "$(lv_on A virsh dommemstat one | awk '$1 == "actual" { print $2 * 1024 }')" = "$to" ]
-	run_split ctl watch --once --balance --reserve 1000T --memory-least 192M
+	# What the guest says of its memory is some seconds old
+	for ((i = 0; i < 100; i++)); do
+		run_split ctl watch --once --balance --reserve 1000T --memory-least 192M
+		[ -z "$output" ] || break
+		sleep 0.2
+	done
 	[ "$(json .to)" = $((192 << 20)) ]
 }
 

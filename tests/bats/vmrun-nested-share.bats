@@ -107,18 +107,20 @@ setup_file() {
 			grep MemFree /proc/meminfo
 		' &
 		vm=$!
-		until [ -e /w/listening ]; do sleep 0.2; done
+		alive() { kill -0 $vm 2>/dev/null; }
+		until [ -e /w/listening ] || ! alive; do sleep 0.2; done
 		ls -l /w/v >/out/vsock-socket
-		until grep -q OK /out/vsock-answer 2>/dev/null; do
+		until grep -q OK /out/vsock-answer 2>/dev/null || ! alive; do
+			sleep 0.1
 			(echo "CONNECT 77"; cat tree/deep/38) | rootfs/bin/stream unix:/w/v >/out/vsock-answer
 		done
 		(echo "CONNECT 76") | rootfs/bin/stream unix:/w/v >/out/vsock-refused
 		bin/vmrun stats web --json >/out/stats-0
 		touch /w/fill
-		until [ -e /w/full ]; do sleep 0.2; done
+		until [ -e /w/full ] || ! alive; do sleep 0.2; done
 		bin/vmrun stats web --json >/out/stats-full
 		touch /w/empty
-		until [ -e /w/filled ]; do sleep 0.2; done
+		until [ -e /w/filled ] || ! alive; do sleep 0.2; done
 		sleep 3
 		bin/vmrun stats web --json >/out/stats-empty
 		bin/vmrun stats web >/out/stats-text
