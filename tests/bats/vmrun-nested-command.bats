@@ -11,7 +11,6 @@ setup_file() {
 	cd "$WORK/payload" || return 1
 	"$ROOT/tests/guest/linux-payload.sh" . "$VMKIT_BIN/vmrun"
 	random_bytes 5 2500001 >input
-	random_bytes 9 3000000 | base64 -w 60 >lines
 	random_image disk.raw $((1 << 20)) 7
 	mkdir rootfs/deep
 	ln -s ../bin/busybox rootfs/deep/link
@@ -37,8 +36,6 @@ setup_file() {
 			ls -l >&2
 			cat
 			exit 7' name "an argument" "" <input
-		mkdir /out/sort
-		cat lines | bin/vmrun -k kernel -r rootfs --modules modules -m 512M -a "$fast" -t 1000 -- sort 2>/out/sort/err | cat >/out/sort/out
 		mkdir /out/pipe
 		(bin/vmrun -k kernel -r rootfs --modules modules -a "$fast" -t 1000 -- yes 2>/out/pipe/err </dev/null
 			echo $? >/out/pipe/status) | head -n 1000 >/out/pipe/out
@@ -72,12 +69,6 @@ of() {
 @test "streams are the command's, byte for byte, and apart; its status is vmrun's" {
 	of streams 7
 	assert_same_bytes "$WORK/payload/input" "$R/out"
-}
-
-@test "cat | vmrun -- sort | cat: 4 MB of lines, each there, in order" {
-	LC_ALL=C sort "$WORK/payload/lines" >want
-	assert_same_bytes want "$WORK/out/sort/out"
-	[ ! -s "$WORK/out/sort/err" ]
 }
 
 @test "environment, folder, arguments, root, disk" {
