@@ -20,15 +20,14 @@ void again_clock(const char *text)
 
 void again_stir(const char *hex)
 {
-	struct {
-		struct rand_pool_info info;
-		char bytes[64];
-	} pool = {.info = {.entropy_count = 256}};
+	enum { BYTES = 64 };
+	/* struct rand_pool_info ends in an array without a length: two numbers, then the bytes */
+	int pool[2 + BYTES / sizeof(int)] = {256};
 	int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
 
-	pool.info.buf_size = (int)strnlen(hex, sizeof(pool.bytes));
-	(void)memcpy(pool.bytes, hex, (size_t)pool.info.buf_size);
-	if (fd >= 0 && ioctl(fd, RNDADDENTROPY, &pool) == 0)
+	pool[1] = (int)strnlen(hex, BYTES);
+	(void)memcpy(pool + 2, hex, (size_t)pool[1]);
+	if (fd >= 0 && ioctl(fd, RNDADDENTROPY, pool) == 0)
 		(void)ioctl(fd, RNDRESEEDCRNG);
 	if (fd >= 0)
 		(void)close(fd);
