@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "libcommon/base/err.h"
+#include "libcommon/runner/doors.h"
 #include "libcommon/runner/irq.h"
 #include "libcommon/runner/memory.h"
 
@@ -20,6 +21,7 @@ struct kvm {
 		struct kvm_cpuid_entry2 entries[KVM_CPUID_MAX];
 	} cpuid; /* what this KVM supports, as the ioctl wants it */
 	struct irq_sink irq;
+	struct doors doors;
 };
 
 /**

@@ -90,6 +90,7 @@ static void make_buses(struct machine *m)
 				      pci_port_write, &m->pci,	 false};
 
 	pci_bus_init(&m->pci, &m->kvm.irq);
+	m->pci.doors = &m->kvm.doors;
 	m->pci.reset = on_pci_reset;
 	m->pci.reset_ctx = m;
 	pci_dev_init(&m->bridge, 0x8086, 0x1237, 0x060000, 0x1af4, 0x1100);

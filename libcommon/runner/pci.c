@@ -103,14 +103,28 @@ bool pci_bus_add(struct pci_bus *b, struct pci_dev *d)
 	return true;
 }
 
+static bool answers(const struct pci_dev *d, unsigned bar)
+{
+	return d->bar_size[bar] && (d->config[PCI_REG_COMMAND] & PCI_COMMAND_MEMORY);
+}
+
+static uint64_t bar_base(const struct pci_dev *d, unsigned bar)
+{
+	return get_le32(d->config + PCI_REG_BAR0 + 4 * bar) & ~UINT32_C(15);
+}
+
+uint64_t pci_bar_place(const struct pci_dev *d, unsigned bar)
+{
+	return answers(d, bar) ? bar_base(d, bar) : 0;
+}
+
 /* With the lock held */
 static bool in_bar(const struct pci_dev *d, unsigned bar, uint64_t addr, unsigned size,
 		   uint32_t *ret_off)
 {
-	uint64_t base = get_le32(d->config + PCI_REG_BAR0 + 4 * bar) & ~UINT32_C(15);
+	uint64_t base = bar_base(d, bar);
 
-	if (!d->bar_size[bar] || !(d->config[PCI_REG_COMMAND] & PCI_COMMAND_MEMORY) ||
-	    addr < base || !range_inside(addr - base, size, d->bar_size[bar]))
+	if (!answers(d, bar) || addr < base || !range_inside(addr - base, size, d->bar_size[bar]))
 		return false;
 	*ret_off = (uint32_t)(addr - base);
 	return true;
@@ -196,6 +210,10 @@ uint32_t pci_port_read(void *bus, uint16_t off, unsigned size)
 /* With the lock held */
 static void config_write(struct pci_dev *d, unsigned reg, unsigned size, uint32_t value)
 {
+	uint64_t was[PCI_BARS];
+
+	for (unsigned i = 0; i < PCI_BARS; i++)
+		was[i] = pci_bar_place(d, i);
 	for (unsigned i = 0; i < size; i++) {
 		uint8_t mask = d->mask[reg + i], v = (uint8_t)(value >> 8 * i);
 
@@ -205,6 +223,11 @@ static void config_write(struct pci_dev *d, unsigned reg, unsigned size, uint32_
 		msix_control(&d->msix, get_le16(d->config + d->msix.cap + 2));
 	if (d->intx && reg < PCI_REG_COMMAND + 2 && reg + size > PCI_REG_COMMAND)
 		set_line(d->bus, pci_gsi(d->slot));
+	for (unsigned i = 0; i < PCI_BARS; i++)
+		if (was[i] != pci_bar_place(d, i) && d->ops && d->ops->moved) {
+			d->ops->moved(d);
+			break;
+		}
 }
 
 void pci_port_write(void *bus, uint16_t off, unsigned size, uint32_t value)

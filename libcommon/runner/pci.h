@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libcommon/runner/doors.h"
 #include "libcommon/runner/irq.h"
 
 #define PCI_WINDOW     UINT32_C(0xe0000000)
@@ -55,6 +56,8 @@ struct pci_dev_ops {
 	/* A window into a BAR inside of the configuration space; called without the bus lock */
 	uint32_t (*hook_read)(struct pci_dev *d, unsigned reg, unsigned size);
 	void (*hook_write)(struct pci_dev *d, unsigned reg, unsigned size, uint32_t value);
+	/* A BAR of it is not where it was; called with the bus lock. NULL: it does not care */
+	void (*moved)(struct pci_dev *d);
 };
 
 struct pci_dev {
@@ -73,7 +76,8 @@ struct pci_bus {
 	uint32_t address; /* what was written to 0xcf8 */
 	struct pci_dev *dev[PCI_SLOTS];
 	const struct irq_sink *irq;
-	void (*reset)(void *ctx); /* port 0xcf9 asks for it */
+	const struct doors *doors; /* borrowed; NULL: none */
+	void (*reset)(void *ctx);  /* port 0xcf9 asks for it */
 	void *reset_ctx;
 };
 
@@ -99,6 +103,9 @@ bool pci_bus_add(struct pci_bus *b, struct pci_dev *d);
 /** pci_bus_find() - the device and offset in a BAR that @addr lies in with @size bytes; NULL: nobody is there */
 struct pci_dev *pci_bus_find(struct pci_bus *b, uint64_t addr, unsigned size, unsigned *ret_bar,
 			     uint32_t *ret_off);
+
+/** pci_bar_place() - the address of a BAR, 0 while the guest does not let it answer; with the bus lock */
+uint64_t pci_bar_place(const struct pci_dev *d, unsigned bar);
 
 /* The ports 0xcf8 to 0xcff, for a struct bus_range with the bus as its device */
 uint32_t pci_port_read(void *bus, uint16_t off, unsigned size);

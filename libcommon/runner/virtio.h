@@ -78,7 +78,9 @@ struct virtio_queue {
 	pthread_mutex_t lock;
 	struct virtq ring;
 	atomic_uint vector;
-	int kick; /* eventfd */
+	int kick;	   /* eventfd */
+	atomic_uint kicks; /* that came by way of a vCPU, since the registers are where they are */
+	uint64_t door; /* where writes wake the thread without one; 0: nowhere. With the bus lock */
 	/* Of a type with serve(): the thread wakes for these events (of poll()) of this descriptor too; 0: only by a kick */
 	int source;
 	short events;

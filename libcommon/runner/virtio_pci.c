@@ -16,6 +16,7 @@ enum {
 	AT_NOTIFY = 0x3000,
 	NOTIFY_STRIDE = 4,
 	COMMON_LEN = 0x38,
+	KICKS_FOR_A_DOOR = 32,
 	CAP_VENDOR = 9,
 	CFG_COMMON = 1,
 	CFG_NOTIFY = 2,
@@ -196,6 +197,44 @@ unsigned virtio_take_isr(struct virtio_dev *d)
 	return isr;
 }
 
+/* With the bus lock: the guest moves the registers, or hides them. To take a door away costs 8 ms (a grace period of
+ * KVM's, 2026-11-26), so that is all that it is done for: one that a reset device keeps wakes a thread that finds nothing. */
+static void moved(struct pci_dev *p)
+{
+	struct virtio_dev *d = of_pci(p);
+
+	for (unsigned i = 0; i < d->queues; i++) {
+		struct virtio_queue *q = &d->queue[i];
+
+		if (q->door)
+			(void)door_set(p->bus->doors, q->door, q->kick, false);
+		q->door = 0;
+		atomic_store(&q->kicks, 0);
+	}
+}
+
+static void make_door(struct virtio_dev *d, struct virtio_queue *q)
+{
+	uint64_t base, at;
+
+	(void)pthread_mutex_lock(&d->pci.bus->lock);
+	base = pci_bar_place(&d->pci, BAR_REGS);
+	at = base + AT_NOTIFY + (uint64_t)NOTIFY_STRIDE * q->index;
+	if (base && !q->door && door_set(d->pci.bus->doors, at, q->kick, true))
+		q->door = at;
+	(void)pthread_mutex_unlock(&d->pci.bus->lock);
+}
+
+/* The driver notified a queue, and a vCPU left the guest for it. When that happens again and again it need not: but most
+ * queues are hardly used, and older KVMs take milliseconds for each door. */
+static void notified(struct virtio_dev *d, unsigned queue)
+{
+	virtio_wake(d, queue);
+	if (queue < d->queues &&
+	    atomic_fetch_add(&d->queue[queue].kicks, 1) + 1 == KICKS_FOR_A_DOOR)
+		make_door(d, &d->queue[queue]);
+}
+
 static uint64_t bar_read(struct pci_dev *p, unsigned bar, uint32_t off, unsigned size)
 {
 	struct virtio_dev *d = of_pci(p);
@@ -221,7 +260,7 @@ static void bar_write(struct pci_dev *p, unsigned bar, uint32_t off, unsigned si
 	if (bar == BAR_MSIX)
 		msix_bar_write(&p->msix, off, size, value);
 	else if (off >= AT_NOTIFY)
-		virtio_wake(d, (off - AT_NOTIFY) / NOTIFY_STRIDE);
+		notified(d, (off - AT_NOTIFY) / NOTIFY_STRIDE);
 	else if (off < AT_ISR)
 		common_write(d, off, size, value);
 	else if (off >= AT_DEVICE && d->type->config_write) {
@@ -269,6 +308,7 @@ static const struct pci_dev_ops ops = {
 	.bar_write = bar_write,
 	.hook_read = window_read,
 	.hook_write = window_write,
+	.moved = moved,
 };
 
 static unsigned add_cap(struct pci_dev *p, uint8_t type, uint32_t off, uint32_t len,

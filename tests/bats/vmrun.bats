@@ -180,6 +180,20 @@ expected_disk() {
 	[ "$(guest disk:3s -d d.raw -d d.qcow2 -d third </dev/null)" = "no disk" ]
 }
 
+@test "a queue that is kicked often is kicked without an exit, also where the guest moved its registers to" {
+	require_kvm
+	head -c 1M /dev/urandom >d.raw
+	for what in k mkk kmk; do
+		guest disk:${what}r -f raw -d d.raw --metrics m.prom </dev/null >got
+		sed 's/[^k]//g; s/k/status 0\n/g' <<<"$what" | sed '$d' >want
+		head -c 1024 d.raw >>want
+		assert_same_bytes want got
+		exits=$(awk '/^vmrun_cpu_exits_total/ { print $2 }' m.prom)
+		echo "$what: $exits exits"
+		[ "$exits" -lt 2000 ]
+	done
+}
+
 @test "--ephemeral: the guest sees its writes, the image keeps its bytes; --read-only" {
 	require_kvm
 	for format in raw qcow2 vmdk; do

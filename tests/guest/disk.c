@@ -10,10 +10,11 @@ enum {
 	DATA = 0x210000,
 	QSIZE = 8
 };
-enum { VECTOR = 0x51, SECTORS_MAX = 128 };
+enum { VECTOR = 0x51, KICKS = 2000, ALL_AT = 0x300000, ALL_LEN = 1 << 20 };
 
 static uint64_t common, notify, device;
 static uint16_t asked;
+static unsigned slot;
 
 static int find(unsigned number)
 {
@@ -21,6 +22,7 @@ static int find(unsigned number)
 
 	if (!virtio_find(2, number, &d))
 		return 0;
+	slot = d.slot;
 	common = d.common;
 	notify = d.notify;
 	device = d.device;
@@ -71,7 +73,7 @@ static void desc(unsigned i, uint64_t addr, uint32_t len, uint16_t flags)
 }
 
 /* Return: the status byte of one request */
-static int ask(uint32_t type, uint64_t sector, uint32_t len, int write)
+static int ask_at(uint64_t data, uint32_t type, uint64_t sector, uint32_t len, int write)
 {
 	AT(uint32_t, HEADER) = type;
 	AT(uint32_t, HEADER + 4) = 0;
@@ -79,7 +81,7 @@ static int ask(uint32_t type, uint64_t sector, uint32_t len, int write)
 	AT(uint8_t, STATUS) = 0xff;
 	desc(0, HEADER, 16, 1);
 	if (len)
-		desc(1, DATA, len, (uint16_t)(write ? 1 : 3));
+		desc(1, data, len, (uint16_t)(write ? 1 : 3));
 	desc(len ? 2 : 1, STATUS, 1, 2);
 	AT(uint16_t, AVAIL + 4 + 2 * (asked % QSIZE)) = 0;
 	__sync_synchronize();
@@ -89,6 +91,46 @@ static int ask(uint32_t type, uint64_t sector, uint32_t len, int write)
 	while (AT(volatile uint16_t, USED + 2) != asked)
 		__asm__ volatile("pause");
 	return AT(uint8_t, STATUS);
+}
+
+static int ask(uint32_t type, uint64_t sector, uint32_t len, int write)
+{
+	return ask_at(DATA, type, sector, len, write);
+}
+
+/* Return: how many small reads went wrong */
+static unsigned kicks(void)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < KICKS; i++)
+		bad += ask(0, i % 4, 512, 0) != 0;
+	return bad;
+}
+
+static unsigned all(void)
+{
+	uint64_t end = AT(uint64_t, device);
+	unsigned bad = 0;
+
+	for (uint64_t at = 0; at < end; at += ALL_LEN / 512)
+		bad += ask_at(ALL_AT, 0, at,
+			      end - at < ALL_LEN / 512 ? (uint32_t)(end - at) * 512 : ALL_LEN,
+			      0) != 0;
+	return bad;
+}
+
+/* The registers to another place, as a guest's kernel may put them */
+static void move(void)
+{
+	uint32_t was = pci_config(slot, 0x10) & ~15U, to = 0xe8000000;
+
+	pci_config_write(slot, 4, pci_config(slot, 4) & 0xfffd); /* decode off */
+	pci_config_write(slot, 0x10, to);
+	pci_config_write(slot, 4, (pci_config(slot, 4) & 0xffff) | 2);
+	common += to - was;
+	notify += to - was;
+	device += to - was;
 }
 
 static void range(uint64_t sector, uint32_t sectors)
@@ -106,7 +148,7 @@ static void say_status(int status)
 }
 
 /* What the requests are: 'r' prints sectors 0 and 1 as they are, 'D' sectors 8 to 15, 'w' fills sectors 8 to 15 with 'W', 'z' zeroes 9 and 10, 'd'
- * discards 12 and 13, 'f' flushes, 'b' asks beyond the end, 'i' says whether an interrupt came, 's' the size, 'h' lies, 'q' writes a
+ * discards 12 and 13, 'f' flushes, 'k' reads small pieces 2000 times, 'a' all of it, 'm' moves the registers, 'b' asks beyond the end, 'i' says whether an interrupt came, 's' the size, 'h' lies, 'q' writes a
  * header of qcow2 to sector 0 */
 void disk_request(char what)
 {
@@ -136,6 +178,12 @@ void disk_request(char what)
 	} else if (what == 'z' || what == 'd') {
 		range(what == 'z' ? 9 : 12, 2);
 		say_status(ask(what == 'z' ? 13 : 11, 0, 16, 1));
+	} else if (what == 'k') {
+		say_status((int)kicks());
+	} else if (what == 'a') {
+		say_status((int)all());
+	} else if (what == 'm') {
+		move();
 	} else if (what == 'f') {
 		say_status(ask(4, 0, 0, 0));
 	} else if (what == 'b') {

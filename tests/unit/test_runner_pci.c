@@ -268,6 +268,69 @@ static void config_window(void **state)
 	assert_int_equal(config(f, 1, cap + 16, 2), 0);
 }
 
+static struct {
+	unsigned on, off;
+	uint64_t at;
+	bool refuse;
+} rung;
+
+static bool on_door(void *ctx, uint64_t addr, int fd, bool on)
+{
+	(void)ctx;
+	assert_true(fd >= 0);
+	assert_true(on || addr == rung.at);
+	rung.on += on;
+	rung.off += !on;
+	rung.at = on ? addr : 0;
+	return !rung.refuse;
+}
+
+static void kick(struct pci_fake *f, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++)
+		set_reg(f, 0x3000, 2, 0);
+}
+
+/* A queue that is kicked often gets a door, where its registers are */
+static void doors(void **state)
+{
+	static const struct doors fake = {on_door, NULL};
+	struct pci_fake *f = *state;
+	uint32_t base = config(f, 1, 0x10, 4);
+
+	memset(&rung, 0, sizeof(rung));
+	kick(f, 100); /* of a KVM without: nothing happens */
+	set_config(f, 1, 0x10, 4, base + 0x8000);
+	set_config(f, 1, 0x10, 4, base);
+	f->bus.doors = &fake;
+	kick(f, 31);
+	set_reg(f, 0x3004, 2, 1); /* a queue that is not there */
+	assert_int_equal(rung.on, 0);
+	kick(f, 100);
+	assert_int_equal(rung.on, 1);
+	assert_int_equal(rung.at, base + 0x3000);
+	set_reg(f, 0x14, 1, 0); /* a reset moves nothing */
+	set_config(f, 1, 4, 2, PCI_COMMAND_MEMORY);
+	assert_int_equal(rung.off, 0);
+	set_config(f, 1, 4, 2, 0); /* decoding off */
+	assert_int_equal(rung.off, 1);
+	kick(f, 100); /* by the window: it is nowhere */
+	assert_int_equal(rung.on, 1);
+	set_config(f, 1, 4, 2, PCI_COMMAND_MEMORY);
+	kick(f, 100);
+	assert_int_equal(rung.at, base + 0x3000);
+	set_config(f, 1, 0x10, 4, 0xe8000000);
+	assert_int_equal(rung.off, 2);
+	kick(f, 100);
+	assert_int_equal(rung.at, 0xe8003000);
+	set_config(f, 1, 0x10, 4, base);
+	rung.refuse = true; /* asked once, not again and again */
+	kick(f, 1000);
+	assert_int_equal(rung.on, 4);
+	set_config(f, 1, 4, 2, 0); /* none to take away */
+	assert_int_equal(rung.off, 3);
+}
+
 /* Slots 1 and 5 have one line */
 static void a_shared_line(void **state)
 {
@@ -301,10 +364,15 @@ int main(void)
 {
 #define PCI_TEST(name) cmocka_unit_test_setup_teardown(name, pci_start, pci_end)
 	const struct CMUnitTest tests[] = {
-		PCI_TEST(pci_config),	    PCI_TEST(pci_bars),
-		PCI_TEST(capabilities),	    PCI_TEST(vectors),
-		PCI_TEST(virtio_registers), PCI_TEST(a_queue_that_cannot_be),
-		PCI_TEST(config_window),    PCI_TEST(a_shared_line),
+		PCI_TEST(pci_config),
+		PCI_TEST(pci_bars),
+		PCI_TEST(capabilities),
+		PCI_TEST(vectors),
+		PCI_TEST(virtio_registers),
+		PCI_TEST(a_queue_that_cannot_be),
+		PCI_TEST(config_window),
+		PCI_TEST(a_shared_line),
+		PCI_TEST(doors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
