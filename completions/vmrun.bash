@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --direct --firmware= --append= --memory= --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --direct --firmware= --append= --memory= --hugepages --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"

@@ -32,6 +32,7 @@ complete -c vmrun -n '__vmrun_is_main' -l direct -d 'without --kernel: start the
 complete -c vmrun -n '__vmrun_is_main' -l firmware -r -F -d 'the BIOS that starts a disk without --kernel (default: SeaBIOS of this host)'
 complete -c vmrun -n '__vmrun_is_main' -l append -s a -x -d 'its command line, behind console=ttyS0 panic=-1'
 complete -c vmrun -n '__vmrun_is_main' -l memory -s m -x -d 'of the guest (default: 256M); taken from the host as it is used'
+complete -c vmrun -n '__vmrun_is_main' -l hugepages -d 'its memory is of huge pages (2 MiB) of the host\'s pool, which it keeps until the machine ends; not together with --balloon (default: ordinary pages, and what the host itself makes of them)'
 complete -c vmrun -n '__vmrun_is_main' -l cpus -s c -x -d 'vCPUs, 1 to 16 (default: 1)'
 complete -c vmrun -n '__vmrun_is_main' -l disk -s d -r -F -d 'a disk of any format, the first is vda; may be given again'
 complete -c vmrun -n '__vmrun_is_main' -l format -s f -x -a '(__vmrun_dynamic format)' -d 'of all disks (default: probed)'

@@ -61,6 +61,7 @@ _vmrun() {
 		'(-a --append)--append=[its command line, behind console=ttyS0 panic=-1]:TEXT:' \
 		'(-m --memory)-m+[of the guest (default\: 256M); taken from the host as it is used]:SIZE:' \
 		'(-m --memory)--memory=[of the guest (default\: 256M); taken from the host as it is used]:SIZE:' \
+		'--hugepages[its memory is of huge pages (2 MiB) of the host'\''s pool, which it keeps until the machine ends; not together with --balloon (default\: ordinary pages, and what the host itself makes of them)]' \
 		'(-c --cpus)-c+[vCPUs, 1 to 16 (default\: 1)]:N:' \
 		'(-c --cpus)--cpus=[vCPUs, 1 to 16 (default\: 1)]:N:' \
 		'*-d+[a disk of any format, the first is vda; may be given again]:IMAGE:_files' \

@@ -28,7 +28,7 @@ static struct {
 	const char *kernel, *firmware, *initrd, *append, *format, *kvm, *root, *modules, *workdir,
 		*metrics, *name, *prepare, *vsock;
 	struct opt_list disks, fixed, allow, env, nets, publish, shares;
-	bool direct, ephemeral, read_only, copy_root, write_root, balloon;
+	bool direct, ephemeral, read_only, copy_root, write_root, balloon, hugepages;
 	uint64_t memory, timeout;
 	unsigned cpus;
 } o = {.append = "", .memory = 256 << 20, .cpus = 1};
@@ -74,6 +74,13 @@ static const struct opt options[] = {
 	 .value = &o.memory,
 	 .arg = "SIZE",
 	 .help = "of the guest (default: 256M); taken from the host as it is used"},
+	{.name = "hugepages",
+	 .type = OPT_FLAG,
+	 .value = &o.hugepages,
+	 .help = "its memory is of huge pages (2 MiB) of the host's pool, which it keeps until the "
+		 "machine ends; "
+		 "not together with --balloon (default: ordinary pages, and what the host itself "
+		 "makes of them)"},
 	{.letter = 'c',
 	 .name = "cpus",
 	 .type = OPT_UINT,
@@ -310,6 +317,7 @@ static struct machine_opts machine(const struct disks *d, const char *command_li
 		.initrd_fd = -1,
 		.command_line = command_line,
 		.memory = o.memory,
+		.huge_pages = o.hugepages,
 		.cpus = o.cpus,
 		.disks = d->disk,
 		.n_disks = d->n,
@@ -462,6 +470,10 @@ static int check_options(const struct cli *cli, int argc, struct err *err)
 
 	if (o.ephemeral && o.read_only)
 		return err_set(err, ERR_USAGE, "--ephemeral and --read-only exclude each other");
+	if (o.hugepages && o.balloon)
+		return err_set(err, ERR_USAGE,
+			       "--hugepages and --balloon exclude each other: "
+			       "huge pages do not go back");
 	if (!o.kernel)
 		return check_firmware(cli, argc, err);
 	if (o.direct || o.firmware)

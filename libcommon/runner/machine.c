@@ -194,7 +194,8 @@ static int load(struct machine *m, struct linux_boot *ret_boot, struct err *err)
 				       state_load_cpuid(&m->kvm, o->restore, err) < 0
 			       ? -1
 			       : 0;
-	if (guest_memory_create(&m->mem, o->memory, err) < 0)
+	if ((o->huge_pages ? guest_memory_create_huge : guest_memory_create)(&m->mem, o->memory,
+									     err) < 0)
 		return -1;
 	if (o->firmware)
 		return firmware_load(&m->firmware, o->firmware, &m->mem, o->cpus, err) < 0 ||

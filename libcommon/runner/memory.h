@@ -34,6 +34,10 @@ struct guest_memory {
  * Return: 0 or -1: ERR_USAGE, ERR_UNSUPPORTED (more than the host has), ERR_NO_MEMORY
  */
 int guest_memory_create(struct guest_memory *m, uint64_t size, struct err *err);
+
+/** guest_memory_create_huge() - the same of huge pages of 2 MiB from the host's pool. It promises all of them, so that none is
+ *  missing when the guest touches it; @size is a multiple of 2 MiB. Return: 0 or -1, ERR_UNSUPPORTED: the pool is too small */
+int guest_memory_create_huge(struct guest_memory *m, uint64_t size, struct err *err);
 void guest_memory_destroy(struct guest_memory *m);
 
 /** guest_range() - where [@addr, @addr + @len) lies here; NULL unless all of it is in one region. @len 0: NULL */

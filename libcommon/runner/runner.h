@@ -51,6 +51,7 @@ struct machine_opts {
 	const char *initrd;   /* path or NULL */
 	const char *command_line;
 	uint64_t memory;	   /* bytes */
+	bool huge_pages;	   /* of the host's pool, not together with a balloon */
 	unsigned cpus;		   /* 1 to MACHINE_CPUS_MAX */
 	struct disk *const *disks; /* borrowed; vda, vdb, ... */
 	size_t n_disks;

@@ -42,6 +42,34 @@ guest() {
 	assert_same_bytes initrd got
 }
 
+@test "memory is taken from the host as it is used" {
+	require_kvm
+	guest hello -m 4G --metrics m.prom </dev/null
+	[ "$(awk '/^vmrun_memory_resident_bytes/ { print $2 }' m.prom)" -lt 33554432 ]
+}
+
+@test "--hugepages: of the host's pool, which must be large enough" {
+	require_kvm
+	refused 2 guest hello --hugepages --balloon
+	refused 2 guest hello --hugepages -m 9000K
+	pool=/proc/sys/vm/nr_hugepages had=$(cat /proc/sys/vm/nr_hugepages)
+	free=$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages)
+	refused 9 guest hello --hugepages -m $((2 * free + 512))M
+	[[ $stderr == *"pool has"* && $stderr == *vm.nr_hugepages=$((had + 256))* ]]
+	(echo $((had + 8)) >$pool) 2>/dev/null || skip "no huge pages can be made here"
+	run guest disk:rk -m 16M --hugepages -f raw -d "$GUEST" --metrics m.prom </dev/null
+	first=$status
+	run_split guest memory -m 18M --hugepages
+	left=$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages)
+	echo "$had" >$pool
+	[ "$first" = 0 ]
+	[ "$status" = 9 ]
+	[ "$left" = $((free + 8)) ]
+	resident=$(awk '/^vmrun_memory_resident_bytes/ { print $2 }' m.prom)
+	[ "$resident" -gt 0 ]
+	[ $((resident % 2097152)) = 0 ] # whole pages of 2 MiB
+}
+
 @test "iasl reads the ACPI tables, and compiles what it read" {
 	require_kvm
 	require iasl
