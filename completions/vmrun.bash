@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --direct --firmware= --append= --memory= --hugepages --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --modules= --prepare= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --direct --firmware= --append= --memory= --hugepages --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --user= --modules= --prepare= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -25,7 +25,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 		options=" --compress --keep-running --force --quiet --verbose --help --version"
 		kind=machine ;;
 	restore)
-		options=" --ephemeral --disk= --format= --allow-backing= --name= --timeout= --env= --workdir= --quiet --verbose --help --version"
+		options=" --ephemeral --disk= --format= --allow-backing= --name= --timeout= --env= --workdir= --user= --quiet --verbose --help --version"
 		kind=file ;;
 	stats)
 		options=" --prometheus --json --quiet --verbose --help --version"
@@ -62,6 +62,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--vsock|run:--vsock=) kind=file ;;
 	run:--env|run:--env=) kind=none ;;
 	run:--workdir|run:--workdir=) kind=none ;;
+	run:--user|run:--user=|run:-u) kind=none ;;
 	run:--modules|run:--modules=) kind=dir ;;
 	run:--prepare|run:--prepare=) kind=file ;;
 	ps:--json=) words=" lines" ;;
@@ -74,6 +75,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	restore:--timeout|restore:--timeout=|restore:-t) kind=none ;;
 	restore:--env|restore:--env=) kind=none ;;
 	restore:--workdir|restore:--workdir=) kind=none ;;
+	restore:--user|restore:--user=|restore:-u) kind=none ;;
 	stats:--json=) words=" lines" ;;
 	balloon:--wait|balloon:--wait=) kind=none ;;
 	*) return 1 ;;

@@ -91,6 +91,8 @@ _vmrun() {
 		'--balloon[the guest'\''s free memory goes back to the host, and stats shows what it says of its memory]' \
 		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \
 		'--workdir=[where the command starts, in the guest (default\: /)]:DIR:' \
+		'(-u --user)-u+[whom the command runs as, of the guest'\''s /etc/passwd and /etc/group (default\: root)]:NAME|UID:' \
+		'(-u --user)--user=[whom the command runs as, of the guest'\''s /etc/passwd and /etc/group (default\: root)]:NAME|UID:' \
 		'--modules=[the kernel'\''s modules, for a command (default\: those in /lib/modules)]:DIR:_files -/' \
 		'--prepare=[boot until a command could start, and save the machine there\: vmrun restore FILE -- COMMAND starts it at once]:FILE:_files' \
 		'(-q --quiet)-q[no warnings, no progress]' \
@@ -186,6 +188,8 @@ _vmrun() {
 		'(-t --timeout)--timeout=[end the machine after this\: status 10 (default\: never)]:TIME:' \
 		'*--env=[set in the command'\''s environment, which is PATH and HOME otherwise]:NAME=VALUE:' \
 		'--workdir=[where the command starts, in the guest (default\: /)]:DIR:' \
+		'(-u --user)-u+[whom the command runs as, of the guest'\''s /etc/passwd and /etc/group (default\: root)]:NAME|UID:' \
+		'(-u --user)--user=[whom the command runs as, of the guest'\''s /etc/passwd and /etc/group (default\: root)]:NAME|UID:' \
 		'(-q --quiet)-q[no warnings, no progress]' \
 		'(-q --quiet)--quiet[no warnings, no progress]' \
 		'*-v[say what is going on; -vv says more]' \

@@ -129,8 +129,11 @@ static void add_share(FILE *f, const struct shares *s, size_t i)
 	(void)fputc('\0', f);
 }
 
-static void add_command(FILE *f, char *const *args, const char *folder, const struct opt_list *env)
+static void add_command(FILE *f, char *const *args, const char *folder, const char *user,
+			const struct opt_list *env)
 {
+	if (user)
+		add_string(f, 'u', user);
 	if (folder)
 		add_string(f, 'd', folder);
 	for (size_t i = 0; i < env->count; i++)
@@ -149,8 +152,16 @@ static int check_env(const struct opt_list *env, struct err *err)
 	return 0;
 }
 
-int command_text(char *const *args, const char *folder, const struct opt_list *env, char **ret,
-		 size_t *ret_len, struct err *err)
+int command_check_user(const char *user, struct err *err)
+{
+	if (!user || (*user && !strpbrk(user, ":,\n")))
+		return 0;
+	err_set(err, ERR_USAGE, "a user's name or number is wanted");
+	return err_object(err, user);
+}
+
+int command_text(char *const *args, const char *folder, const char *user,
+		 const struct opt_list *env, char **ret, size_t *ret_len, struct err *err)
 {
 	static const char no_length[4];
 	char hex[65], clock[64];
@@ -171,7 +182,7 @@ int command_text(char *const *args, const char *folder, const struct opt_list *e
 	(void)fwrite(no_length, 1, sizeof(no_length), f);
 	add_string(f, 't', clock);
 	add_string(f, 'x', hex);
-	add_command(f, args, folder, env);
+	add_command(f, args, folder, user, env);
 	if (fclose(f) != 0)
 		return err_nomem(err);
 	put_le32(*ret, (uint32_t)(*ret_len - sizeof(no_length)));
@@ -195,7 +206,7 @@ static int pack_command(struct cpio *out, const struct command *c, struct err *e
 	if (c->waits)
 		add_string(f, 'w', "");
 	else
-		add_command(f, c->args, c->folder, c->env);
+		add_command(f, c->args, c->folder, c->user, c->env);
 	if (fclose(f) != 0)
 		return err_nomem(err);
 	return cpio_entry(out, "vmrun/command", S_IFREG | 0600, text, len, err);

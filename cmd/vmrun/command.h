@@ -25,6 +25,7 @@ struct command {
 	/* Folder with modules.dep; NULL: that of the kernel's release in /lib/modules */
 	const char *modules;
 	const char *folder; /* to start in; NULL: / */
+	const char *user;   /* name or number; NULL: root */
 	const struct opt_list *env;
 	/* "ro", "rw": the root is a file system on the first disk; NULL: it is not */
 	const char *root_disk;
@@ -39,8 +40,11 @@ struct command {
 int command_pack(const struct command *c, int *ret_fd, struct err *err);
 
 /** command_text() - what vmrun-init gets of a command that it waited for; *@ret is owned */
-int command_text(char *const *args, const char *folder, const struct opt_list *env, char **ret,
-		 size_t *ret_len, struct err *err);
+int command_text(char *const *args, const char *folder, const char *user,
+		 const struct opt_list *env, char **ret, size_t *ret_len, struct err *err);
+
+/** command_check_user() - may it be a user's name? NULL may. Return: 0 or -1, ERR_USAGE */
+int command_check_user(const char *user, struct err *err);
 
 /** command_root_drivers() - what is on the disk; ERR_UNSUPPORTED when nothing is known; Return: 0 or -1 */
 int command_root_drivers(struct image *img, struct root_drivers *ret, struct err *err);

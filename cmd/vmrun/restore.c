@@ -15,7 +15,7 @@
 #include "libcommon/runner/state.h"
 
 static struct {
-	const char *name, *format, *kvm, *workdir;
+	const char *name, *format, *kvm, *workdir, *user;
 	struct opt_list disks, allow, env;
 	bool ephemeral;
 	uint64_t timeout;
@@ -72,6 +72,13 @@ static const struct opt options[] = {
 	 .value = &o.workdir,
 	 .arg = "DIR",
 	 .help = "where the command starts, in the guest (default: /)"},
+	{.letter = 'u',
+	 .name = "user",
+	 .type = OPT_STRING,
+	 .value = &o.user,
+	 .arg = "NAME|UID",
+	 .help = "whom the command runs as, of the guest's /etc/passwd and /etc/group (default: "
+		 "root)"},
 	{.name = "kvm",
 	 .type = OPT_STRING,
 	 .value = &o.kvm,
@@ -224,7 +231,7 @@ static int run_command(struct cli *cli, const struct machine_opts *how, char **a
 	struct machine_opts opts = *how;
 	struct machine_result r;
 
-	if (command_text(argv, o.workdir, &o.env, &text, &streams.first_len, err) < 0)
+	if (command_text(argv, o.workdir, o.user, &o.env, &text, &streams.first_len, err) < 0)
 		return -1;
 	streams.first = text;
 	opts.streams = &streams;
@@ -265,9 +272,10 @@ static int check_command(const struct cli *cli, const struct state *s, int argc,
 	if (argc > 1 && cli->before_dashes != 1)
 		return err_set(err, ERR_USAGE, "one file, and a command behind --, are wanted");
 	if (s->waits == (argc > 1))
-		return argc > 1 || !(o.env.count || o.workdir)
+		return argc > 1 || !(o.env.count || o.workdir || o.user)
 			       ? 0
-			       : err_set(err, ERR_USAGE, "--env and --workdir are for a command");
+			       : err_set(err, ERR_USAGE,
+					 "--env, --user and --workdir are for a command");
 	err_set(err, ERR_USAGE,
 		s->waits ? "it waits for a command: vmrun restore FILE -- COMMAND"
 			 : "it does not wait for a command: that does what run --prepare saved");
@@ -282,7 +290,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 
 	if (argc > 1 && cli->before_dashes == 1)
 		cli->failure_status = OWN_FAILURE;
-	if (state_open(&s, argv[0], err) < 0)
+	if (command_check_user(o.user, err) < 0 || state_open(&s, argv[0], err) < 0)
 		return -1;
 	rc = check_command(cli, s, argc, argv, err);
 	if (rc == 0 && o.name)

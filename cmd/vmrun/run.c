@@ -26,7 +26,7 @@ static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
 	const char *kernel, *firmware, *initrd, *append, *format, *kvm, *root, *modules, *workdir,
-		*metrics, *name, *prepare, *vsock;
+		*metrics, *name, *prepare, *vsock, *user;
 	struct opt_list disks, fixed, allow, env, nets, publish, shares;
 	bool direct, ephemeral, read_only, copy_root, write_root, balloon, hugepages;
 	uint64_t memory, timeout;
@@ -212,6 +212,13 @@ static const struct opt options[] = {
 	 .value = &o.workdir,
 	 .arg = "DIR",
 	 .help = "where the command starts, in the guest (default: /)"},
+	{.letter = 'u',
+	 .name = "user",
+	 .type = OPT_STRING,
+	 .value = &o.user,
+	 .arg = "NAME|UID",
+	 .help = "whom the command runs as, of the guest's /etc/passwd and /etc/group (default: "
+		 "root)"},
 	{.name = "modules",
 	 .type = OPT_STRING,
 	 .value = &o.modules,
@@ -376,6 +383,7 @@ static int run_command(struct cli *cli, const struct disks *d, char **argv, stru
 					     : "rw",
 		.modules = o.modules,
 		.folder = o.workdir,
+		.user = o.user,
 		.env = &o.env,
 		.waits = out != NULL,
 		.disks = d->n,
@@ -433,11 +441,11 @@ static int prepare(struct cli *cli, const struct disks *d, struct err *err)
 
 static int check_prepare(int argc, struct err *err)
 {
-	if (argc || o.env.count || o.workdir)
+	if (argc || o.env.count || o.workdir || o.user)
 		return err_set(
 			err, ERR_USAGE,
-			"the command, its --env and --workdir come later, with restore: vmrun "
-			"restore FILE -- COMMAND");
+			"the command, its --env, --user and --workdir come later, with restore: "
+			"vmrun restore FILE -- COMMAND");
 	if (o.nets.count || o.shares.count || shared_root()) {
 		err_set(err, ERR_USAGE,
 			"a machine that is saved has no network and no folder of the host");
@@ -455,7 +463,7 @@ static int check_firmware(const struct cli *cli, int argc, struct err *err)
 	if (!argc && !o.disks.count)
 		return err_set(err, ERR_USAGE,
 			       "what to start is missing: a DISK, or --kernel FILE");
-	if (o.initrd || (*o.append && !o.direct) || o.root || o.modules || o.workdir ||
+	if (o.initrd || (*o.append && !o.direct) || o.root || o.modules || o.workdir || o.user ||
 	    o.env.count || o.prepare)
 		return err_set(err, ERR_USAGE,
 			       "--initrd, --append and what is for commands need --kernel FILE");
@@ -487,9 +495,11 @@ static int check_options(const struct cli *cli, int argc, struct err *err)
 			       "--copy-root and --write-root are for a --root that is a folder");
 	if (o.copy_root && o.write_root)
 		return err_set(err, ERR_USAGE, "--copy-root and --write-root exclude each other");
-	if (!command && (o.root || o.modules || o.workdir || o.env.count))
+	if (!command && (o.root || o.modules || o.workdir || o.env.count || o.user))
 		return err_set(err, ERR_USAGE,
-			       "--root, --env, --workdir and --modules are for a command");
+			       "--root, --env, --user, --workdir and --modules are for a command");
+	if (command_check_user(o.user, err) < 0)
+		return -1;
 	return o.prepare ? check_prepare(argc, err) : 0;
 }
 
@@ -547,7 +557,8 @@ const struct verb verb_run = {
 		"machine with "
 		"status 3: a kernel that panics resets too, unless its command line says "
 		"panic=0.\n\n"
-		"With a COMMAND, that runs as root in the guest, on the files of --root (and of "
+		"With a COMMAND, that runs as root, or as --user, in the guest, on the files of "
+		"--root (and of "
 		"--initrd), with these "
 		"standard streams, and its status is vmrun's. Its kernel needs virtio_pci and "
 		"virtio_console, built in "

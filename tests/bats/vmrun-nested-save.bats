@@ -10,6 +10,9 @@ setup_file() {
 	mkdir -p "$WORK/payload"
 	cd "$WORK/payload" || return 1
 	"$ROOT/tests/guest/linux-payload.sh" . "$VMKIT_BIN/vmrun"
+	mkdir rootfs/etc
+	echo alice:x:1000:1001::/home/alice:/bin/sh >rootfs/etc/passwd
+	echo disk:x:6:bob,alice >rootfs/etc/group
 	random_image disk.raw $((4 << 20)) 7
 	cat >../script <<-'END'
 		export LD_LIBRARY_PATH=/t/lib TMPDIR=/tmp
@@ -93,6 +96,13 @@ setup_file() {
 		cmp kernel $o/stream >$o/stream.cmp 2>&1
 		echo $? >>$o/stream.cmp
 		rm $o/stream
+		for who in alice 1000 77 nobody; do
+			bin/vmrun restore -t 60 --user $who ready.state -- sh -c \
+				'echo "$(id -u) $(id -g) $(id -G) $HOME"; echo again >/dev/stdout; echo >/here || exit 5' \
+				>$o/user.$who 2>$o/user.$who.err </dev/null
+			echo $? >$o/user.$who.status
+		done
+		bin/vmrun restore -t 60 -u alice --env HOME=/of/mine ready.state -- sh -c 'echo "$HOME"' >$o/user.home </dev/null
 		for n in a b; do
 			bin/vmrun restore -t 60 ready.state -- sh -c 'head -c 16 /dev/urandom | sha256sum; busybox date +%s' \
 				>$o/random.$n 2>$o/random.err </dev/null &
@@ -178,4 +188,16 @@ disk() { sed -n 's/^disk-\([0-9a-f]*\) .*/\1/p' <<<"$output"; }
 	now=$(cat "$o/date")
 	then=$(tail -n 1 "$o/random.a")
 	((then <= now && then > now - 60))
+}
+
+@test "--user: a command is a user of the guest's" {
+	o=$WORK/out/all
+	for who in alice 1000; do
+		[ "$(cat "$o/user.$who")" = $'1000 1001 1001 6 /home/alice\nagain' ] || fail "$(cat "$o/user.$who" "$o/user.$who.err")"
+		[ "$(cat "$o/user.$who.status")" = 5 ] # it may not write to /
+	done
+	[ "$(cat "$o/user.77")" = $'77 77 77 /\nagain' ]
+	[ "$(cat "$o/user.nobody.status")" = 126 ]
+	[ "$(cat "$o/user.nobody.err")" = "vmrun: no user nobody in the guest's /etc/passwd" ]
+	[ "$(cat "$o/user.home")" = /of/mine ]
 }

@@ -383,6 +383,70 @@ expected_disk() {
 	refused 125 vmrun -k "$GUEST" --ephemeral --read-only -- true
 }
 
+@test "--user: for a command, a name or a number" {
+	refused 2 vmrun -k "$GUEST" --user alice
+	refused 125 vmrun -k "$GUEST" --user "" -- true
+	refused 125 vmrun -k "$GUEST" --user alice:users -- true
+	[[ $stderr == *"alice:users"* ]]
+	refused 2 vmrun -k "$GUEST" --user alice --prepare x
+}
+
+# vmrun-nested-save.bats has it in a guest
+@test "--user: groups and home are those of the guest's files, whatever else these hold" {
+	require gcc chroot
+	[ "$(id -u)" = 0 ] || skip "not root"
+	mkdir -p root/etc
+	gcc -std=gnu17 -D_GNU_SOURCE -I"$ROOT" -O1 -Wall -Werror -static -o root/become "$ROOT/tests/guest/become.c" "$ROOT/cmd/vmrun/guest/user.c"
+	as() { HOME=/none run_split chroot root /become "$1"; }
+	as alice # no file at all
+	assert_status 126
+	as 12
+	[ "$output" = "12 12 12 /none" ]
+	cat >root/etc/passwd <<-'END'
+		root:x:0:0:root:/root:/bin/sh
+
+		:::
+		+nis
+		bad:x:-1:0::/bad:
+		big:x:4294967295:0::/big:
+		wide:x:4294967296:0::/wide:
+		alice:x:1000:1001:A, of B:/home/alice:/bin/sh
+		77:x:5000:5001::/home/77:/bin/sh
+		short:x:9:9
+		homeless:x:10:10:::
+		last:x:4294967294:4294967294::/last:/bin/sh
+	END
+	printf 'noend:x:8:8::/noend:' >>root/etc/passwd
+	cat >root/etc/group <<-'END'
+		users:x:1001:alice
+		disk:x:6:bob,alice,carol
+		audio:x:29:malice,alicex,alice
+		video:x:44:alicea
+
+		odd:x:none:alice
+		tail:x:30:,alice,
+	END
+	as alice
+	[ "$output" = "1000 1001 6 29 30 1001 /home/alice" ]
+	as 1000
+	[ "$output" = "1000 1001 6 29 30 1001 /home/alice" ]
+	as 77 # a name first
+	[ "$output" = "5000 5001 5001 /home/77" ]
+	as 5002
+	[ "$output" = "5002 5002 5002 /none" ]
+	as homeless
+	[ "$output" = "10 10 10 /none" ]
+	as last
+	[ "$output" = "4294967294 4294967294 4294967294 /last" ]
+	as noend
+	[ "$output" = "8 8 8 /noend" ]
+	for who in bad big wide short 4294967295 4294967296 -1 +5 ali alice2 ''; do
+		as "$who"
+		assert_status 126
+		[ "$stderr" = "vmrun: no user $who in the guest's /etc/passwd" ]
+	done
+}
+
 # vmrun-nested-command.bats has a command that gets it
 @test "a signal that no command listens for ends the machine" {
 	require_kvm

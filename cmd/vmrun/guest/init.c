@@ -4,11 +4,12 @@
  * /vmrun/modules holds the modules, in the order of their names; /vmrun/command holds strings that end with a NUL: "rro" or "rrw"
  * (the root is on vda), "hro" or "hrw" (it is a folder of the host, below a layer of ours or not), "sro TAG PATH" or
  * "srw TAG PATH" (a folder of the host), "nADDRESS GATEWAY DNS" (of the first network interface), "dFOLDER",
- * "eNAME=VALUE", "aARGUMENT". The pipes between us and the command are those that it would have in a shell: a closed one is
+ * "uUSER", "eNAME=VALUE", "aARGUMENT". The pipes between us and the command are those that it would have in a shell: a closed one is
  * end of file, or SIGPIPE.
  */
 #include "cmd/vmrun/guest/init.h"
 #include "cmd/vmrun/guest/again.h"
+#include "cmd/vmrun/guest/user.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -75,6 +76,7 @@ static void mount_all(void)
 		if (mount(all[i].type, all[i].at, all[i].type, 0, NULL) < 0 && errno != EBUSY)
 			die(all[i].at);
 	}
+	(void)chmod("/", 0755); /* of an initial RAM disk it is as /tmp */
 	(void)mkdir("/dev/pts", 0755);
 	(void)mount("devpts", "/dev/pts", "devpts", 0, NULL);
 	(void)mkdir("/dev/shm", 01777);
@@ -181,7 +183,8 @@ static void open_ports(int ports[PORTS])
 
 struct command {
 	char *args[WORDS_MAX + 1];
-	const char *folder;
+	const char *folder, *user; /* NULL: root */
+	bool home;		   /* it has a HOME of its caller's */
 	char *network;
 	const char *
 		disk; /* how to mount the root on vda: "ro", "rw"; NULL: the root is what we were started from */
@@ -214,8 +217,10 @@ static void parse_command(struct command *c, char *text, size_t len)
 			again_clock(s + 1);
 		else if (*s == 'x')
 			again_stir(s + 1);
-		else if (*s == 'e')
-			(void)putenv(s + 1);
+		else if (*s == 'u')
+			c->user = s + 1;
+		else if (*s == 'e' && putenv(s + 1) == 0)
+			c->home = c->home || strncmp(s + 1, "HOME=", 5) == 0;
 		else if (*s == 'a' && c->n < WORDS_MAX)
 			c->args[c->n++] = s + 1;
 	}
@@ -387,6 +392,8 @@ static void run_command(const struct command *c, int pipes[3][2])
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
+	if (c->user && user_become(c->user, !c->home) < 0)
+		_exit(CANNOT_RUN);
 	if (c->folder && chdir(c->folder) < 0) {
 		(void)fprintf(stderr, "vmrun: %s: %s\n", c->folder, strerror(errno));
 		_exit(CANNOT_RUN);
