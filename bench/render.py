@@ -51,6 +51,7 @@ def collect(rows, result):
                 "zstd": first_line("zstd", "--version"),
                 "borg": first_line("borg", "--version"),
                 "restic": first_line("restic", "version"),
+                "qemu": first_line("qemu-system-x86_64", "--version"),
             },
             "rows": [json.loads(line) for line in f],
         }
@@ -82,6 +83,8 @@ def ratios(row):
         "cpu": cpu(a) / max(cpu(b), 1),
         "size": a["bytes"] / b["bytes"] if a["bytes"] is not None and b["bytes"] else None,
         "ms": median(a, "wall_us") / 1e3,
+        "over": (median(a, "wall_us") - median(b, "wall_us")) / 1e3,
+        "own": None if a["bytes"] is None else a["bytes"] / 2**20,
         "mib": median(a, "max_rss_kib") / 1024,
     }
 
@@ -89,9 +92,9 @@ def ratios(row):
 def wanted(row):
     limits, is_now, words = row["wanted"], ratios(row), []
     for key, most in limits.items():
-        unit = {"ms": " ms", "mib": " MiB"}.get(key, "")
+        unit = {"ms": " ms", "over": " ms", "mib": " MiB", "own": " MiB"}.get(key, "")
         missed = is_now[key] is None or is_now[key] > most
-        words.append("%s %.4g%s%s" % ({"ms": "time", "mib": "peak"}.get(key, key), most, unit,
+        words.append("%s %.4g%s%s" % ({"ms": "time", "over": "longer by", "mib": "peak", "own": "size"}.get(key, key), most, unit,
                                       " (missed: %.2f)" % is_now[key] if missed and is_now[key] else " (missed)" if missed else ""))
     return ", ".join(words)
 

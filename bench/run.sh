@@ -91,7 +91,8 @@ on_disk() { if [ -e "$1" ]; then du -s -B 1 "$1" | cut -f1; else echo null; fi; 
 
 # row ID TITLE WANTED OUTPUT OURS THEIRS - OURS and THEIRS are shell commands that make OUTPUT (removed before each run; - for
 # none; "grown:A:B": what the folders A and B grow by is the size). WANTED, or -: what ours may take at most, a list with
-# commas of time=, cpu=, size= (ratios to theirs), ms= and mib= (wall time and peak memory of ours). $before is run,
+# commas of time=, cpu=, size= (ratios to theirs), ms= and mib= (wall time and peak memory of ours), own= (MiB of its
+# result), over= (milliseconds more than theirs). $before is run,
 # unmeasured, ahead of each; $warm MiB of memory are touched and the data of $cached is read then, see measure.c.
 before='' warm='' cached=''
 row() {

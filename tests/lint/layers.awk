@@ -22,7 +22,7 @@ BEGIN {
 	door["^guestfs\\.h$"] = "^libcommon/guest/"
 	door["^archive(_entry)?\\.h$"] = "^libcommon/package/"
 	door["^libxml/"] = "^libcommon/(package|host)/"
-	door["^linux/kvm\\.h$"] = "^libcommon/runner/"
+	door["^linux/kvm\\.h$"] = "^(libcommon/runner/|bench/bare[.]c$)"
 	door["^curl/"] = "^libcommon/repo/backend_s3"
 	door["^fuse(_|\\.h)"] = "^cmd/vmbackup/mount_fuse\\.c"
 	door["^libnbd\\.h$"] = "^libcommon/image/protocol/"
