@@ -40,7 +40,6 @@ int main(int argc, char **argv)
 	size_t size = (argc == 3 ? strtoul(argv[2], NULL, 10) : 0) << 20;
 	int code = argc == 3 ? open(argv[1], O_RDONLY) : -1, kvm = open("/dev/kvm", O_RDWR);
 	struct kvm_userspace_memory_region region = {.memory_size = size};
-	struct kvm_pit_config pit = {.flags = 0};
 	struct kvm_regs regs = {.rip = AT, .rflags = 2};
 	struct kvm_sregs sregs;
 	struct kvm_run *run;
@@ -58,7 +57,6 @@ int main(int argc, char **argv)
 	vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	check(vm, "KVM_CREATE_VM");
 	check(ioctl(vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
-	check(ioctl(vm, KVM_CREATE_PIT2, &pit), "KVM_CREATE_PIT2");
 	region.userspace_addr = (uint64_t)(uintptr_t)memory;
 	check(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region), "KVM_SET_USER_MEMORY_REGION");
 	cpu = ioctl(vm, KVM_CREATE_VCPU, 0);

@@ -41,6 +41,8 @@ def lie(found, r):
         index ^= 1 << r.randrange(32)
     else:
         for _ in range(r.choice([1, 1, 8, 64])):
+            if not data:
+                break
             at = r.randrange(len(data))
             if how == 4:
                 data[at] ^= 1 << r.randrange(8)

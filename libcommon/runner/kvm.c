@@ -135,7 +135,6 @@ static int add_memory(struct kvm *k, const struct guest_memory *mem, struct err 
 
 int kvm_create(struct kvm *k, const struct guest_memory *mem, struct err *err)
 {
-	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY}; /* port 0x61 too */
 	uint64_t identity = IDENTITY_ADDRESS;
 
 	do
@@ -148,8 +147,7 @@ int kvm_create(struct kvm *k, const struct guest_memory *mem, struct err *err)
 	(void)ioctl(k->vm, KVM_SET_TSS_ADDR, TSS_ADDRESS);
 	if (ioctl(k->vm, KVM_CREATE_IRQCHIP, 0) < 0)
 		return err_sys(err, "KVM does not make interrupt chips");
-	if (ioctl(k->vm, KVM_CREATE_PIT2, &pit) < 0)
-		return err_sys(err, "KVM does not make a timer");
+	(void)pthread_mutex_init(&k->pit_lock, NULL);
 	k->irq = (struct irq_sink){set_line, send_msi, k};
 	k->doors = (struct doors){set_door, k};
 	return add_memory(k, mem, err);

@@ -1,12 +1,16 @@
-/* /dev/kvm: a virtual machine with interrupt chips, its memory, its vCPUs. The only place beside vcpu.c that speaks to it. */
+/* /dev/kvm: a virtual machine with interrupt chips, its memory, its vCPUs. The only place beside vcpu.c and
+ * state_kvm.c that speaks to it. */
 #ifndef VMKIT_RUNNER_KVM_H
 #define VMKIT_RUNNER_KVM_H
 
 #include <linux/kvm.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "libcommon/base/err.h"
+#include "libcommon/runner/bus.h"
 #include "libcommon/runner/doors.h"
 #include "libcommon/runner/irq.h"
 #include "libcommon/runner/memory.h"
@@ -22,6 +26,8 @@ struct kvm {
 	} cpuid; /* what this KVM supports, as the ioctl wants it */
 	struct irq_sink irq;
 	struct doors doors;
+	pthread_mutex_t pit_lock; /* guards the next */
+	bool has_pit;
 };
 
 /**
@@ -31,7 +37,7 @@ struct kvm {
  */
 int kvm_open(struct kvm *k, const char *path, struct err *err);
 
-/** kvm_create() - the machine: interrupt chips, timer, memory. After kvm_open(); Return: 0 or -1 */
+/** kvm_create() - the machine: interrupt chips, memory. After kvm_open(); Return: 0 or -1 */
 int kvm_create(struct kvm *k, const struct guest_memory *mem, struct err *err);
 
 /** kvm_add_rom() - memory that the guest can only read, at @start; @host outlives the machine */
@@ -42,6 +48,13 @@ void kvm_close(struct kvm *k);
 
 /** kvm_vcpu() - a vCPU's descriptor, with its CPUID set: *@ret_fd is owned; Return: 0 or -1 */
 int kvm_vcpu(struct kvm *k, unsigned index, unsigned count, int *ret_fd, struct err *err);
+
+/** kvm_attach_pit() - the ports of the timer: it is made at the first access (kvm_pit.c) */
+void kvm_attach_pit(struct kvm *k, struct bus *ports);
+
+/** kvm_make_pit() - make it now, unless it is there; Return: is it? */
+bool kvm_make_pit(struct kvm *k);
+bool kvm_has_pit(struct kvm *k);
 
 /** kvm_cpuid_filter() - what vCPU @index of @count sees: APIC ids, topology, no performance counters. cpuid.c */
 void kvm_cpuid_filter(struct kvm_cpuid_entry2 *entries, unsigned n, unsigned index, unsigned count);

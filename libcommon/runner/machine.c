@@ -96,6 +96,7 @@ static void make_buses(struct machine *m)
 	pci_dev_init(&m->bridge, 0x8086, 0x1237, 0x060000, 0x1af4, 0x1100);
 	(void)pci_bus_add(&m->pci, &m->bridge);
 	(void)bus_add(&m->ports, &pci);
+	kvm_attach_pit(&m->kvm, &m->ports);
 	legacy_init(&m->legacy, &m->kvm.irq);
 	m->legacy.event = on_legacy;
 	m->legacy.ctx = m;

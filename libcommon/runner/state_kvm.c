@@ -290,9 +290,39 @@ static int load_vcpu(const struct machine *m, const struct vcpu *v, const struct
 
 /* ---- the rest */
 
-static int save_chips(const struct kvm *k, struct state_out *o, struct err *err)
+/* An empty section: the guest never looked for the timer */
+static int save_pit(struct kvm *k, struct state_out *o, struct err *err)
+{
+	size_t at = state_begin(o, "PIT2", 0);
+	struct kvm_pit_state2 pit;
+
+	memset(&pit, 0, sizeof(pit));
+	if (kvm_has_pit(k)) {
+		if (ioctl(k->vm, KVM_GET_PIT2, &pit) < 0)
+			return err_sys(err, "KVM does not tell the state of the timer");
+		state_put(o, &pit, sizeof(pit));
+	}
+	state_end(o, at);
+	return 0;
+}
+
+static int load_pit(struct kvm *k, const struct state *s, struct err *err)
 {
 	struct kvm_pit_state2 pit;
+	struct state_in in;
+
+	if (state_find(s, "PIT2", 0, &in) && !in.len)
+		return 0;
+	state_get(&in, &pit, sizeof(pit));
+	if (state_done(&in, "PIT2", err) < 0)
+		return -1;
+	if (!kvm_make_pit(k) || ioctl(k->vm, KVM_SET_PIT2, &pit) < 0)
+		return err_set(err, ERR_CORRUPT, "KVM does not take its timer");
+	return 0;
+}
+
+static int save_chips(struct kvm *k, struct state_out *o, struct err *err)
+{
 	struct kvm_clock_data clock;
 	size_t at = state_begin(o, "CHIP", 0);
 
@@ -304,12 +334,8 @@ static int save_chips(const struct kvm *k, struct state_out *o, struct err *err)
 		state_put(o, &chip, sizeof(chip));
 	}
 	state_end(o, at);
-	at = state_begin(o, "PIT2", 0);
-	memset(&pit, 0, sizeof(pit));
-	if (ioctl(k->vm, KVM_GET_PIT2, &pit) < 0)
-		return err_sys(err, "KVM does not tell the state of the timer");
-	state_put(o, &pit, sizeof(pit));
-	state_end(o, at);
+	if (save_pit(k, o, err) < 0)
+		return -1;
 	at = state_begin(o, "CLCK", 0);
 	memset(&clock, 0, sizeof(clock));
 	if (ioctl(k->vm, KVM_GET_CLOCK, &clock) < 0)
@@ -319,10 +345,9 @@ static int save_chips(const struct kvm *k, struct state_out *o, struct err *err)
 	return 0;
 }
 
-static int load_chips(const struct kvm *k, const struct state *s, struct err *err)
+static int load_chips(struct kvm *k, const struct state *s, struct err *err)
 {
 	struct kvm_clock_data clock = {0};
-	struct kvm_pit_state2 pit;
 	struct state_in in;
 
 	(void)state_find(s, "CHIP", 0, &in);
@@ -336,12 +361,8 @@ static int load_chips(const struct kvm *k, const struct state *s, struct err *er
 	}
 	if (state_done(&in, "CHIP", err) < 0)
 		return -1;
-	(void)state_find(s, "PIT2", 0, &in);
-	state_get(&in, &pit, sizeof(pit));
-	if (state_done(&in, "PIT2", err) < 0)
+	if (load_pit(k, s, err) < 0)
 		return -1;
-	if (ioctl(k->vm, KVM_SET_PIT2, &pit) < 0)
-		return err_set(err, ERR_CORRUPT, "KVM does not take its timer");
 	(void)state_find(s, "CLCK", 0, &in);
 	clock.clock = state_get_int(&in);
 	if (state_done(&in, "CLCK", err) < 0)

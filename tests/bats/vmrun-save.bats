@@ -75,6 +75,23 @@ saved() {
 	rm origin.in
 }
 
+@test "the timer goes on as it was set; where nobody looked for one there is none, and can be" {
+	served one -a do=serve
+	ask one T
+	says one.out set
+	vmrun save one one.state
+	ended one 3
+	saved none.state
+	for f in one none; do
+		background "again_$f" vmrun restore --name "again-$f" $f.state
+		[ $f = one ] || ask again_none T
+		ask "again_$f" U
+		says "again_$f.out" 'timer 52'
+		ask "again_$f" Q
+		ended "again_$f" 0
+	done
+}
+
 @test "a machine is saved, ends, and goes on from the file: registers, memory, its serial line" {
 	saved a.state -c 4
 	[[ $(cat origin.err) == *"saved by vmrun save"* ]]

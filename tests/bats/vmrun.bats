@@ -172,6 +172,13 @@ expected_disk() {
 	dd if=/dev/zero of=want bs=512 seek=9 count=2 conv=notrunc status=none
 }
 
+@test "the timer is there for whoever looks for it, with what was its first word" {
+	require_kvm
+	[ "$(guest timer:g </dev/null)" = over ]
+	[ "$(guest timer:c </dev/null)" = counts ]
+	[ "$(guest timer:r </dev/null)" = 0 ]
+}
+
 @test "virtio-blk: read, write, flush, zero, by interrupt, on every format that can be written" {
 	require_kvm
 	for format in raw qcow2 vmdk vdi vhd; do

@@ -59,7 +59,8 @@ static void echo(void)
 	}
 }
 
-/* What bytes of the serial line ask for: 'C' counts, 'M' says whether memory is as it was filled, 'Q' ends, others are requests of
+/* What bytes of the serial line ask for: 'C' counts, 'M' says whether memory is as it was filled, 'T' sets channel 0 of the timer, 'U'
+ * prints what it was set to, 'Q' ends, others are requests of
  * the first disk. "serve:WORK" does WORK on it first. A saved machine is asked again after it was restored. */
 enum { FILLED = 0x400000, FILLED_END = 0x600000 };
 
@@ -88,6 +89,16 @@ static void serve(const char *work)
 			while (i < FILLED_END && AT(uint64_t, i) == i * 0x9e3779b97f4a7c15)
 				i += 512;
 			put(i == FILLED_END ? "memory is whole\n" : "memory is damaged\n");
+		} else if (c == 'T') {
+			outb(0x43, 0x34); /* both bytes, mode 2 */
+			outb(0x40, 0);
+			outb(0x40, 1);
+			put("set\n");
+		} else if (c == 'U') {
+			outb(0x43, 0xe2); /* its status */
+			put("timer ");
+			put_number(inb(0x40) & 0x3f);
+			put("\n");
 		} else if (c > ' ') {
 			disk_request(c);
 		}
@@ -172,6 +183,34 @@ static void button(const char *work)
 	put("pressed\n");
 }
 
+/* The timer: "g" opens the gate of channel 2 before all else and waits for the end of its count; "c" begins with the control word
+ * of channel 0, counts down from 1000 and looks; "r" only reads. */
+static void timer(const char *what)
+{
+	unsigned count;
+
+	if (*what == 'g') {
+		outb(0x61, 1);
+		outb(0x43, 0xb0);
+		outb(0x42, 0);
+		outb(0x42, 0x20);
+		while (!(inb(0x61) & 0x20))
+			;
+		put("over\n");
+	} else if (*what == 'c') {
+		outb(0x43, 0x34);
+		outb(0x40, 1000 & 0xff);
+		outb(0x40, 1000 >> 8);
+		outb(0x43, 0);
+		count = inb(0x40);
+		count |= (unsigned)inb(0x40) << 8;
+		put(count && count <= 1000 ? "counts\n" : "wrong\n");
+	} else {
+		put_number(inb(0x61) & 3);
+		put("\n");
+	}
+}
+
 void main(const uint8_t *params)
 {
 	const char *command = (const char *)(uintptr_t)AT(uint32_t, params + 0x228),
@@ -226,6 +265,8 @@ void main(const uint8_t *params)
 			;
 	} else if (starts(what, "hostile:"))
 		hostile(what + 8);
+	else if (starts(what, "timer:"))
+		timer(what + 6);
 	else if (starts(what, "disk:"))
 		(void)disk(what + 5);
 	else
