@@ -160,6 +160,20 @@ static void set_line(struct pci_bus *b, unsigned gsi)
 	irq_line(b->irq, gsi, high);
 }
 
+void pci_bus_remove(struct pci_dev *d)
+{
+	struct pci_bus *b = d->bus;
+
+	if (!b)
+		return;
+	(void)pthread_mutex_lock(&b->lock);
+	b->dev[d->slot] = NULL;
+	if (d->intx)
+		set_line(b, pci_gsi(d->slot));
+	(void)pthread_mutex_unlock(&b->lock);
+	d->bus = NULL;
+}
+
 void pci_intx(struct pci_dev *d, bool high)
 {
 	(void)pthread_mutex_lock(&d->bus->lock);

@@ -100,6 +100,9 @@ void pci_add_msix(struct pci_dev *d, unsigned bar, unsigned vectors);
 /** pci_bus_add() - put it into the next slot, BARs placed; Return: false when the bus is full. @d is borrowed */
 bool pci_bus_add(struct pci_bus *b, struct pci_dev *d);
 
+/** pci_bus_remove() - it is no more: its line is down, nobody finds it; nothing when it was never added */
+void pci_bus_remove(struct pci_dev *d);
+
 /** pci_bus_find() - the device and offset in a BAR that @addr lies in with @size bytes; NULL: nobody is there */
 struct pci_dev *pci_bus_find(struct pci_bus *b, uint64_t addr, unsigned size, unsigned *ret_bar,
 			     uint32_t *ret_off);

@@ -218,6 +218,7 @@ void virtio_stop(struct virtio_dev *d)
 		(void)close(d->queue[i].kick);
 	}
 	d->queues = 0;
+	pci_bus_remove(&d->pci);
 }
 
 void virtio_set_config(struct virtio_dev *d, unsigned off, const void *bytes, size_t len)

@@ -124,7 +124,8 @@ int virtio_init(struct virtio_dev *d, const struct virtio_type *type, unsigned q
 /** virtio_start() - one thread a queue; after this the guest may run */
 int virtio_start(struct virtio_dev *d, struct err *err);
 
-/** virtio_stop() - end the threads, after the request that each is at; called once, also after a failed start */
+/** virtio_stop() - end the threads, after the request that each is at, and leave the bus, whose other devices may go on;
+ *  called once, also after a failed start */
 void virtio_stop(struct virtio_dev *d);
 
 /** virtio_wake() - have a queue's thread look: the driver notified it, or the device has something for it */

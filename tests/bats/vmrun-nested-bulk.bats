@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # A command's streams, byte for byte, for as many bytes as VMKIT_TEST_BULK says: VMKIT_TEST_BULK=1G bats tests/bats/vmrun-nested-bulk.bats
-# takes most of an hour where the guest's host is emulated too, so without it there is no such test. Everything is a line of its own: what
+# takes some twenty minutes where the guest's host is emulated too (64M: 76 s), so without it there is no such test. Everything is a line of its own: what
 # is lost, doubled or moved shows.
 # bats file_tags=slow,release
 

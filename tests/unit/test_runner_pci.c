@@ -360,6 +360,34 @@ static void a_shared_line(void **state)
 	assert_int_equal(irqs.raised[gsi], 2);
 }
 
+/* A device that ends does not stand in the way of those that share its line and still work */
+static void leaving(void **state)
+{
+	struct pci_fake *f = *state;
+	struct virtio_dev *last = calloc(1, sizeof(*last));
+	static struct pci_dev more[3];
+	unsigned gsi = pci_gsi(1);
+
+	for (unsigned i = 0; i < 3; i++) {
+		pci_dev_init(&more[i], 0x1af4, 0x1044, 0, 0, 0);
+		assert_true(pci_bus_add(&f->bus, &more[i]));
+	}
+	assert_non_null(last);
+	assert_int_equal(virtio_rng_init(last, &f->mem, NULL), 0);
+	assert_true(pci_bus_add(&f->bus, &last->pci));
+	assert_int_equal(pci_gsi(last->pci.slot), gsi);
+	pci_intx(&last->pci, true);
+	assert_int_equal(irqs.level[gsi], 1);
+	virtio_stop(last);
+	assert_int_equal(irqs.level[gsi], 0);
+	memset(last, 0xff, sizeof(*last));
+	free(last);
+	pci_intx(&f->rng.pci, true);
+	pci_intx(&f->rng.pci, false);
+	assert_int_equal(irqs.level[gsi], 0);
+	assert_int_equal(config(f, 5, 0, 4), 0xffffffff);
+}
+
 int main(void)
 {
 #define PCI_TEST(name) cmocka_unit_test_setup_teardown(name, pci_start, pci_end)
@@ -373,6 +401,7 @@ int main(void)
 		PCI_TEST(config_window),
 		PCI_TEST(a_shared_line),
 		PCI_TEST(doors),
+		PCI_TEST(leaving),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
