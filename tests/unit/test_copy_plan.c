@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcommon/base/checked.h"
@@ -265,13 +266,36 @@ static void test_rate(void **state)
 	assert_int_equal(slow.spent, 10 << 20);
 }
 
+/* Where blocks cannot be shared the file is left alone: ext4 writes one that was cut to nothing to the disk at its end */
+static void no_clone_without_a_trace(void **state)
+{
+	static const int blocks[] = {0, -1};
+	struct image *img = sparse_image(1 * MIB, blocks);
+	char path[] = "/var/tmp/engine-plan-XXXXXX";
+	const struct timespec tick = {.tv_nsec = 20000000};
+	struct stat before, after;
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	(void)unlink(path);
+	assert_int_equal(fstat(fd, &before), 0);
+	(void)nanosleep(&tick, NULL);
+	if (!target_can_clone(img, fd)) {
+		assert_int_equal(fstat(fd, &after), 0);
+		assert_memory_equal(&after.st_ctim, &before.st_ctim, sizeof(after.st_ctim));
+	}
+	(void)close(fd);
+	image_close(img);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scattered),  cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_zero_runs),  cmocka_unit_test(test_over_base),
 		cmocka_unit_test(test_clone_runs), cmocka_unit_test(test_options),
-		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_rate),	   cmocka_unit_test(no_clone_without_a_trace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,14 +76,19 @@ static bool has_file_on(struct image *src, dev_t dev)
 bool target_can_clone(struct image *src, int fd)
 {
 	static const uint8_t block[ZERO_BLOCK];
+	struct file_clone_range range = {.src_fd = fd};
 	struct stat st;
 
-	if (!src || fstat(fd, &st) < 0 || !has_file_on(src, st.st_dev) ||
-	    pwrite(fd, block, sizeof(block), 0) != sizeof(block))
+	if (!src || fstat(fd, &st) < 0 || !has_file_on(src, st.st_dev))
 		return false;
+	/* File systems without it say so of an empty file too. ext4 writes a file that was once cut to nothing out to the
+	 * disk when it is closed (auto_da_alloc), so nothing is tried there. */
+	if (ioctl(fd, FICLONERANGE, &range) < 0 && (errno == EOPNOTSUPP || errno == ENOTTY))
+		return false;
+	if (pwrite(fd, block, sizeof(block), 0) != sizeof(block))
+		return false;
+	range.src_length = range.dest_offset = ZERO_BLOCK;
 
-	struct file_clone_range range = {
-		.src_fd = fd, .src_length = ZERO_BLOCK, .dest_offset = ZERO_BLOCK};
 	bool can = ioctl(fd, FICLONERANGE, &range) == 0;
 
 	return ftruncate(fd, 0) == 0 && can;
