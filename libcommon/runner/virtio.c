@@ -250,6 +250,8 @@ void virtio_set_status(struct virtio_dev *d, uint8_t status)
 {
 	unsigned now;
 
+	if (!status && d->type->before_reset)
+		d->type->before_reset(d);
 	(void)pthread_mutex_lock(&d->lock);
 	now = atomic_load(&d->status);
 	if (!status) {

@@ -63,6 +63,9 @@ struct virtio_type {
 	int (*serve)(struct virtio_dev *d, struct virtio_queue *q);
 	/* After serve(), without a lock; may be NULL */
 	void (*served)(struct virtio_dev *d);
+	/* The driver is about to reset the device: what it left in the queues is not lost, a guest that powers off resets
+	 * all devices. By a vCPU's thread, without a lock; may wait as long as request() may. NULL: there is nothing to keep */
+	void (*before_reset)(struct virtio_dev *d);
 	/* State of its own beside registers and queues, for saved machines (state.h): what load() makes of hostile bytes
 	 * is good. Called while nothing is served. NULL: it has none */
 	void (*save)(struct virtio_dev *d, struct state_out *out);

@@ -325,9 +325,17 @@ static void load(struct virtio_dev *d, struct state_in *in)
 	}
 }
 
+/* Kernels reset their devices when they power off. The command is done then, and its output may still wait here for a
+ * reader that is slow. */
+static void before_reset(struct virtio_dev *d)
+{
+	virtio_console_drain(d->priv);
+}
+
 static const struct virtio_type type = {.id = VIRTIO_CONSOLE,
 					.class_code = 0x078000,
 					.request = request,
+					.before_reset = before_reset,
 					.save = save,
 					.load = load};
 

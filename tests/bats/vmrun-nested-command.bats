@@ -11,6 +11,7 @@ setup_file() {
 	cd "$WORK/payload" || return 1
 	"$ROOT/tests/guest/linux-payload.sh" . "$VMKIT_BIN/vmrun"
 	random_bytes 5 2500001 >input
+	random_bytes 9 3000000 | base64 -w 60 >lines
 	random_image disk.raw $((1 << 20)) 7
 	mkdir rootfs/deep
 	ln -s ../bin/busybox rootfs/deep/link
@@ -36,6 +37,16 @@ setup_file() {
 			ls -l >&2
 			cat
 			exit 7' name "an argument" "" <input
+		pipe() { # NAME OPTIONS...
+			mkdir -p /out/$1
+			o=/out/$1
+			shift
+			bin/vmrun -k kernel -r rootfs --modules modules -m 512M -a "$fast" -t 1000 "$@" 2>$o/err
+			echo $? >$o/status
+		}
+		cat lines | pipe sort -- sort | cat >/out/sort.out
+		# The guest is done, and resets its devices, long before the reader looks
+		head -c 1500000 lines | pipe slow -- cat | (sleep 15; cat) >/out/slow.out
 		mkdir /out/pipe
 		(bin/vmrun -k kernel -r rootfs --modules modules -a "$fast" -t 1000 -- yes 2>/out/pipe/err </dev/null
 			echo $? >/out/pipe/status) | head -n 1000 >/out/pipe/out
@@ -69,6 +80,20 @@ of() {
 @test "streams are the command's, byte for byte, and apart; its status is vmrun's" {
 	of streams 7
 	assert_same_bytes "$WORK/payload/input" "$R/out"
+}
+
+@test "cat | vmrun -- sort | cat: 4 MB of lines, each there, in order" {
+	of sort 0
+	LC_ALL=C sort "$WORK/payload/lines" >want
+	assert_same_bytes want "$WORK/out/sort.out"
+	[ -z "$stderr" ]
+}
+
+@test "a reader that is slower than the guest's end gets all" {
+	of slow 0
+	head -c 1500000 "$WORK/payload/lines" >want
+	assert_same_bytes want "$WORK/out/slow.out"
+	[ -z "$stderr" ]
 }
 
 @test "environment, folder, arguments, root, disk" {

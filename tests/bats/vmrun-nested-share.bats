@@ -87,6 +87,53 @@ setup_file() {
 		ls rootfs >/out/rootfs
 		run writes --write-root -- sh -c 'echo written >/kept; ls -d /vmrun'
 		cp rootfs/kept /out/kept
+		# Both ways of a vsock at once, a half end, a port of nobody; the balloon meanwhile
+		export XDG_RUNTIME_DIR=/tmp/run
+		mkdir -m 700 /tmp/run
+		echo "from the host" >/w/reply
+		rootfs/bin/stream unix-listen:/w/v_1234 <tree/deep/er/big >/out/vsock-from-guest &
+		run vsock -n web -m 256M --balloon --vsock /w/v,cid=42 --share /w:/w --share /out:/out -- sh -c '
+			set -e
+			stream vsock:1234 </w/share/tree/deep/40 >/out/vsock-in-guest
+			! stream vsock:1235 </dev/null
+			touch /w/listening
+			stream vsock-listen:77 </w/share/tree/deep/39 >/out/vsock-from-host
+			while [ ! -e /w/filled ]; do
+				[ -e /w/fill ] && [ ! -e /w/full ] && dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null && touch /w/full
+				[ -e /w/empty ] && rm -f /dev/shm/x && touch /w/filled
+				sleep 0.1
+			done
+			while [ ! -e /w/over ]; do sleep 0.1; done
+			grep MemFree /proc/meminfo
+		' &
+		vm=$!
+		alive() { kill -0 $vm 2>/dev/null; }
+		until [ -e /w/listening ] || ! alive; do sleep 0.2; done
+		ls -l /w/v >/out/vsock-socket
+		until grep -q OK /out/vsock-answer 2>/dev/null || ! alive; do
+			sleep 0.1
+			(echo "CONNECT 77"; cat tree/deep/38) | rootfs/bin/stream unix:/w/v >/out/vsock-answer
+		done
+		(echo "CONNECT 76") | rootfs/bin/stream unix:/w/v >/out/vsock-refused
+		bin/vmrun stats web --json >/out/stats-0
+		touch /w/fill
+		until [ -e /w/full ] || ! alive; do sleep 0.2; done
+		bin/vmrun stats web --json >/out/stats-full
+		touch /w/empty
+		until [ -e /w/filled ] || ! alive; do sleep 0.2; done
+		sleep 3
+		bin/vmrun stats web --json >/out/stats-empty
+		bin/vmrun stats web >/out/stats-text
+		bin/vmrun balloon --wait 60s web 160M
+		echo $? >/out/balloon-status
+		bin/vmrun stats web --json >/out/stats-small
+		bin/vmrun balloon --wait 60s web 256M
+		bin/vmrun stats web --json >/out/stats-whole
+		bin/vmrun balloon web 257M 2>/out/balloon-err
+		echo $? >>/out/balloon-status
+		touch /w/over
+		wait $vm
+		ls /w >/out/vsock-left
 		# Not root: files are the caller's on the host, root's in the guest
 		mkdir /w/own
 		chown 1000:1000 /w/own
@@ -166,4 +213,35 @@ a" ]
 	[[ $(cat "$R/out") == *"-rw-r--r--    1 0        0                2 "* ]]
 	[[ $(cat "$R/host") == *"-rw-r--r--    1 1000     1000             2 "* ]]
 	[[ $(cat "$R/out") == *" /own virtiofs rw,nosuid,nodev"* ]]
+}
+
+@test "vsock: both ways, both directions, byte for byte" {
+	of vsock 0
+	cd "$WORK"
+	assert_same_bytes payload/tree/deep/40 out/vsock-from-guest
+	assert_same_bytes payload/tree/deep/er/big out/vsock-in-guest
+	assert_same_bytes payload/tree/deep/38 out/vsock-from-host
+	tail -c +$(($(head -n 1 out/vsock-answer | wc -c) + 1)) out/vsock-answer >answer
+	assert_same_bytes payload/tree/deep/39 answer
+	[[ $(head -n 1 out/vsock-answer) =~ ^OK\ [0-9]+$ ]]
+	[ ! -s out/vsock-refused ] # nobody listens there
+	[[ $(cat out/vsock-socket) == srw-------* ]]
+	! grep -qx v out/vsock-left
+}
+
+@test "balloon: what the guest says of its memory, and what it frees goes back to the host" {
+	of vsock 0
+	cd "$WORK/out"
+	for f in stats-{0,full,empty,small,whole}; do assert_schema vmrun-stats "$f"; done
+	jq -e '.balloon.guest | .total > 200000000 and .free > 0 and .free < .total and .available <= .total' stats-0
+	jq -es '.[0].balloon.guest.free - .[1].balloon.guest.free > 80000000' stats-0 stats-full
+	jq -es '.[1].memory_resident - .[0].memory_resident > 80000000' stats-0 stats-full
+	jq -es '.[0].memory_resident - .[1].memory_resident > 60000000' stats-full stats-empty
+	jq -e '.balloon.reported > 60000000' stats-empty
+	jq -e '.balloon | .target == 100663296 and .actual == 100663296 and .guest.free < 120000000' stats-small
+	jq -es '.[0].memory_resident - .[1].memory_resident > 0' stats-empty stats-small
+	jq -e '.balloon | .target == 0 and .actual == 0 and .guest.free > 120000000' stats-whole
+	[ "$(cat balloon-status)" = "0
+2" ]
+	[[ $(cat stats-text) == *"balloon: 0 B of 0 B wanted; the guest has"*"free"* ]]
 }

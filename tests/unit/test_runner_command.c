@@ -1,4 +1,5 @@
 /* What a command in a guest needs here: the console's protocol, archives, the order of modules, a kernel's release. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -287,6 +288,27 @@ static void status_and_signals(void **state)
 	assert_int_equal(*buffer(f, SIGNALS_RX, 0), 15);
 }
 
+/* A kernel that powers off resets its devices: what the command said last waits in the queue still, and its status */
+static void reset_keeps_output(void **state)
+{
+	struct fake *f = *state;
+	char got[16] = "";
+
+	for (unsigned i = 0; i < 3; i++)
+		offer(f, OUTPUT_TX, "last ", 5);
+	offer(f, STATUS_TX, "status 3\n", 9);
+	offer(f, INPUT_RX, NULL, 16);
+	assert_int_equal(write(f->in[1], "input", 5), 5);
+	virtio_set_status(&f->c.dev, 0);
+	assert_int_equal(fcntl(f->out[0], F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(read(f->out[0], got, sizeof(got)), 15);
+	assert_string_equal(got, "last last last ");
+	assert_int_equal(virtio_console_status(&f->c), 3);
+	assert_int_equal(read(f->in[0], got, sizeof(got)), 5); /* nobody took it */
+	virtio_set_status(&f->c.dev, 0);		       /* once more, with no queue */
+	assert_int_equal(read(f->out[0], got, sizeof(got)), -1);
+}
+
 /* ---- archives, modules */
 
 static char folder[64];
@@ -422,6 +444,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(output_and_a_reader_that_goes, start, end),
 		cmocka_unit_test_setup_teardown(more_than_a_pipe_holds, start, end),
 		cmocka_unit_test_setup_teardown(status_and_signals, start, end),
+		cmocka_unit_test_setup_teardown(reset_keeps_output, start, end),
 		cmocka_unit_test(archive_of_a_tree),
 		cmocka_unit_test(modules_in_order),
 		cmocka_unit_test(kernels_release),
