@@ -1,7 +1,8 @@
 """Results of bench/run.sh.
 
 render.py --collect ROWS.jsonl RESULT.json   put the rows and what this machine is into one file
-render.py RESULT.json                        the same as a page for people, on standard output
+render.py RESULT.json...                     the same as a page for people, on standard output; a row that was run again counts as
+                                             the last file says, with that file's number behind its name
 """
 import json
 import os
@@ -99,32 +100,42 @@ def wanted(row):
     return ", ".join(words)
 
 
-def render(path):
-    with open(path, encoding="utf-8") as f:
-        d = json.load(f)
-    print("# Measurements\n")
-    print("Written by `make bench`; the samples and the commands are in [%s](%s).\n" % (
-        os.path.basename(path), os.path.relpath(path, "bench")))
-    print("%s, commit %.12s%s. %s, %d processors, %.0f GiB, Linux %s, files on %s. A disk of %s with ext4 and %.2f GiB of data"
-          " (files of this machine). Medians of %d runs in turn with the other program, caches warm; a ratio is ours divided by"
-          " theirs, below 1 is faster. `disk-synced` includes writing everything to the disk: qemu-img is followed by"
-          " `sync -f`, vmimg does it itself; the other convert rows do without on both sides.\n" % (
-              d["date"], d["commit"] or "unknown", " with changes" if d["modified"] else "", d["processor"], d["processors"],
+def about(d, path, number):
+    print("%s[%s](%s): %s, commit %.12s%s. %s, %d processors, %.0f GiB, Linux %s, files on %s. A disk of %s with ext4 and %.2f GiB of"
+          " data (files of this machine), %d runs.\n" % (
+              "%d. " % number if number else "", os.path.basename(path), os.path.relpath(path, "bench"), d["date"],
+              d["commit"] or "unknown", " with changes" if d["modified"] else "", d["processor"], d["processors"],
               d["memory_bytes"] / 2**30, d["kernel"], d["file_system"], d["disk_size"], d["data_bytes"] / 2**30, d["runs"]))
+
+
+def render(paths):
+    rows, files = {}, []
+    for number, path in enumerate(paths, 1):
+        with open(path, encoding="utf-8") as f:
+            files.append(json.load(f))
+        for row in files[-1]["rows"]:
+            rows[row["id"]] = (row, number)
+    print("# Measurements\n")
+    print("Written by `make bench`; the samples and the commands are in the files named here. Medians of runs in turn with the other"
+          " program, caches warm; a ratio is ours divided by theirs, below 1 is faster. `disk-synced` includes writing everything to the"
+          " disk: qemu-img is followed by `sync -f`, vmimg does it itself; the other convert rows do without on both sides.\n")
+    for number, path in enumerate(paths, 1):
+        about(files[number - 1], path, number if len(paths) > 1 else 0)
     print("| what | ours | theirs | time | CPU | peak MiB, ours / theirs | result MiB, ours / theirs | wanted |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
-    for row in d["rows"]:
+    for row, number in rows.values():
         a, b = row["ours"], row["theirs"]
         sizes = "" if a["bytes"] is None else "%s / %s" % (mib(a["bytes"]), mib(b["bytes"]))
-        print("| %s | %s | %s | **%.2f** | %.2f | %s / %s | %s | %s |" % (
-            row["title"], seconds(median(a, "wall_us")), seconds(median(b, "wall_us")), ratios(row)["time"], ratios(row)["cpu"],
-            mib(median(a, "max_rss_kib") * 1024), mib(median(b, "max_rss_kib") * 1024), sizes, wanted(row)))
-    print("\n%s." % "; ".join(v for v in d["versions"].values() if v))
+        print("| %s%s | %s | %s | **%.2f** | %.2f | %s / %s | %s | %s |" % (
+            row["title"], " (%d)" % number if number > 1 else "", seconds(median(a, "wall_us")), seconds(median(b, "wall_us")),
+            ratios(row)["time"], ratios(row)["cpu"], mib(median(a, "max_rss_kib") * 1024), mib(median(b, "max_rss_kib") * 1024),
+            sizes, wanted(row)))
+    print("\n%s." % "; ".join(v for v in files[-1]["versions"].values() if v))
 
 
 if len(sys.argv) == 4 and sys.argv[1] == "--collect":
     collect(sys.argv[2], sys.argv[3])
-elif len(sys.argv) == 2:
-    render(sys.argv[1])
+elif len(sys.argv) >= 2 and sys.argv[1] != "--collect":
+    render(sys.argv[1:])
 else:
     sys.exit(__doc__)
