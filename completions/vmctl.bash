@@ -43,7 +43,7 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 		options=" --input --connect= --host-timeout= --quiet --verbose --help --version"
 		kind=machine ;;
 	set)
-		options=" --cpus= --max-cpus= --memory= --max-memory= --live --config --connect= --host-timeout= --json --quiet --verbose --help --version"
+		options=" --cpus= --max-cpus= --memory= --max-memory= --cpu-limit= --cpu-shares= --pin= --disk-limit= --net-limit= --live --config --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=machine ;;
 	autostart)
 		options=" --all --off --connect= --host-timeout= --quiet --verbose --help --version"
@@ -118,6 +118,11 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	set:--max-cpus|set:--max-cpus=) kind=none ;;
 	set:--memory|set:--memory=) kind=none ;;
 	set:--max-memory|set:--max-memory=) kind=none ;;
+	set:--cpu-limit|set:--cpu-limit=) kind=none ;;
+	set:--cpu-shares|set:--cpu-shares=) kind=none ;;
+	set:--pin|set:--pin=) kind=none ;;
+	set:--disk-limit|set:--disk-limit=) kind=none ;;
+	set:--net-limit|set:--net-limit=) kind=none ;;
 	set:--json=) words=" lines" ;;
 	create:--image|create:--image=) kind=file ;;
 	create:--from-backup|create:--from-backup=) kind=none ;;

@@ -48,7 +48,7 @@ _vmctl() {
 			'console:a machine'\''s serial console'
 			'exec:run a command in a machine through its guest agent'
 			'edit:change a machine'\''s definition'
-			'set:change a machine'\''s processors and memory, and show what it has'
+			'set:change a machine'\''s processors, memory and limits, and show what it has'
 			'autostart:start machines with their host, or no longer'
 			'create:define a new machine from an image, or from a kernel'
 			'clone:make a machine like another, with its own disks, UUID and network addresses'
@@ -287,6 +287,11 @@ _vmctl() {
 		'--max-cpus=[how many it may get while it runs; at the next start]:N:' \
 		'--memory=[memory it has; while it runs its balloon must give it or take it]:SIZE:' \
 		'--max-memory=[memory it may get; at the next start]:SIZE:' \
+		'--cpu-limit=[of one processor'\''s time for the whole machine\: 150; none]:PERCENT:' \
+		'--cpu-shares=[its weight where processors are short; the usual one is 1024]:N:' \
+		'*--pin=[virtual processor VCPU (or all, or emulator\: what is no virtual processor) runs on the host'\''s CPUS\: 2-3,7, or any; repeatable]:VCPU=CPUS:' \
+		'*--disk-limit=[a second\: iops=500,bytes=50M, or read-iops, write-iops, read-bytes, write-bytes; none; what of iops or bytes is not named has no limit then; repeatable]:DISK\:LIMITS:' \
+		'*--net-limit=[bytes a second to and from the guest\: in\:10M,out\:1M, or none; repeatable]:MAC=LIMITS:' \
 		'--live[the running machine only]' \
 		'--config[the next start only]' \
 		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \

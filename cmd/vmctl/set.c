@@ -1,9 +1,9 @@
-/* vmctl set: processors and memory, now and at the next start. */
+/* vmctl set: processors, memory and limits, now and at the next start. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd/vmctl/vmctl.h"
+#include "cmd/vmctl/set_limits.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/size.h"
 #include "libcommon/host/xmldoc.h"
@@ -11,6 +11,7 @@
 static struct {
 	unsigned cpus, max_cpus;
 	uint64_t memory, max_memory;
+	struct set_limits limits;
 	bool live, config;
 } o;
 
@@ -39,6 +40,36 @@ static const struct opt options[] = {
 	 .value = &o.max_memory,
 	 .arg = "SIZE",
 	 .help = "memory it may get; at the next start"},
+	{.name = "cpu-limit",
+	 .type = OPT_STRING,
+	 .value = &o.limits.cpu_limit,
+	 .arg = "PERCENT",
+	 .help = "of one processor's time for the whole machine: 150; none"},
+	{.name = "cpu-shares",
+	 .type = OPT_UINT,
+	 .value = &o.limits.cpu_shares,
+	 .arg = "N",
+	 .help = "its weight where processors are short; the usual one is 1024",
+	 .min = 2,
+	 .max = 262144},
+	{.name = "pin",
+	 .type = OPT_LIST,
+	 .value = &o.limits.pin,
+	 .arg = "VCPU=CPUS",
+	 .help = "virtual processor VCPU (or all, or emulator: what is no virtual processor) "
+		 "runs on the host's CPUS: 2-3,7, or any; repeatable"},
+	{.name = "disk-limit",
+	 .type = OPT_LIST,
+	 .value = &o.limits.disk,
+	 .arg = "DISK:LIMITS",
+	 .help = "a second: iops=500,bytes=50M, or read-iops, write-iops, read-bytes, "
+		 "write-bytes; none; what of iops or bytes is not named has no limit then; "
+		 "repeatable"},
+	{.name = "net-limit",
+	 .type = OPT_LIST,
+	 .value = &o.limits.net,
+	 .arg = "MAC=LIMITS",
+	 .help = "bytes a second to and from the guest: in:10M,out:1M, or none; repeatable"},
 	{.name = "live", .type = OPT_FLAG, .value = &o.live, .help = "the running machine only"},
 	{.name = "config", .type = OPT_FLAG, .value = &o.config, .help = "the next start only"},
 	OPT_END,
@@ -48,6 +79,7 @@ static const char *const examples[] = {
 	"vmctl set --cpus 4 web",
 	"vmctl set --memory 2G --config web",
 	"vmctl set --max-memory 8G --memory 4G db",
+	"vmctl set --cpu-limit 150 --pin all=2-3 --disk-limit vda:iops=500,bytes=50M web",
 	NULL,
 };
 
@@ -67,7 +99,8 @@ static int apply(struct domain *d, unsigned where, struct err *err)
 		if (!(where & w))
 			continue;
 		if ((o.cpus && domain_set_cpus(d, o.cpus, w, false, err) < 0) ||
-		    (o.memory && domain_set_memory(d, o.memory, w, false, err) < 0))
+		    (o.memory && domain_set_memory(d, o.memory, w, false, err) < 0) ||
+		    set_limits_apply(&o.limits, d, w, err) < 0)
 			return err_prefix(err, w == DOMAIN_LIVE ? "now" : "at the next start");
 	}
 	return 0;
@@ -91,10 +124,11 @@ static int read_back(struct domain *d, bool inactive, json_t **ret, struct err *
 	    xmldoc_parse(&x, xml, "domain", err) < 0)
 		return -1;
 	cpus = number_at(x, "/domain/vcpu/@current");
-	*ret = json_pack("{s:I, s:I, s:I, s:I}", "cpus", cpus ? cpus : number_at(x, "/domain/vcpu"),
-			 "max_cpus", number_at(x, "/domain/vcpu"), "memory",
+	*ret = json_pack("{s:I, s:I, s:I, s:I, s:o}", "cpus",
+			 cpus ? cpus : number_at(x, "/domain/vcpu"), "max_cpus",
+			 number_at(x, "/domain/vcpu"), "memory",
 			 number_at(x, "/domain/currentMemory") * 1024, "max_memory",
-			 number_at(x, "/domain/memory") * 1024);
+			 number_at(x, "/domain/memory") * 1024, "limits", domain_limits_json(x));
 	xmldoc_free(x);
 	return *ret ? 0 : err_nomem(err);
 }
@@ -103,16 +137,15 @@ static void print_one(const char *when, const json_t *v)
 {
 	char memory[SIZE_TEXT_MAX], most[SIZE_TEXT_MAX];
 
-	if (json_is_object(v))
-		(void)printf(
-			"%-12s %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-			" processors, %s of %s\n",
-			when, json_integer_value(json_object_get(v, "cpus")),
-			json_integer_value(json_object_get(v, "max_cpus")),
-			size_format((uint64_t)json_integer_value(json_object_get(v, "memory")),
-				    memory),
-			size_format((uint64_t)json_integer_value(json_object_get(v, "max_memory")),
-				    most));
+	if (!json_is_object(v))
+		return;
+	(void)printf(
+		"%-12s %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " processors, %s of %s\n",
+		when, json_integer_value(json_object_get(v, "cpus")),
+		json_integer_value(json_object_get(v, "max_cpus")),
+		size_format((uint64_t)json_integer_value(json_object_get(v, "memory")), memory),
+		size_format((uint64_t)json_integer_value(json_object_get(v, "max_memory")), most));
+	set_limits_print(when, json_object_get(v, "limits"));
 }
 
 static int tell(struct cli *cli, struct domain *d, bool runs, struct err *err)
@@ -154,20 +187,23 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	int rc;
 
 	(void)argc;
-	if (vmctl_find(argv[0], false, &h, &d, err) < 0)
+	if (set_limits_parse(&o.limits, err) < 0 || vmctl_find(argv[0], false, &h, &d, err) < 0) {
+		set_limits_release(&o.limits);
 		return -1;
+	}
 	rc = run_on(cli, d, err);
 	if (rc < 0)
 		err_object(err, argv[0]);
 	domain_close(d);
 	host_close(h);
+	set_limits_release(&o.limits);
 	return rc;
 }
 
 const struct verb verb_set = {
 	.name = "set",
 	.usage = "[OPTIONS] NAME",
-	.summary = "change a machine's processors and memory, and show what it has",
+	.summary = "change a machine's processors, memory and limits, and show what it has",
 	.details = "A machine that runs is changed now and for its next start, one that is off for "
 		   "its "
 		   "next start. Then both are read back from the host and printed, also when "

@@ -94,6 +94,47 @@ int domain_set_memory(struct domain *d, uint64_t bytes, unsigned where, bool max
 	return of_domain(d, d->host->driver->set_memory(d, bytes, where, max, err), err);
 }
 
+int domain_limit_cpu(struct domain *d, const struct cpu_limits *l, unsigned where, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return of_domain(d,
+			 v->limit_cpu ? v->limit_cpu(d, l, where, err)
+				      : cannot(d->host, "does not limit processors", err),
+			 err);
+}
+
+int domain_limit_disk(struct domain *d, const struct disk_limits *l, unsigned where,
+		      struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return of_domain(d,
+			 v->limit_disk ? v->limit_disk(d, l, where, err)
+				       : cannot(d->host, "does not limit disks", err),
+			 err);
+}
+
+int domain_limit_net(struct domain *d, const struct net_limits *l, unsigned where, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return of_domain(d,
+			 v->limit_net ? v->limit_net(d, l, where, err)
+				      : cannot(d->host, "does not limit networks", err),
+			 err);
+}
+
+int domain_pin(struct domain *d, const struct pin *p, unsigned where, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return of_domain(d,
+			 v->pin ? v->pin(d, p, where, err)
+				: cannot(d->host, "does not pin processors", err),
+			 err);
+}
+
 int domain_agent(struct domain *d, const json_t *command, unsigned timeout_s, json_t **ret,
 		 struct err *err)
 {

@@ -4,6 +4,7 @@
 
 #include "libcommon/host/events.h"
 #include "libcommon/host/host.h"
+#include "libcommon/host/limits.h"
 
 /** struct host_driver - how machines are reached. A member that is NULL is not supported there */
 struct host_driver {
@@ -26,6 +27,13 @@ struct host_driver {
 	int (*set_cpus)(struct domain *d, unsigned n, unsigned where, bool max, struct err *err);
 	int (*set_memory)(struct domain *d, uint64_t bytes, unsigned where, bool max,
 			  struct err *err);
+	int (*limit_cpu)(struct domain *d, const struct cpu_limits *l, unsigned where,
+			 struct err *err);
+	int (*limit_disk)(struct domain *d, const struct disk_limits *l, unsigned where,
+			  struct err *err);
+	int (*limit_net)(struct domain *d, const struct net_limits *l, unsigned where,
+			 struct err *err);
+	int (*pin)(struct domain *d, const struct pin *p, unsigned where, struct err *err);
 	int (*attach)(struct domain *d, const char *xml, unsigned where, struct err *err);
 	int (*detach)(struct domain *d, const char *xml, unsigned where, struct err *err);
 	int (*agent)(struct domain *d, const json_t *command, unsigned timeout_s, json_t **ret,

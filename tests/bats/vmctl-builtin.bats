@@ -104,6 +104,15 @@ says() {
 	assert_schema vmctl-set
 	[ "$(json '.config | [.cpus, .memory] | join(" ")')" = "3 $((96 << 20))" ]
 	refused 9 vmctl set --cpus 17 web
+	vmctl set --cpu-limit 150% web
+	[ "$(jq -c .limits "$MACHINES/web.json")" = '{"cpu_percent":150}' ]
+	[ "$(vmctl set --json web | jq .config.limits.cpu_percent)" = 150 ]
+	vmctl set --cpu-limit none web
+	[ "$(jq -c .limits "$MACHINES/web.json")" = null ]
+	refused 9 vmctl set --cpu-shares 512 web
+	refused 9 vmctl set --pin 0=0 web
+	refused 9 vmctl set --disk-limit vda:iops=5 web
+	refused 2 vmctl set --cpu-limit 5000 web
 	vmctl info --xml web | sed 's/do=button/do=hang/' | vmctl edit --input web
 	[ "$(jq -r .append "$MACHINES/web.json")" = do=hang ]
 	vmctl info --xml web | sed "s|<devices>|<devices><interface type='network'/>|" >net.xml

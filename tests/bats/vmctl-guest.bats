@@ -79,6 +79,34 @@ state() { lv_on A virsh domstate web | head -n 1; }
 	[ "$(lv_on A virsh vcpucount web --live --current)" = 2 ]
 }
 
+@test "set: limits are what QEMU and libvirt have, now and at the next start, and go again" {
+	run_split ctl set --pin all=0 --pin emulator=0-1 --disk-limit vda:iops=500,read-bytes=50M --json web
+	assert_status 0
+	assert_schema vmctl-set
+	[ "$(json '.live.limits.disks[] | select(.target == "vda") | [.iops, .read_bytes, .bytes] | map(tostring) | join(" ")')" = "500 $((50 << 20)) null" ]
+	[ "$(json '.config.limits.disks')" = "$(json '.live.limits.disks')" ]
+	[ "$(json '[.live.limits.pins[] | .vcpu + "=" + .cpus] | join(" ")')" = "0=0 1=0 emulator=0-1" ]
+	[[ $(lv_on A virsh qemu-monitor-command web --hmp "info block") == *"bps_rd=52428800"*"iops=500"* ]]
+	lv_on A virsh vcpupin web | awk '$1 == 0 { exit $2 != "0" }'
+	[ "$(lv_on A virsh blkdeviotune web vda --config | awk '$1 == "total_iops_sec" { print $3 }')" = 500 ]
+	# One kind alone: the other stays
+	ctl set --live --disk-limit vda:bytes=1M web
+	[[ $(lv_on A virsh qemu-monitor-command web --hmp "info block") == *"bps=1048576 bps_rd=0"*"iops=500"* ]]
+	ctl set --disk-limit vda:none --pin all=any --pin emulator=any web
+	[[ $(lv_on A virsh qemu-monitor-command web --hmp "info block") != *"iops=500"* ]]
+	# A session daemon has no control groups (with one: vmctl-system.bats)
+	run_split ctl set --config --cpu-limit 150 web
+	assert_status 9
+	run_split ctl set --config --disk-limit vdq:iops=1 web
+	[ "$status" -ne 0 ]
+	[[ $stderr == *vdq* ]]
+	run_split ctl set --pin 0=0-99999 web
+	assert_status 2
+	run_split ctl set --pin 0=4000 web
+	assert_status 2
+	[[ $stderr == *"processor 4000"* ]]
+}
+
 @test "attach and detach: a disk and an interface come and go in the guest" {
 	qemu-img create -q -f qcow2 "$LV_BASE/data.qcow2" 8M
 	[ "$(id -u)" != 0 ] || chown "$LV_UID:$LV_UID" "$LV_BASE/data.qcow2"

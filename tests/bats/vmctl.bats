@@ -110,6 +110,16 @@ silent_socket() {
 	[ "$(json '.[0].name')" = test ]
 }
 
+@test "set: a limit that makes no sense is status 2, and changes nothing" {
+	local bad
+	for bad in --cpu-limit=0 --cpu-limit=x --cpu-limit=10x --cpu-shares=1 --pin=0 --pin=x=0 --pin=0=1-0 "--pin=0=1," --pin=0=-1 --pin=0=99999 \
+		--pin==0 --disk-limit=vda --disk-limit=:none --disk-limit=vda:iops --disk-limit=vda:iops=1M --disk-limit=vda:iops=-1 --disk-limit=vda:speed=1 \
+		--disk-limit=vda:bytes=1M,read-bytes=1M --disk-limit=vda: --net-limit=x --net-limit=x=in --net-limit=x=in:1X --net-limit==none --net-limit=x=in:5000T; do
+		refused 2 vmctl -c test:///default set --cpus 3 "$bad" test
+	done
+	[ "$(vmctl -c test:///default set --json test | jq -c '.config.limits')" = '{"cpu_percent":null,"cpu_shares":null,"pins":[],"disks":[],"nets":[]}' ]
+}
+
 @test "start, suspend, resume, reboot, stop, delete end well where they can" {
 	vmctl start test
 	vmctl suspend test

@@ -53,6 +53,8 @@
 	F(DomainLookupByUUIDString)                                                                \
 	F(DomainManagedSave)                                                                       \
 	F(DomainOpenConsole)                                                                       \
+	F(DomainPinEmulator)                                                                       \
+	F(DomainPinVcpuFlags)                                                                      \
 	F(DomainMigrate3)                                                                          \
 	F(DomainMigrateToURI3)                                                                     \
 	F(DomainReboot)                                                                            \
@@ -62,7 +64,10 @@
 	F(DomainResume)                                                                            \
 	F(DomainSaveFlags)                                                                         \
 	F(DomainSetAutostart)                                                                      \
+	F(DomainSetBlockIoTune)                                                                    \
+	F(DomainSetInterfaceParameters)                                                            \
 	F(DomainSetMemoryFlags)                                                                    \
+	F(DomainSetSchedulerParametersFlags)                                                       \
 	F(DomainSetVcpusFlags)                                                                     \
 	F(DomainShutdownFlags)                                                                     \
 	F(DomainStatsRecordListFree)                                                               \
@@ -121,7 +126,9 @@
 	F(StorageVolGetName)                                                                       \
 	F(StorageVolGetPath)                                                                       \
 	F(StorageVolGetXMLDesc)                                                                    \
+	F(TypedParamsAddLLong)                                                                     \
 	F(TypedParamsAddString)                                                                    \
+	F(TypedParamsAddUInt)                                                                      \
 	F(TypedParamsAddULLong)                                                                    \
 	F(TypedParamsFree)                                                                         \
 	F(TypedParamsGetInt)                                                                       \
@@ -178,6 +185,14 @@ int libvirt_set_cpus(struct domain *d, unsigned n, unsigned where, bool max, str
 int libvirt_set_memory(struct domain *d, uint64_t bytes, unsigned where, bool max, struct err *err);
 int libvirt_attach(struct domain *d, const char *xml, unsigned where, struct err *err);
 int libvirt_detach(struct domain *d, const char *xml, unsigned where, struct err *err);
+/* limits.c: see limits.h */
+int libvirt_limit_cpu(struct domain *d, const struct cpu_limits *l, unsigned where,
+		      struct err *err);
+int libvirt_limit_disk(struct domain *d, const struct disk_limits *l, unsigned where,
+		       struct err *err);
+int libvirt_limit_net(struct domain *d, const struct net_limits *l, unsigned where,
+		      struct err *err);
+int libvirt_pin(struct domain *d, const struct pin *p, unsigned where, struct err *err);
 /* connect.c, agent.c, stats.c */
 int libvirt_capabilities(struct host *h, char **ret, struct err *err);
 int libvirt_agent(struct domain *d, const json_t *command, unsigned timeout_s, json_t **ret,
