@@ -221,6 +221,7 @@ libexecdir := $(PREFIX)/libexec/vmkit
 man1dir := $(PREFIX)/share/man/man1
 docdir := $(PREFIX)/share/doc/vmkit
 unitdir := $(PREFIX)/lib/systemd/system
+userunitdir := $(PREFIX)/lib/systemd/user
 bashdir := $(PREFIX)/share/bash-completion/completions
 fishdir := $(PREFIX)/share/fish/vendor_completions.d
 # Debian's zsh reads vendor-completions below /usr and site-functions below /usr/local.
@@ -239,11 +240,15 @@ endif
 	$(INSTALL) -m 644 $(MAN_PAGES) $(DESTDIR)$(man1dir)
 	$(INSTALL) -m 644 LICENSE README.md $(DESTDIR)$(docdir)
 	$(INSTALL) -m 644 $(wildcard docs/*.md docs/*.conf docs/*.json) $(DESTDIR)$(docdir)/docs
-	$(INSTALL) -d $(DESTDIR)$(unitdir)
+	$(INSTALL) -d $(DESTDIR)$(unitdir) $(DESTDIR)$(userunitdir)
 	$(INSTALL) -m 644 $(wildcard systemd/*.timer) $(DESTDIR)$(unitdir)
 	set -e; for f in $(wildcard systemd/*.service); do \
 		sed 's|@bindir@|$(bindir)|' $$f >$(DESTDIR)$(unitdir)/$${f##*/}; \
 		chmod 644 $(DESTDIR)$(unitdir)/$${f##*/}; \
+	done
+	set -e; for f in $(wildcard systemd/user/*.service); do \
+		sed 's|@bindir@|$(bindir)|' $$f >$(DESTDIR)$(userunitdir)/$${f##*/}; \
+		chmod 644 $(DESTDIR)$(userunitdir)/$${f##*/}; \
 	done
 	set -e; for p in $(PROGRAMS); do \
 		$(INSTALL) -m 644 completions/$$p.bash $(DESTDIR)$(bashdir)/$$p; \
@@ -261,7 +266,8 @@ uninstall:			## what install put there; give the same DESTDIR and PREFIX
 	done
 	rm -f $(addprefix $(DESTDIR)$(libexecdir)/,$(notdir $(PLUGINS) $(GUEST_PROGRAMS)))
 	rm -rf $(DESTDIR)$(docdir)
-	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(wildcard systemd/*)))
+	rm -f $(addprefix $(DESTDIR)$(unitdir)/,$(notdir $(wildcard systemd/*.*)))
+	rm -f $(addprefix $(DESTDIR)$(userunitdir)/,$(notdir $(wildcard systemd/user/*)))
 
 clean:				## every build folder
 	rm -rf build build-san build-tsan build-cov build-fuzz

@@ -10,7 +10,7 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 		options=" --xml --config --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=machine ;;
 	start)
-		options=" --all --paused --fresh --connect= --host-timeout= --quiet --verbose --help --version"
+		options=" --all --autostart --paused --fresh --connect= --host-timeout= --quiet --verbose --help --version"
 		kind=machine ;;
 	stop)
 		options=" --all --now --no-force --timeout= --connect= --host-timeout= --json --quiet --verbose --help --version"
@@ -46,7 +46,7 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 		options=" --cpus= --max-cpus= --memory= --max-memory= --cpu-limit= --cpu-shares= --pin= --disk-limit= --net-limit= --live --config --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=machine ;;
 	autostart)
-		options=" --all --off --connect= --host-timeout= --quiet --verbose --help --version"
+		options=" --all --off --order= --delay= --connect= --host-timeout= --quiet --verbose --help --version"
 		kind=machine ;;
 	create)
 		options=" --image= --from-backup= --format= --allow-backing= --size= --dir= --memory= --cpus= --kernel= --initrd= --append= --network= --accel= --user= --ssh-key= --hostname= --user-data= --network-config= --start --dry-run --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
@@ -124,6 +124,8 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	set:--disk-limit|set:--disk-limit=) kind=none ;;
 	set:--net-limit|set:--net-limit=) kind=none ;;
 	set:--json=) words=" lines" ;;
+	autostart:--order|autostart:--order=) kind=none ;;
+	autostart:--delay|autostart:--delay=) kind=none ;;
 	create:--image|create:--image=) kind=file ;;
 	create:--from-backup|create:--from-backup=) kind=none ;;
 	create:--format|create:--format=|create:-f) kind=format ;;

@@ -105,6 +105,7 @@ _vmctl() {
 	(start)
 		_arguments -s -S \
 		'--all[every machine of the host]' \
+		'--autostart[those that start with their host, in their order (see autostart)]' \
 		'--paused[its processors wait for resume]' \
 		'--fresh[throw saved memory away and boot]' \
 		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
@@ -310,6 +311,8 @@ _vmctl() {
 		_arguments -s -S \
 		'--all[every machine of the host]' \
 		'--off[they stay off when the host starts]' \
+		'--order=[1 is first, and those of one order together; vmctl start --autostart starts them, not the host by itself]:N:' \
+		'--delay=[with --order\: how long those of the next order wait after this one]:TIME:' \
 		'*-c+[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'*--connect=[the host\: a libvirt URI, builtin (the machines that vmrun runs), or a host or group of the configuration; list takes several]:URI|HOST:' \
 		'--host-timeout=[a host that does not answer in this time is given up (default\: 10s)]:TIME:' \

@@ -133,6 +133,17 @@ static void print_line(const char *what, const char *text)
 	free(safe);
 }
 
+static void print_autostart(const json_t *m)
+{
+	const json_t *order = json_object_get(m, "autostart_order");
+	char text[48];
+
+	(void)snprintf(text, sizeof(text), "yes, order %lld", (long long)json_integer_value(order));
+	print_line("autostart", json_is_integer(order)				? text
+				: json_is_true(json_object_get(m, "autostart")) ? "yes"
+										: "no");
+}
+
 static void print_text(const json_t *m)
 {
 	char buf[256], size[SIZE_TEXT_MAX], most[SIZE_TEXT_MAX];
@@ -154,7 +165,7 @@ static void print_text(const json_t *m)
 		size_format((uint64_t)json_integer_value(json_object_get(m, "memory")), size),
 		size_format((uint64_t)json_integer_value(json_object_get(m, "memory_max")), most));
 	print_line("memory", buf);
-	print_line("autostart", json_is_true(json_object_get(m, "autostart")) ? "yes" : "no");
+	print_autostart(m);
 	if (json_is_true(json_object_get(m, "saved")))
 		print_line("saved", "yes: start goes on from there");
 	json_array_foreach(json_object_get(m, "disks"), i, e)

@@ -34,14 +34,16 @@ static const char *const examples[] = {
 
 json_t *vmctl_info_json(const char *host, const struct domain_info *i)
 {
-	return json_pack("{s:o, s:o, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:f, s:b, s:b, s:b}",
+	return json_pack("{s:o, s:o, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:f, s:b, s:b, s:o, s:b}",
 			 "host", cli_json_string(host), "name", cli_json_string(i->name), "uuid",
 			 i->uuid, "id", i->id < 0 ? json_null() : json_integer(i->id), "state",
 			 domain_state_name(i->state), "reason", i->reason, "cpus",
 			 (json_int_t)i->cpus, "memory", (json_int_t)i->memory, "memory_max",
 			 (json_int_t)i->memory_max, "cpu_seconds", (double)i->cpu_time_ns / 1e9,
-			 "persistent", (int)i->persistent, "autostart", (int)i->autostart, "saved",
-			 (int)i->saved);
+			 "persistent", (int)i->persistent, "autostart", (int)i->autostart,
+			 "autostart_order",
+			 i->autostart_order ? json_integer(i->autostart_order) : json_null(),
+			 "saved", (int)i->saved);
 }
 
 static int ask(struct host *h, void *ctx, json_t **ret, struct err *err)

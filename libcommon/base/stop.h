@@ -6,6 +6,7 @@
 #define VMKIT_BASE_STOP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct err;
 
@@ -20,6 +21,9 @@ int stop_signal(void);
 
 /** stop_check() - Return: 0, or -1 with ERR_CANCELLED when a signal came */
 int stop_check(struct err *err);
+
+/** stop_sleep() - wait @ms. Return: 0, or -1 with ERR_CANCELLED when a signal came */
+int stop_sleep(uint64_t ms, struct err *err);
 
 /** stop_reset() - for tests */
 void stop_reset(void);

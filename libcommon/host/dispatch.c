@@ -84,6 +84,11 @@ int host_capabilities(struct host *h, char **ret, struct err *err)
 		       err);
 }
 
+int domain_set_autostart(struct domain *d, unsigned order, uint64_t delay_ms, struct err *err)
+{
+	return of_domain(d, d->host->driver->set_autostart(d, order, delay_ms, err), err);
+}
+
 int domain_set_cpus(struct domain *d, unsigned n, unsigned where, bool max, struct err *err)
 {
 	return of_domain(d, d->host->driver->set_cpus(d, n, where, max, err), err);

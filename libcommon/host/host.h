@@ -64,7 +64,9 @@ struct domain_info {
 	const char *reason; /* "io error", "crashed"; static; "" */
 	unsigned cpus;
 	uint64_t memory, memory_max, cpu_time_ns;
-	bool persistent, autostart, saved;
+	bool persistent, autostart, saved; /* autostart: by whomever */
+	unsigned autostart_order;	   /* 1 is first; 0: none, the host's own autostart */
+	uint64_t autostart_delay_ms;	   /* until those of the next order */
 };
 
 const char *domain_state_name(enum domain_state s); /* "off", "running", ... */
@@ -119,6 +121,13 @@ int domain_idle(struct domain *d, struct err *err);
 /** domain_save_to() - memory to a file of the host, the machine is off then; host_restore() starts it again */
 int domain_save_to(struct domain *d, const char *path, struct err *err);
 int host_restore(struct host *h, const char *path, bool paused, struct err *err);
+
+enum { AUTOSTART_ORDER_MAX = 9999, AUTOSTART_DELAY_MAX_MS = 24 * 3600 * 1000 };
+
+/** domain_set_autostart() - with its host, in an order that the host's own autostart (DOMAIN_AUTOSTART_ON) has not: that
+ *  is off then, and vmctl start --autostart does it
+ *  @order: 1 to AUTOSTART_ORDER_MAX; 0: no more */
+int domain_set_autostart(struct domain *d, unsigned order, uint64_t delay_ms, struct err *err);
 
 enum domain_xml_flags {
 	DOMAIN_XML_CONFIG = 1, /* as it will be at the next start, not as it is */

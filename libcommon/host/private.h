@@ -18,6 +18,7 @@ struct host_driver {
 	int (*state)(struct domain *d, enum domain_state *ret, const char **ret_reason,
 		     struct err *err);
 	int (*act)(struct domain *d, enum domain_action what, struct err *err);
+	int (*set_autostart)(struct domain *d, unsigned order, uint64_t delay_ms, struct err *err);
 	int (*idle)(struct domain *d, struct err *err);
 	int (*save_to)(struct domain *d, const char *path, struct err *err);
 	int (*restore)(struct host *h, const char *path, bool paused, struct err *err);

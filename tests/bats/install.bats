@@ -31,6 +31,8 @@ setup() {
 	assert_file_not_empty root/opt/vmkit/lib/systemd/system/vmbackup@.timer
 	grep -qx 'ExecStart=/opt/vmkit/bin/vmbackup run %i --wait=4h' root/opt/vmkit/lib/systemd/system/vmbackup@.service
 	jq -e .panels root/opt/vmkit/share/doc/vmkit/docs/grafana-dashboard.json >/dev/null
+	grep -qx 'ExecStart=/opt/vmkit/bin/vmctl start --autostart' root/opt/vmkit/lib/systemd/system/vmctl-autostart.service
+	grep -qx 'ExecStart=/opt/vmkit/bin/vmctl -c builtin start --autostart' root/opt/vmkit/lib/systemd/user/vmctl-autostart.service
 	grep -qx 'ExecStart=/opt/vmkit/bin/vmctl watch' root/opt/vmkit/lib/systemd/system/vmctl-watch.service
 	run root/opt/vmkit/bin/vmimg --version
 	assert_success

@@ -168,6 +168,52 @@ says() {
 	[ -z "$(find "$STATE" -type f ! -name audit.ndjson)" ]
 }
 
+@test "autostart: those that have an order come in it, with their delays, the others last" {
+	needs_kvm
+	describe db button '"autostart_order": 1, "autostart": true, "autostart_delay": "1.5s"'
+	describe app button
+	describe web button
+	describe late button '"autostart": true'
+	describe never button
+	vmctl autostart --order 2 web
+	vmctl autostart --order 2 --delay 3h app
+	refused 2 vmctl autostart --order 2 --off web
+	refused 2 vmctl autostart --delay 2s web
+	refused 2 vmctl autostart --order 2 --delay 25h web
+	refused 2 vmctl start --autostart web
+	run_split vmctl list --json
+	assert_schema vmctl-list
+	[ "$(json '[.[] | select(.autostart) | .name + " " + (.autostart_order | tostring)] | join(",")')" = "app 2,db 1,late null,web 2" ]
+	[[ $(vmctl info app) == *"autostart    yes, order 2"* ]]
+	run_split vmctl info --json app
+	assert_schema vmctl-info
+	# A day's wait behind the last one with an order would keep the one without from starting
+	vmctl autostart --order 2 --delay 200ms app
+	[ "$(jq -r '.autostart_delay' "$MACHINES/app.json")" = 0.2s ]
+	echo '{"memory": "8M", "kernel": "/none"}' >"$MACHINES/broken.json"
+	vmctl autostart --order 1 broken
+	run_split vmctl start --autostart
+	assert_status 3
+	[[ $stderr == *"broken: "*"1 of 5 machines failed"* ]]
+	for m in db app web late; do
+		[ "$(state $m)" = running ]
+		began[${#began[@]}]=$(awk '{ print $22 }' "/proc/$(vmctl list --json | jq ".[] | select(.name == \"$m\") | .id")/stat")
+	done
+	[ "$(state never)" = off ]
+	# Clock ticks: db, 1.5 s, app and web, 0.2 s, late
+	[ $((began[1] - began[0])) -ge 150 ]
+	[ "${began[2]}" -ge "${began[1]}" ]
+	[ $((began[3] - began[2])) -ge 20 ]
+	# What runs is left alone, and no delay is waited for
+	vmctl delete --force broken
+	vmctl autostart --order 1 --delay 2h db
+	timeout 60 vmctl start --autostart
+	vmctl autostart --off app
+	[ "$(vmctl list --json | jq -c '.[] | select(.name == "app") | [.autostart, .autostart_order]')" = "[false,null]" ]
+	vmctl autostart app
+	[ "$(jq -c '[.autostart, .autostart_order, .autostart_delay]' "$MACHINES/app.json")" = "[true,null,null]" ]
+}
+
 @test "suspend, resume, stats, events" {
 	needs_kvm
 	truncate -s 1M d.raw

@@ -142,6 +142,26 @@ ended() {
 	[ "$(jq -r 'select(.event == "present") | .machine + " " + .state' out | sort | xargs)" = "bad off web paused" ]
 }
 
+@test "autostart --order: in the domain's metadata, started in that order, and libvirt's own autostart is off" {
+	ctl() { lv_on A "$VMKIT_BIN/vmctl" -c qemu:///session "$@"; }
+	lv_on A virsh autostart web
+	ctl autostart --order 2 web
+	ctl autostart --order 1 --delay 1s bad
+	[ "$(lv_on A virsh metadata web urn:vmkit:autostart --config | xmllint --xpath 'string(/*/@order)' -)" = 2 ]
+	[ "$(lv_on A virsh dominfo web | awk '$1 == "Autostart:" { print $2 }')" = disable ]
+	[ "$(ctl list --json | jq -c '[.[] | [.name, .autostart, .autostart_order]]')" = '[["bad",true,1],["web",true,2]]' ]
+	ctl start --autostart
+	# libvirt counts those that it starts
+	[ "$(lv_on A virsh domid bad)" -lt "$(lv_on A virsh domid web)" ]
+	lv_on A virsh destroy bad
+	ctl autostart web
+	[ "$(lv_on A virsh dominfo web | awk '$1 == "Autostart:" { print $2 }')" = enable ]
+	[ "$(ctl list --json | jq -c '.[] | select(.name == "web") | [.autostart, .autostart_order]')" = '[true,null]' ]
+	ctl autostart --off web bad
+	ctl autostart --off web bad
+	[ "$(ctl list --json | jq -c '[.[].autostart]')" = '[false,false]' ]
+}
+
 @test "names, kinds, --count and --timeout choose" {
 	behind -c "$URI" web --present --count 2 --timeout 20s
 	seen '.event == "present"'

@@ -48,6 +48,8 @@ struct builtin_machine {
 	char *allow[BUILTIN_DISKS_MAX]; /* folders where backing files may lie too */
 	size_t n_allow;
 	bool autostart;
+	unsigned order;	       /* of it; 0: after all that have one */
+	uint64_t delay_ms;     /* before the next order */
 	unsigned cpu_percent;  /* of one processor; 0: no limit */
 	uint64_t memory_limit; /* of its process; 0: none */
 };

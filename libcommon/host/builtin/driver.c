@@ -112,7 +112,9 @@ static int describe(const struct builtin_host *b, const char *name, struct domai
 				    .memory_max = m.memory,
 				    .cpu_time_ns = (uint64_t)(cpu_seconds(now.answer) * 1e9),
 				    .persistent = true,
-				    .autostart = m.autostart};
+				    .autostart = m.autostart,
+				    .autostart_order = m.order,
+				    .autostart_delay_ms = m.delay_ms};
 	ret->name = steal_ptr(&m.name);
 	memcpy(ret->uuid, m.uuid, UUID_TEXT_MAX);
 	builtin_release(&m);
@@ -277,7 +279,8 @@ static int destroy(struct domain *d, struct err *err)
 	return domain_wait(d, DOMAIN_OFF, END_MS, err);
 }
 
-static int autostart(struct domain *d, bool on, struct err *err)
+static int keep_autostart(struct domain *d, bool on, unsigned order, uint64_t delay_ms,
+			  struct err *err)
 {
 	const struct builtin_host *b = builtin_of(d->host);
 	struct builtin_machine m;
@@ -286,9 +289,16 @@ static int autostart(struct domain *d, bool on, struct err *err)
 	if (builtin_load(b, d->name, &m, err) < 0)
 		return -1;
 	m.autostart = on;
+	m.order = order;
+	m.delay_ms = delay_ms;
 	rc = builtin_save(b, &m, err);
 	builtin_release(&m);
 	return rc;
+}
+
+static int set_autostart(struct domain *d, unsigned order, uint64_t delay_ms, struct err *err)
+{
+	return keep_autostart(d, order > 0, order, delay_ms, err);
 }
 
 static int undefine(struct domain *d, struct err *err)
@@ -335,7 +345,7 @@ static int act(struct domain *d, enum domain_action what, struct err *err)
 		return destroy(d, err);
 	case DOMAIN_AUTOSTART_ON:
 	case DOMAIN_AUTOSTART_OFF:
-		return autostart(d, what == DOMAIN_AUTOSTART_ON, err);
+		return keep_autostart(d, what == DOMAIN_AUTOSTART_ON, 0, 0, err);
 	case DOMAIN_UNDEFINE:
 		return undefine(d, err);
 	case DOMAIN_SHUTDOWN_AGENT:
@@ -391,6 +401,8 @@ static int merge(const struct builtin_host *b, struct builtin_machine *m, struct
 		return err_object(err, m->name);
 	}
 	m->autostart = old.autostart;
+	m->order = old.order;
+	m->delay_ms = old.delay_ms;
 	for (; m->n_publish < old.n_publish; m->n_publish++)
 		m->publish[m->n_publish] = steal_ptr(&old.publish[m->n_publish]);
 	for (; m->n_allow < old.n_allow; m->n_allow++)
@@ -553,6 +565,7 @@ const struct host_driver host_builtin = {
 	.info = info,
 	.state = state,
 	.act = act,
+	.set_autostart = set_autostart,
 	.idle = idle,
 	.xml = xml,
 	.define = define,

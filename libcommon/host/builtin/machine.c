@@ -238,6 +238,16 @@ static int get_uuid(const json_t *v, struct builtin_machine *m, struct err *err)
 	return 0;
 }
 
+static int get_delay(const json_t *v, struct builtin_machine *m, struct err *err)
+{
+	const char *text = json_string_value(v);
+
+	return text && duration_parse(text, &m->delay_ms, NULL) == 0 &&
+			       m->delay_ms <= AUTOSTART_DELAY_MAX_MS
+		       ? 0
+		       : bad(err, "autostart_delay", "time of at most a day, as \"30s\"");
+}
+
 static int get_key(const char *key, const json_t *v, struct builtin_machine *m, struct err *err)
 {
 	if (strcmp(key, "uuid") == 0)
@@ -262,6 +272,10 @@ static int get_key(const char *key, const json_t *v, struct builtin_machine *m, 
 		return get_allow(v, m, err);
 	if (strcmp(key, "autostart") == 0)
 		return get_flag(v, key, &m->autostart, err);
+	if (strcmp(key, "autostart_order") == 0)
+		return get_uint(v, key, 1, AUTOSTART_ORDER_MAX, &m->order, err);
+	if (strcmp(key, "autostart_delay") == 0)
+		return get_delay(v, m, err);
 	if (strcmp(key, "limits") == 0)
 		return get_limits(v, m, err);
 	return err_set(err, ERR_CORRUPT, "a machine has no \"%.40s\"", key);
@@ -410,6 +424,10 @@ static json_t *to_json(const struct builtin_machine *m)
 	set_texts(o, "publish", m->publish, m->n_publish);
 	set_texts(o, "allow_backing", m->allow, m->n_allow);
 	set(o, "autostart", json_boolean(m->autostart));
+	if (m->order)
+		set(o, "autostart_order", json_integer(m->order));
+	if (m->delay_ms)
+		set(o, "autostart_delay", json_sprintf("%.15gs", (double)m->delay_ms / 1000));
 	if (m->cpu_percent)
 		set(limits, "cpu_percent", json_integer(m->cpu_percent));
 	if (m->memory_limit)

@@ -50,9 +50,8 @@ static int call(const struct libvirt *lv, virDomainPtr dom, enum domain_action w
 	case DOMAIN_SAVE:
 		return lv->DomainManagedSave(dom, 0);
 	case DOMAIN_AUTOSTART_ON:
-		return lv->DomainSetAutostart(dom, 1);
 	case DOMAIN_AUTOSTART_OFF:
-		return lv->DomainSetAutostart(dom, 0);
+		return -1; /* autostart.c */
 	case DOMAIN_UNDEFINE:
 		return undefine(lv, dom);
 	case DOMAIN_ACTIONS:
@@ -65,14 +64,15 @@ static int call(const struct libvirt *lv, virDomainPtr dom, enum domain_action w
 static bool minds_jobs(enum domain_action what)
 {
 	return what != DOMAIN_DESTROY && what != DOMAIN_START && what != DOMAIN_START_PAUSED &&
-	       what != DOMAIN_START_FRESH && what != DOMAIN_AUTOSTART_ON &&
-	       what != DOMAIN_AUTOSTART_OFF;
+	       what != DOMAIN_START_FRESH;
 }
 
 int libvirt_act(struct domain *d, enum domain_action what, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
 
+	if (what == DOMAIN_AUTOSTART_ON || what == DOMAIN_AUTOSTART_OFF)
+		return libvirt_autostart_flag(d, what == DOMAIN_AUTOSTART_ON, err);
 	if (minds_jobs(what) && libvirt_idle(d, err) < 0)
 		return -1;
 	return call(lv, libvirt_domain(d), what) < 0 ? libvirt_error(lv, err) : 0;

@@ -75,6 +75,7 @@ const struct host_driver host_libvirt = {
 	.info = libvirt_info,
 	.state = libvirt_state,
 	.act = libvirt_act,
+	.set_autostart = libvirt_set_autostart,
 	.idle = libvirt_idle,
 	.save_to = libvirt_save_to,
 	.restore = libvirt_restore,

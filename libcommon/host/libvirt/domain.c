@@ -123,6 +123,8 @@ static int describe(const struct libvirt *lv, virDomainPtr dom, struct domain_in
 	info.persistent = yes(lv, lv->DomainIsPersistent(dom));
 	info.saved = yes(lv, lv->DomainHasManagedSaveImage(dom, 0));
 	info.autostart = lv->DomainGetAutostart(dom, &autostart) == 0 && autostart;
+	libvirt_autostart(lv, dom, &info.autostart_order, &info.autostart_delay_ms);
+	info.autostart |= info.autostart_order > 0;
 	lv->ResetLastError();
 	info.name = strdup(lv->DomainGetName(dom));
 	if (!info.name)

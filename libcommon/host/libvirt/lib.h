@@ -42,6 +42,7 @@
 	F(DomainGetID)                                                                             \
 	F(DomainGetInfo)                                                                           \
 	F(DomainGetJobStats)                                                                       \
+	F(DomainGetMetadata)                                                                       \
 	F(DomainGetName)                                                                           \
 	F(DomainGetState)                                                                          \
 	F(DomainGetUUIDString)                                                                     \
@@ -67,6 +68,7 @@
 	F(DomainSetBlockIoTune)                                                                    \
 	F(DomainSetInterfaceParameters)                                                            \
 	F(DomainSetMemoryFlags)                                                                    \
+	F(DomainSetMetadata)                                                                       \
 	F(DomainSetSchedulerParametersFlags)                                                       \
 	F(DomainSetVcpusFlags)                                                                     \
 	F(DomainShutdownFlags)                                                                     \
@@ -173,6 +175,13 @@ int libvirt_state(struct domain *d, enum domain_state *ret, const char **ret_rea
 		  struct err *err);
 /** libvirt_take() - @dom (consumed) becomes @d's */
 int libvirt_take(struct host *h, virDomainPtr dom, struct domain *d, struct err *err);
+/* autostart.c */
+int libvirt_set_autostart(struct domain *d, unsigned order, uint64_t delay_ms, struct err *err);
+/** libvirt_autostart_flag() - libvirt's own, and no order */
+int libvirt_autostart_flag(struct domain *d, bool on, struct err *err);
+/** libvirt_autostart() - what that has written; 0 when nothing, or nothing that is understood */
+void libvirt_autostart(const struct libvirt *lv, virDomainPtr dom, unsigned *ret_order,
+		       uint64_t *ret_delay_ms);
 /* act.c */
 int libvirt_act(struct domain *d, enum domain_action what, struct err *err);
 int libvirt_idle(struct domain *d, struct err *err);
