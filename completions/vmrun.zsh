@@ -182,6 +182,10 @@ _vmrun() {
 		'(-f --format)-f+[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
 		'(-f --format)--format=[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
 		'*--allow-backing=[disks that FILE names, and backing files, may lie below DIR too]:DIR:_files -/' \
+		'*--net=[what its network interfaces lead to now, all of them in their order, as for run (default\: user where it was user); they keep their addresses]:user|tap=NAME|fd=N:' \
+		'*-p+[as for run; the saved machine'\''s ports are not published again without it]:\[ADDRESS\:\]PORT\[\:GUESTPORT\]\[/udp\]:' \
+		'*--publish=[as for run; the saved machine'\''s ports are not published again without it]:\[ADDRESS\:\]PORT\[\:GUESTPORT\]\[/udp\]:' \
+		'--vsock=[as for run, for a machine that had a vsock]:PATH\[,cid=N\]:_files' \
 		'(-n --name)-n+[of the machine, as for run]:NAME:' \
 		'(-n --name)--name=[of the machine, as for run]:NAME:' \
 		'(-t --timeout)-t+[end the machine after this\: status 10 (default\: never)]:TIME:' \

@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
-"""tests/state_lies.py STATE TARGET SEED - a saved machine whose description says something else, with digests that fit."""
+"""tests/state_lies.py STATE TARGET SEED - a saved machine whose description says something else, with digests that fit.
+
+SEED: nets=JSON says that of its network interfaces.
+"""
 import hashlib
+import json
 import random
 import struct
 import sys
@@ -52,16 +56,26 @@ def lie(found, r):
     found[i] = (tag, index, bytes(data))
 
 
-source, target, seed = sys.argv[1], sys.argv[2], int(sys.argv[3])
-r = random.Random(seed)
+def say_nets(found, nets):
+    for i, (tag, index, data) in enumerate(found):
+        if tag == b"CONF":
+            conf = json.loads(data)
+            conf["nets"] = nets
+            found[i] = (tag, index, json.dumps(conf).encode())
+
+
+source, target, seed = sys.argv[1], sys.argv[2], sys.argv[3]
+r = random.Random(seed if seed.startswith("nets=") else int(seed))
 state = bytearray(open(source, "rb").read())
 offset, length = struct.unpack_from("<QQ", state, AT_SECTIONS)
 found = sections(bytes(state[offset:offset + length]))
-for _ in range(r.choice([1, 1, 2, 5])):
+if seed.startswith("nets="):
+    say_nets(found, json.loads(seed[5:]))
+for _ in range(0 if seed.startswith("nets=") else r.choice([1, 1, 2, 5])):
     if found:
         lie(found, r)
 data = joined(found)
-if r.randrange(6) == 0:  # the head too
+if not seed.startswith("nets=") and r.randrange(6) == 0:  # the head too
     at = r.choice([16, 24, 32, 40, 48, 56])
     struct.pack_into("<Q", state, at, r.choice([0, 4096, 2**63, 2**64 - 1, 2**40, 8 << 20]))
 else:

@@ -7,7 +7,9 @@
 
 #include "cmd/vmrun/command.h"
 #include "cmd/vmrun/here.h"
+#include "cmd/vmrun/net.h"
 #include "cmd/vmrun/vmrun.h"
+#include "cmd/vmrun/vsock.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/image/image.h"
 #include "libcommon/runner/control.h"
@@ -15,8 +17,8 @@
 #include "libcommon/runner/state.h"
 
 static struct {
-	const char *name, *format, *kvm, *workdir, *user;
-	struct opt_list disks, allow, env;
+	const char *name, *format, *kvm, *workdir, *user, *vsock;
+	struct opt_list disks, allow, env, nets, publish;
 	bool ephemeral;
 	uint64_t timeout;
 } o;
@@ -50,6 +52,24 @@ static const struct opt options[] = {
 	 .arg = "DIR",
 	 .complete = COMPLETE_DIR,
 	 .help = "disks that FILE names, and backing files, may lie below DIR too"},
+	{.name = "net",
+	 .type = OPT_LIST,
+	 .value = &o.nets,
+	 .arg = "user|tap=NAME|fd=N",
+	 .help = "what its network interfaces lead to now, all of them in their order, as for run "
+		 "(default: user where it was user); they keep their addresses"},
+	{.letter = 'p',
+	 .name = "publish",
+	 .type = OPT_LIST,
+	 .value = &o.publish,
+	 .arg = "[ADDRESS:]PORT[:GUESTPORT][/udp]",
+	 .help = "as for run; the saved machine's ports are not published again without it"},
+	{.name = "vsock",
+	 .type = OPT_STRING,
+	 .value = &o.vsock,
+	 .arg = "PATH[,cid=N]",
+	 .complete = COMPLETE_FILE,
+	 .help = "as for run, for a machine that had a vsock"},
 	{.letter = 'n',
 	 .name = "name",
 	 .type = OPT_STRING,
@@ -93,6 +113,7 @@ static const char *const examples[] = {
 	"for i in 1 2 3; do vmrun restore --ephemeral --name ci-$i ready.state </dev/null & done",
 	"vmrun restore ready.state -- sort <unsorted >sorted",
 	"vmrun restore --disk /srv/web.qcow2 web.state",
+	"vmrun restore --publish 8080:80 web.state",
 	NULL,
 };
 
@@ -203,6 +224,54 @@ static int open_disks(struct disks *d, const struct state *s, const char *file, 
 	return 0;
 }
 
+/* ---- what joins it to this host */
+
+static struct nets nets;
+static struct vsock *vsock;
+static uint32_t vsock_cid;
+
+/* The one interface that needs no name */
+static bool is_user_alone(const struct state *s)
+{
+	uint8_t mac[NET_MAC];
+
+	return s->n_nets == 1 && strcmp(state_net(s, 0, mac), "user") == 0;
+}
+
+static int open_nets(const struct state *s, struct err *err)
+{
+	static const char *user[] = {"user"};
+	struct opt_list specs = o.nets;
+
+	if (!specs.count && is_user_alone(s))
+		specs = (struct opt_list){.items = user, .count = 1};
+	if (specs.count != s->n_nets)
+		return err_set(err, ERR_USAGE,
+			       "the saved machine has %zu network interfaces, --net names %zu",
+			       s->n_nets, specs.count);
+	if (!s->n_nets && o.publish.count)
+		return err_set(err, ERR_USAGE,
+			       "--publish: the saved machine has no network interface");
+	if (nets_open(&nets, &specs, &o.publish, err) < 0)
+		return -1;
+	if (nets.n != s->n_nets)
+		return err_set(err, ERR_USAGE, "the saved machine has a network interface");
+	for (size_t i = 0; i < nets.n; i++)
+		(void)state_net(s, i, nets.net[i]->mac);
+	return 0;
+}
+
+static int open_vsock(const struct state *s, struct err *err)
+{
+	bool had = json_is_true(json_object_get(s->conf, "vsock"));
+
+	if (had != (o.vsock != NULL))
+		return err_set(err, ERR_USAGE,
+			       had ? "the saved machine has a vsock: --vsock PATH"
+				   : "--vsock: the saved machine has none");
+	return vsock_option(o.vsock, &vsock, &vsock_cid, err);
+}
+
 static struct machine_opts machine(const struct state *s, const struct disks *d,
 				   struct control *control)
 {
@@ -213,6 +282,10 @@ static struct machine_opts machine(const struct state *s, const struct disks *d,
 		.cpus = s->cpus,
 		.disks = d->disk,
 		.n_disks = d->n,
+		.nets = nets.net,
+		.n_nets = nets.n,
+		.vsock = vsock,
+		.vsock_cid = vsock_cid,
 		.input = -1,
 		.output = -1,
 		.balloon = json_is_true(json_object_get(s->conf, "balloon")),
@@ -252,6 +325,10 @@ static int go_on(struct cli *cli, const struct state *s, char **argv, struct con
 	struct machine_result r;
 	int rc = open_disks(&d, s, argv[0], err);
 
+	if (rc == 0)
+		rc = open_nets(s, err);
+	if (rc == 0)
+		rc = open_vsock(s, err);
 	opts = machine(s, &d, control);
 	if (rc == 0 && s->waits) {
 		rc = run_command(cli, &opts, argv + 1, err);
@@ -262,6 +339,8 @@ static int go_on(struct cli *cli, const struct state *s, char **argv, struct con
 	}
 	if (rc < 0 && (err->code == ERR_CORRUPT || err->code == ERR_UNSUPPORTED))
 		err_object(err, argv[0]);
+	nets_close(&nets);
+	vsock_close(vsock);
 	disks_close(&d);
 	return rc;
 }
@@ -315,7 +394,9 @@ const struct verb verb_restore = {
 		"must stay until the machine ends.\n\n"
 		"A disk that was changed since the machine was saved is refused: a guest that has "
 		"another file system in mind than there is would destroy it. With --ephemeral the "
-		"disks stay as they are. The guest's clock goes on where it stood; its date is "
+		"disks stay as they are. The guest's connections are gone: networks are joined "
+		"anew, "
+		"as --net says. The guest's clock goes on where it stood; its date is "
 		"right "
 		"again when it sets it.\n\n"
 		"A machine that run --prepare saved takes a COMMAND, as run does: its streams, its "

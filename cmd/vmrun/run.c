@@ -446,9 +446,8 @@ static int check_prepare(int argc, struct err *err)
 			err, ERR_USAGE,
 			"the command, its --env, --user and --workdir come later, with restore: "
 			"vmrun restore FILE -- COMMAND");
-	if (o.nets.count || o.shares.count || shared_root()) {
-		err_set(err, ERR_USAGE,
-			"a machine that is saved has no network and no folder of the host");
+	if (o.shares.count || shared_root()) {
+		err_set(err, ERR_USAGE, "a machine that is saved has no folder of the host");
 		return shared_root() ? err_hint(err, "--copy-root copies the root into its memory")
 				     : -1;
 	}

@@ -105,9 +105,10 @@ const struct verb verb_save = {
 		"whole. Then the "
 		"machine ends: its vmrun has status 3. When something fails, it goes on.\n\n"
 		"Disks are not in the file, but for what was written to ephemeral ones: it tells "
-		"where they stand, and restore refuses a disk that was changed since. A machine "
-		"that "
-		"runs a COMMAND cannot be saved.",
+		"where they stand, and restore refuses a disk that was changed since. Of a network "
+		"and a vsock the interfaces are saved, not their connections. A machine that runs "
+		"a "
+		"COMMAND, or has folders of the host, cannot be saved.",
 	.options = options,
 	.examples = examples,
 	.statuses =

@@ -8,6 +8,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/image/image.h"
 #include "libcommon/runner/disk.h"
+#include "libcommon/runner/net.h"
 #include "libcommon/runner/position.h"
 #include "libcommon/runner/state_machine.h"
 
@@ -40,6 +41,23 @@ static int describe_disk(struct disk *d, json_t *list, struct err *err)
 	return json_array_append_new(list, o) < 0 ? err_nomem(err) : 0;
 }
 
+/* What they lead to is for whoever restores the machine to say; the guest keeps their addresses. */
+static json_t *describe_nets(const struct machine *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < m->opts->n_nets; i++) {
+		const struct net *n = m->opts->nets[i];
+
+		(void)json_array_append_new(
+			list, json_pack("{s:s, s:o}", "kind", n->kind, "mac",
+					json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", n->mac[0],
+						     n->mac[1], n->mac[2], n->mac[3], n->mac[4],
+						     n->mac[5])));
+	}
+	return list;
+}
+
 static int put_conf(struct machine *m, struct state_out *o, struct err *err)
 {
 	json_t *disks = json_array(), *conf;
@@ -51,8 +69,9 @@ static int put_conf(struct machine *m, struct state_out *o, struct err *err)
 			json_decref(disks);
 			return -1;
 		}
-	conf = json_pack("{s:i, s:b, s:b, s:o}", "cpus", (int)m->vcpus, "streams",
-			 m->streams != NULL, "balloon", m->balloon != NULL, "disks", disks);
+	conf = json_pack("{s:i, s:b, s:b, s:b, s:o, s:o}", "cpus", (int)m->vcpus, "streams",
+			 m->streams != NULL, "balloon", m->balloon != NULL, "vsock",
+			 m->vsock != NULL, "nets", describe_nets(m), "disks", disks);
 	if (conf)
 		text = json_dumps(conf, JSON_COMPACT);
 	json_decref(conf);

@@ -222,6 +222,16 @@ static bool good_disk(const json_t *disk)
 	       json_array_size(files) <= STATE_FILES_MAX;
 }
 
+const char *state_net(const struct state *s, size_t i, uint8_t ret_mac[NET_MAC])
+{
+	const json_t *net = json_array_get(json_object_get(s->conf, "nets"), i);
+	const char *mac = json_string_value(json_object_get(net, "mac"));
+
+	return mac && net_parse_mac(mac, ret_mac, NULL) == 0
+		       ? json_string_value(json_object_get(net, "kind"))
+		       : NULL;
+}
+
 static int read_conf(struct state *s, struct err *err)
 {
 	const json_t *disks;
@@ -239,6 +249,16 @@ static int read_conf(struct state *s, struct err *err)
 	for (size_t i = 0; i < s->n_disks; i++)
 		if (!good_disk(state_disk(s, i)))
 			return err_set(err, ERR_CORRUPT, "its section CONF is damaged");
+	/* Those that an earlier vmrun saved have none. */
+	s->n_nets = json_array_size(json_object_get(s->conf, "nets"));
+	if (s->n_nets > MACHINE_NETS_MAX)
+		return err_set(err, ERR_CORRUPT, "its section CONF is damaged");
+	for (size_t i = 0; i < s->n_nets; i++) {
+		uint8_t mac[NET_MAC];
+
+		if (!state_net(s, i, mac))
+			return err_set(err, ERR_CORRUPT, "its section CONF is damaged");
+	}
 	s->cpus = (unsigned)cpus;
 	return 0;
 }

@@ -10,7 +10,7 @@
  *	layers   = blocks of 4096 bytes of ephemeral disks, which "LAYR" sections place
  *	sections = { tag (4 bytes) index (u32) length (u64) bytes, zeros up to a multiple of 8 } ...
  *
- * Numbers are little endian. Sections: CONF (JSON: cpus, devices, disks and their positions), CPID, VCPU (one a vCPU, of parts as
+ * Numbers are little endian. Sections: CONF (JSON: cpus, devices, network interfaces, disks and their positions), CPID, VCPU (one a vCPU, of parts as
  * Linux's KVM interface has them), CHIP, PIT2, CLCK, SERL, LEGC, PCIB, PCID (one a slot), VIRT (one a slot), CONS, LAYR (one a
  * disk). All of it is hostile input: what does not fit is ERR_CORRUPT, and KVM itself checks what its structures hold.
  */
@@ -24,6 +24,7 @@
 
 #include "libcommon/base/err.h"
 #include "libcommon/runner/memory.h"
+#include "libcommon/runner/net.h"
 
 enum { STATE_HEAD = 4096, STATE_SECTIONS_MAX = 64 << 20, STATE_FILES_MAX = 64 };
 
@@ -37,7 +38,7 @@ struct state {
 	json_t *conf;
 	/* Read from conf */
 	unsigned cpus;
-	size_t n_disks;
+	size_t n_disks, n_nets;
 };
 
 /** state_open() - a file, checked but for guest memory; *@ret is owned: state_close(). ERR_CORRUPT, ERR_UNSUPPORTED (a
@@ -47,6 +48,9 @@ void state_close(struct state *s);
 
 /** state_disk() - a disk of CONF: image (string), mode ("write", "read-only", "ephemeral"), size, format, files */
 const json_t *state_disk(const struct state *s, size_t i);
+
+/** state_net() - a network interface of CONF: kind ("user", "tap", "fd"), and its address in @ret_mac */
+const char *state_net(const struct state *s, size_t i, uint8_t ret_mac[NET_MAC]);
 
 /** state_memory() - guest memory that holds what was saved: the file mapped, where it is not compressed */
 int state_memory(const struct state *s, struct guest_memory *ret, struct err *err);

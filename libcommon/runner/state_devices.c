@@ -143,6 +143,9 @@ static void raise_again(struct virtio_dev *d)
 {
 	if (!(atomic_load(&d->status) & VIRTIO_DRIVER_OK))
 		return;
+	/* An interface whose link was down has one again. */
+	if (d->type->id == VIRTIO_NET)
+		virtio_raise(d, -1);
 	for (unsigned i = 0; i < d->queues; i++) {
 		if (!d->queue[i].ring.enabled)
 			continue;

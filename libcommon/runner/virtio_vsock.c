@@ -13,6 +13,7 @@
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
+#include "libcommon/runner/state.h"
 #include "libcommon/runner/vsock_private.h"
 
 enum {
@@ -405,19 +406,44 @@ static int64_t to_guest(struct virtio_vsock *v, struct virtq_chain *chain)
 	return HEADER + (int64_t)p.len;
 }
 
+/* VIRTIO 1.2, 5.10.6.7: the one event there is, VIRTIO_VSOCK_EVENT_TRANSPORT_RESET */
+static int64_t tell_event(struct virtio_vsock *v, struct virtq_chain *c)
+{
+	const struct iovec *first = &c->iov[c->readable];
+
+	if (!c->writable || first->iov_len < 4)
+		return VIRTIO_BAD;
+	if (!atomic_exchange(&v->transport_reset, false))
+		return VIRTIO_LATER;
+	put_le32(first->iov_base, 0);
+	return 4;
+}
+
 static int64_t request(struct virtio_dev *d, unsigned queue, struct virtq_chain *c)
 {
 	struct virtio_vsock *v = d->priv;
 
-	/* The third queue is for events, and there are none */
-	return queue == Q_RX ? to_guest(v, c) : queue == Q_TX ? from_guest(v, c) : VIRTIO_LATER;
+	return queue == Q_RX ? to_guest(v, c) : queue == Q_TX ? from_guest(v, c) : tell_event(v, c);
+}
+
+/* Connections end with the process that saved the machine: the restored guest is told that all of them are reset. */
+static void save(struct virtio_dev *d, struct state_out *o)
+{
+	const struct virtio_vsock *v = d->priv;
+
+	state_put_int(o, v->cid);
+}
+
+static void load(struct virtio_dev *d, struct state_in *in)
+{
+	struct virtio_vsock *v = d->priv;
+
+	(void)state_get_int(in); /* what it was: the guest asks again */
+	atomic_store(&v->transport_reset, true);
 }
 
 static const struct virtio_type type = {
-	.id = VIRTIO_VSOCK,
-	.class_code = 0x078000,
-	.request = request,
-	.not_saved = "a machine with a vsock cannot be saved: its connections are not in memory"};
+	.id = VIRTIO_VSOCK, .class_code = 0x078000, .request = request, .save = save, .load = load};
 
 int virtio_vsock_new(struct virtio_vsock **ret, struct vsock *host, uint32_t cid,
 		     const struct guest_memory *mem, struct err *err)

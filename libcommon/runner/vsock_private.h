@@ -59,7 +59,8 @@ struct virtio_vsock {
 	pthread_t thread;
 	bool running;
 	atomic_bool stop;
-	pthread_mutex_t lock; /* guards all below; taken after a queue's */
+	atomic_bool transport_reset; /* the guest is to be told */
+	pthread_mutex_t lock;	     /* guards all below; taken after a queue's */
 	struct vsock_connection connection[VSOCK_CONNECTIONS];
 	unsigned turn; /* which connection is next to send something */
 	uint32_t next_port;

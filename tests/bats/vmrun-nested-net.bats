@@ -79,6 +79,27 @@ setup_file() {
 		kill $(pidof passt passt.avx2)
 		wait $pid
 		echo $? >/out/user/status
+		# A machine that was saved before any command, with its interfaces; two clones at once, each with its own passt
+		mkdir /out/saved /w
+		vmrun -k kernel --root rootfs --copy-root --modules modules -m 256M -a "$fast" -t 200 --net user --vsock /w/v \
+			--prepare /w/ready.state </dev/null >/out/saved/prepare 2>&1
+		for n in 1 2; do
+			vmrun restore --net user,host -p 1808$n:80 --vsock /w/v$n --name clone$n -t 100 /w/ready.state -- sh -c '
+				echo "up $(ip addr show eth0 | grep -c "inet 10.0.2.15/24")"
+				wget -q -O - http://10.0.2.2:8080/big | sha256sum
+				httpd -p 80 -h /
+				echo serving
+				sleep 100' </dev/null >/out/saved/out$n 2>/out/saved/err$n &
+			eval "clone$n=$!"
+		done
+		for n in 1 2; do
+			i=0
+			while ! grep -q serving /out/saved/out$n && [ $i -lt 300 ]; do sleep 0.2; i=$((i + 1)); done
+			wget -q -O - http://127.0.0.1:1808$n/kernel | sha256sum >/out/saved/sum$n
+			vmrun stop --now clone$n 2>>/out/saved/stop
+		done
+		wait $clone1
+		wait $clone2
 		# Without the host's 127.0.0.1; and a tap device beside it: long frames, both ways
 		tunctl -t tap0 >/dev/null
 		ip addr add 10.9.0.1/24 dev tap0
@@ -150,6 +171,16 @@ of() {
 	grep -q nobody "$R/passt"
 	[[ $output == *"no carrier" ]]
 	[[ $stderr == *"passt has ended"* ]]
+}
+
+@test "machines restored from one saved with a network: each fetches, and is fetched from, byte for byte" {
+	o=$WORK/out/saved
+	[ ! -s "$o/prepare" ] || fail "$(cat "$o/prepare")"
+	for n in 1 2; do
+		[ "$(head -n 1 "$o/out$n")" = "up 1" ] || fail "$(cat "$o/out$n" "$o/err$n")"
+		grep -qFx "$(cat "$WORK/out/host/sum")" "$o/out$n"
+		assert_same_bytes "$WORK/out/host/kernel" "$o/sum$n"
+	done
 }
 
 @test "without ,host the guest does not reach the host's 127.0.0.1" {

@@ -208,17 +208,47 @@ saved() {
 	refused 3 vmrun restore -d moved.raw states/a.state
 }
 
+@test "a network is joined anew: passt by itself, others by --net, with the address that the guest knows" {
+	require passt
+	saved a.state --net user,host,mac=52:54:00:0a:0b:0c --publish 18093:80
+	served_again() { # OPTIONS...
+		background r vmrun restore --name r "$@" a.state
+		ask r C
+		says r.out '^4'
+		run_split vmrun stats r --json
+		[ "$(json '.nets[] | .kind + " " + .mac + " " + (.link | tostring)')" = "user 52:54:00:0a:0b:0c true" ]
+		ask r Q
+		ended r 0
+		rm r.in
+	}
+	served_again
+	served_again --net user,mac=52:54:00:00:00:01 --publish 18093:80
+	refused 2 vmrun restore --net user --net user a.state
+	refused 2 vmrun restore --net none a.state
+	refused 2 vmrun restore --vsock v a.state
+	saved b.state --vsock "$PWD/v"
+	refused 2 vmrun restore b.state
+	[[ $stderr == *"--vsock PATH"* ]]
+	refused 2 vmrun restore --vsock w --net user b.state
+	refused 2 vmrun restore --vsock w --publish 18093:80 b.state
+	[ "$(printf CQ | vmrun restore --vsock w b.state)" = 4 ]
+	saved c.state
+	refused 2 vmrun restore --net user c.state
+	# What a file says of interfaces is hostile
+	for lie in '[{}]' '[1]' '[{"kind": 1, "mac": "52:54:00:0a:0b:0c"}]' '[{"kind": "user", "mac": "x"}]' \
+		'[{"kind": "user", "mac": "53:54:00:0a:0b:0c"}]' "[$(printf '{"kind": "user", "mac": "52:54:00:0a:0b:0c"},%.0s' 1 2 3 4)1]"; do
+		python3 "$ROOT/tests/state_lies.py" a.state lie.state "nets=$lie"
+		refused 8 vmrun restore lie.state
+	done
+	# A tap device is never opened because a file says so
+	python3 "$ROOT/tests/state_lies.py" a.state lie.state 'nets=[{"kind": "tap", "mac": "52:54:00:0a:0b:0c"}]'
+	refused 2 vmrun restore lie.state
+}
+
 @test "what cannot be saved: no such machine, one that runs a command, a folder without room" {
 	refused 4 vmrun save nobody a.state
 	served a -a do=serve
 	refused 4 vmrun save a no/such/folder/a.state
-	require passt
-	served n -a do=serve --net user
-	refused 9 vmrun save n n.state
-	[[ $stderr == *network* ]]
-	ask n CQ
-	ended n 0
-	[ ! -e n.state ]
 	mkdir shared
 	served s -a do=serve --share shared:files
 	refused 9 vmrun save s s.state

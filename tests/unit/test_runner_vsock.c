@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "libcommon/base/bytes.h"
+#include "libcommon/runner/state.h"
 #include "libcommon/runner/virtio_balloon.h"
 #include "libcommon/runner/virtio_vsock.h"
 
@@ -352,6 +353,31 @@ static int64_t balloon_ask(struct virtio_balloon *b, unsigned queue, void *data,
 	return b->dev.type->request(&b->dev, queue, &c);
 }
 
+/* VIRTIO 1.2, 5.10.6.7.1: after a restore the driver is told, once, that its connections are gone */
+static void restored(void **state)
+{
+	struct guest *g = *state;
+	uint8_t event[8];
+	struct virtq_chain c = {
+		.writable = 1, .writable_len = sizeof(event), .iov = {{event, sizeof(event)}}};
+	struct state_out out = {.data = NULL};
+	struct state_in in;
+
+	assert_int_equal(g->d->type->request(g->d, 2, &c), VIRTIO_LATER);
+	g->d->type->save(g->d, &out);
+	in = (struct state_in){.data = out.data, .len = out.len};
+	g->d->type->load(g->d, &in);
+	assert_false(in.failed);
+	c.iov[0].iov_len = 3;
+	assert_int_equal(g->d->type->request(g->d, 2, &c), VIRTIO_BAD);
+	c.iov[0].iov_len = sizeof(event);
+	memset(event, 0xff, sizeof(event));
+	assert_int_equal(g->d->type->request(g->d, 2, &c), 4);
+	assert_int_equal(get_le32(event), 0); /* VIRTIO_VSOCK_EVENT_TRANSPORT_RESET */
+	assert_int_equal(g->d->type->request(g->d, 2, &c), VIRTIO_LATER);
+	state_out_free(&out);
+}
+
 static void balloon(void **state)
 {
 	static const struct irq_sink nobody;
@@ -462,6 +488,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(greetings_that_are_none, start, end),
 		cmocka_unit_test_setup_teardown(from_the_guest, start, end),
 		cmocka_unit_test_setup_teardown(packets_that_lie, start, end),
+		cmocka_unit_test_setup_teardown(restored, start, end),
 		cmocka_unit_test(balloon),
 		cmocka_unit_test(sockets_that_are_there),
 	};
