@@ -323,6 +323,11 @@ static int start(struct control *c, struct err *err)
 	return 0;
 }
 
+const char *control_name(const struct control *c)
+{
+	return c->name;
+}
+
 int control_open(struct control **ret, const char *name, struct err *err)
 {
 	struct control *c;

@@ -63,6 +63,9 @@ typedef int (*control_fn)(void *ctx, const struct control_request *r, json_t *an
 /** control_take_fn - @fd, consumed and non-blocking, is a peer whose CONTROL_CONSOLE was answered; called as a control_fn is */
 typedef void (*control_take_fn)(void *ctx, int fd);
 
+/** control_name() - borrowed */
+const char *control_name(const struct control *c);
+
 /**
  * control_open() - take @name and answer from a thread of its own
  *

@@ -7,6 +7,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/clock.h"
 #include "libcommon/image/image.h"
+#include "libcommon/runner/control.h"
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/net.h"
 #include "libcommon/runner/position.h"
@@ -72,6 +73,9 @@ static int put_conf(struct machine *m, struct state_out *o, struct err *err)
 	conf = json_pack("{s:i, s:b, s:b, s:b, s:o, s:o}", "cpus", (int)m->vcpus, "streams",
 			 m->streams != NULL, "balloon", m->balloon != NULL, "vsock",
 			 m->vsock != NULL, "nets", describe_nets(m), "disks", disks);
+	if (conf && m->opts->control)
+		(void)json_object_set_new(conf, "name",
+					  json_string(control_name(m->opts->control)));
 	if (conf)
 		text = json_dumps(conf, JSON_COMPACT);
 	json_decref(conf);

@@ -3,6 +3,7 @@
  *	~/.config/vmkit/machines/NAME.json	what a machine is (machine.c); docs/machines.md
  *	~/.local/state/vmkit/NAME.json		how it ended, or that it runs (state.c)
  *	~/.local/state/vmkit/NAME.log[.1]	what it said on its serial line, and vmrun
+ *	~/.local/state/vmkit/NAME.save		its memory, when it is saved: start goes on from there
  *	~/.local/state/vmkit/NAME.lock		held (flock) by the machine's keeper
  *
  * A machine that runs has two processes: vmrun, which answers on its control socket (runner/control.h), and its keeper
@@ -108,8 +109,27 @@ void builtin_record(const struct builtin_host *b, const char *name, bool runs, c
 
 /* ---- keeper.c */
 
-/** keeper_start() - start the machine. Return: 0 once it runs, or -1 with vmrun's sentence */
-int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, struct err *err);
+/**
+ * keeper_start() - start the machine
+ * @from: a saved state to go on from; NULL: it boots
+ * @once: remove it when the machine runs: its disks change from then on
+ * Return: 0 once it runs, or -1 with vmrun's sentence
+ */
+int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, const char *from,
+		 bool once, struct err *err);
+
+/* ---- saved.c */
+
+/** builtin_saved() - is its memory saved? */
+bool builtin_saved(const struct builtin_host *b, const char *name);
+/** builtin_forget_saved() - no more; ERR_DENIED, ... */
+int builtin_forget_saved(const struct builtin_host *b, const char *name, struct err *err);
+/** builtin_save_to() - memory to the file @path, NULL: where start looks for it; the machine is off then */
+int builtin_save_to(struct domain *d, const char *path, struct err *err);
+/** builtin_go_on() - start @m from where its memory was saved, or boot */
+int builtin_go_on(const struct builtin_host *b, const struct builtin_machine *m, struct err *err);
+/** builtin_restore() - from a file of builtin_save_to() */
+int builtin_restore(struct host *h, const char *path, bool paused, struct err *err);
 
 /* ---- spawn.c */
 
@@ -118,8 +138,10 @@ struct spawned {
 	int in, out, errors; /* our ends: not blocking */
 };
 
-/** spawn_vmrun() - *@ret is owned: spawn_close(); the process is the caller's child */
-int spawn_vmrun(const struct builtin_machine *m, struct spawned *ret, struct err *err);
+/** spawn_vmrun() - *@ret is owned: spawn_close(); the process is the caller's child
+ *  @from: a saved state, or NULL */
+int spawn_vmrun(const struct builtin_machine *m, const char *from, struct spawned *ret,
+		struct err *err);
 void spawn_close(struct spawned *s);
 
 /* ---- cgroup.c */
@@ -134,7 +156,7 @@ void cgroup_leave(const struct builtin_machine *m);
 
 #define KEEPER_SUFFIX ".keeper"
 
-/** keeper_ask() - one line: "again" (vmrun is started again when it ends), "end" (it is not), "console", "console-force"; the keeper's word is
+/** keeper_ask() - one line: "again" (vmrun is started again when it ends), "end" (it is not), "saved" (nor then, and that is why), "console", "console-force"; the keeper's word is
  *  "ok" or the sentence of the error. *@ret_fd is owned when not NULL: the connection goes on */
 int keeper_ask(const char *name, const char *line, int *ret_fd, struct err *err);
 int builtin_console_open(struct domain *d, const char *name, bool force, void **ret,

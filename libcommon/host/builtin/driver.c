@@ -114,7 +114,8 @@ static int describe(const struct builtin_host *b, const char *name, struct domai
 				    .persistent = true,
 				    .autostart = m.autostart,
 				    .autostart_order = m.order,
-				    .autostart_delay_ms = m.delay_ms};
+				    .autostart_delay_ms = m.delay_ms,
+				    .saved = builtin_saved(b, name)};
 	ret->name = steal_ptr(&m.name);
 	memcpy(ret->uuid, m.uuid, UUID_TEXT_MAX);
 	builtin_release(&m);
@@ -210,7 +211,7 @@ static int state(struct domain *d, enum domain_state *ret, const char **ret_reas
 
 /* ---- what is done to them */
 
-static int start(struct domain *d, struct err *err)
+static int start(struct domain *d, bool fresh, struct err *err)
 {
 	const struct builtin_host *b = builtin_of(d->host);
 	struct builtin_machine m;
@@ -218,7 +219,9 @@ static int start(struct domain *d, struct err *err)
 
 	if (builtin_load(b, d->name, &m, err) < 0)
 		return -1;
-	rc = keeper_start(b, &m, err);
+	rc = fresh ? builtin_forget_saved(b, d->name, err) : 0;
+	if (rc == 0)
+		rc = builtin_go_on(b, &m, err);
 	builtin_release(&m);
 	return rc;
 }
@@ -303,7 +306,7 @@ static int set_autostart(struct domain *d, unsigned order, uint64_t delay_ms, st
 
 static int undefine(struct domain *d, struct err *err)
 {
-	static const char *const suffixes[] = {"json", "log", "log.1", "lock"};
+	static const char *const suffixes[] = {"json", "log", "log.1", "save", "lock"};
 	const struct builtin_host *b = builtin_of(d->host);
 	CLEANUP_FREE char *file = builtin_path(b->machines, d->name, "json");
 	CLEANUP_CLOSE int lock = -1;
@@ -330,7 +333,7 @@ static int act(struct domain *d, enum domain_action what, struct err *err)
 	switch (what) {
 	case DOMAIN_START:
 	case DOMAIN_START_FRESH:
-		return start(d, err);
+		return start(d, what == DOMAIN_START_FRESH, err);
 	case DOMAIN_SUSPEND:
 		return ask(d, CONTROL_PAUSE, NULL, err);
 	case DOMAIN_RESUME:
@@ -352,7 +355,7 @@ static int act(struct domain *d, enum domain_action what, struct err *err)
 	case DOMAIN_REBOOT_AGENT:
 		return err_set(err, ERR_UNSUPPORTED, "the driver builtin has no guest agent");
 	case DOMAIN_SAVE:
-		return err_set(err, ERR_UNSUPPORTED, "the driver builtin does not save memory");
+		return builtin_save_to(d, NULL, err);
 	case DOMAIN_START_PAUSED:
 		return err_set(err, ERR_UNSUPPORTED,
 			       "the driver builtin does not start machines paused");
@@ -567,6 +570,8 @@ const struct host_driver host_builtin = {
 	.act = act,
 	.set_autostart = set_autostart,
 	.idle = idle,
+	.save_to = builtin_save_to,
+	.restore = builtin_restore,
 	.xml = xml,
 	.define = define,
 	.set_cpus = set_cpus,

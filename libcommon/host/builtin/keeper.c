@@ -2,7 +2,7 @@
  * guest reboots, and writes down how it ended. See builtin.h.
  *
  * Its socket, NAME.keeper beside vmrun's, takes one line a connection, from its user alone:
- *	request = ("again" | "end" | "console" | "console-force") LF		answer = "ok" LF | SENTENCE LF
+ *	request = ("again" | "end" | "saved" | "console" | "console-force") LF		answer = "ok" LF | SENTENCE LF
  * After "console" the connection is the serial line. What the guest says is kept while nobody listens, the last RING bytes
  * of it, and is what the next one sees first.
  */
@@ -38,12 +38,14 @@ enum {
 struct keeper {
 	const struct builtin_host *host;
 	const struct builtin_machine *m;
+	const char *from; /* a saved state, for the first time; NULL */
+	bool once;	  /* it goes when the machine runs */
 	int lock, folder, listener, log;
 	uint64_t log_size;
 	char *log_path;
 	struct spawned vm;
 	uint64_t since_ms;
-	bool ready, again, ending;
+	bool ready, again, ending, saved;
 	int report; /* where keeper_start() waits for a struct err; -1: told */
 
 	int client, pending; /* the console's, and one that has not said what it wants; -1 */
@@ -227,8 +229,9 @@ static void obey(struct keeper *k)
 	if (strcmp(k->line, "again") == 0) {
 		k->again = true;
 		answer(k, "ok\n");
-	} else if (strcmp(k->line, "end") == 0) {
+	} else if (strcmp(k->line, "end") == 0 || strcmp(k->line, "saved") == 0) {
 		k->ending = true;
+		k->saved = k->line[0] == 's';
 		answer(k, "ok\n");
 	} else if (!force && strcmp(k->line, "console") != 0) {
 		answer(k, "the request is of no known kind\n");
@@ -291,6 +294,8 @@ static void look_whether_ready(struct keeper *k)
 		return;
 	json_decref(said);
 	k->ready = true;
+	if (k->from && k->once)
+		(void)unlink(k->from);
 	builtin_record(k->host, k->m->name, true, "", "");
 	report(k, &none);
 }
@@ -303,7 +308,7 @@ static int spawn(struct keeper *k, struct err *err)
 	k->errors[0] = '\0';
 	k->input_n = 0;
 	k->ready = k->again = false;
-	if (spawn_vmrun(k->m, &k->vm, err) < 0)
+	if (spawn_vmrun(k->m, k->from, &k->vm, err) < 0)
 		return -1;
 	k->since_ms = now_ms();
 	cgroup_enter(k->m, k->vm.pid, &why);
@@ -389,6 +394,8 @@ static const char *reason_of(const struct keeper *k, int status)
 {
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 
+	if (k->saved && !stop_requested())
+		return "saved";
 	if (stop_requested() || k->ending)
 		return code == 0 ? "shutdown" : "destroyed";
 	if (k->again && (code == 0 || code == 3))
@@ -432,6 +439,7 @@ static void keep(struct keeper *k)
 			builtin_record(k->host, k->m->name, true, "", "");
 			report(k, &(struct err){.code = ERR_NONE});
 		}
+		k->from = NULL;
 		if (strcmp(reason, "reboot") == 0 && now_ms() - k->since_ms < QUICK_MS)
 			hold(k);
 	} while (strcmp(reason, "reboot") == 0 && !stop_requested() && !k->ending);
@@ -490,13 +498,16 @@ static void detach(int report_fd)
 	(void)prctl(PR_SET_NAME, "vmkit-keeper");
 }
 
-static void run(const struct builtin_host *b, const struct builtin_machine *m)
+static void run(const struct builtin_host *b, const struct builtin_machine *m, const char *from,
+		bool once)
 {
 	static struct keeper k;
 	struct err err = ERR_INIT;
 
 	k = (struct keeper){.host = b,
 			    .m = m,
+			    .from = from,
+			    .once = once,
 			    .lock = -1,
 			    .folder = -1,
 			    .listener = -1,
@@ -519,7 +530,8 @@ static void run(const struct builtin_host *b, const struct builtin_machine *m)
 	_exit(0);
 }
 
-int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, struct err *err)
+int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, const char *from,
+		 bool once, struct err *err)
 {
 	struct err said = ERR_INIT;
 	struct pollfd p = {.events = POLLIN};
@@ -535,7 +547,7 @@ int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, 
 		if (pid != 0)
 			_exit(pid < 0);
 		detach(fds[1]);
-		run(b, m);
+		run(b, m, from, once);
 	}
 	(void)close(fds[1]);
 	if (pid < 0 || (waitpid(pid, &status, 0) == pid && status != 0)) {

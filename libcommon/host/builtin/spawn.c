@@ -64,24 +64,13 @@ static const char *common_format(const struct builtin_machine *m)
 	return format;
 }
 
-static void collect(const struct builtin_machine *m, struct args *a)
+/* What both run and restore want to know */
+static void collect_devices(const struct builtin_machine *m, struct args *a, bool restore)
 {
-	char number[32];
-
-	add(a, "vmrun");
-	add(a, "run");
-	add_option(a, "--name", m->name);
-	(void)snprintf(number, sizeof(number), "%" PRIu64, m->memory);
-	add_option(a, "--memory", number);
-	(void)snprintf(number, sizeof(number), "%u", m->cpus);
-	add_option(a, "--cpus", number);
-	add_option(a, "--kernel", m->kernel);
-	add_option(a, "--initrd", m->initrd);
-	add_option(a, "--append", m->append);
 	add_option(a, "--format", common_format(m));
-	/* Those that cannot be written come last there as here: builtin_order() */
+	/* Those that cannot be written come last there as here: builtin_order(). A saved machine knows which they are. */
 	for (size_t i = 0; i < m->n_disks; i++)
-		add_option(a, m->disks[i].read_only ? "--read-only-disk" : "--disk",
+		add_option(a, m->disks[i].read_only && !restore ? "--read-only-disk" : "--disk",
 			   m->disks[i].file);
 	for (size_t i = 0; i < m->n_nics; i++)
 		add_nic(a, &m->nics[i]);
@@ -89,6 +78,28 @@ static void collect(const struct builtin_machine *m, struct args *a)
 		add_option(a, "--publish", m->publish[i]);
 	for (size_t i = 0; i < m->n_allow; i++)
 		add_option(a, "--allow-backing", m->allow[i]);
+}
+
+static void collect(const struct builtin_machine *m, const char *from, struct args *a)
+{
+	char number[32];
+
+	add(a, "vmrun");
+	add(a, from ? "restore" : "run");
+	add_option(a, "--name", m->name);
+	if (from) {
+		collect_devices(m, a, true);
+		add(a, from);
+		return;
+	}
+	(void)snprintf(number, sizeof(number), "%" PRIu64, m->memory);
+	add_option(a, "--memory", number);
+	(void)snprintf(number, sizeof(number), "%u", m->cpus);
+	add_option(a, "--cpus", number);
+	add_option(a, "--kernel", m->kernel);
+	add_option(a, "--initrd", m->initrd);
+	add_option(a, "--append", m->append);
+	collect_devices(m, a, false);
 }
 
 static int check(const struct builtin_machine *m, struct err *err)
@@ -168,14 +179,15 @@ static int start(struct args *a, struct spawned *ret, struct err *err)
 	return 0;
 }
 
-int spawn_vmrun(const struct builtin_machine *m, struct spawned *ret, struct err *err)
+int spawn_vmrun(const struct builtin_machine *m, const char *from, struct spawned *ret,
+		struct err *err)
 {
 	struct args a = {.n = 0};
 	int rc;
 
 	if (check(m, err) < 0)
 		return -1;
-	collect(m, &a);
+	collect(m, from, &a);
 	rc = a.failed ? err_nomem(err) : start(&a, ret, err);
 	args_free(&a);
 	return rc;

@@ -69,7 +69,7 @@ void builtin_record(const struct builtin_host *b, const char *name, bool runs, c
 /* Reasons are static strings for those who ask. */
 static const char *reason_of(const json_t *record)
 {
-	static const char *const known[] = {"shutdown", "destroyed", "crashed", "failed"};
+	static const char *const known[] = {"shutdown", "destroyed", "crashed", "failed", "saved"};
 	const char *s = json_string_value(json_object_get(record, "reason"));
 
 	for (size_t i = 0; s && i < sizeof(known) / sizeof(known[0]); i++)

@@ -1,0 +1,144 @@
+/* Memory that is kept: vmrun saves it, and goes on from it. See builtin.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcommon/base/cleanup.h"
+#include "libcommon/base/outfile.h"
+#include "libcommon/host/builtin/builtin.h"
+#include "libcommon/runner/control.h"
+#include "libcommon/runner/state.h"
+
+enum { SAVE_MS = 3600000 /* memory goes to a disk */ };
+
+bool builtin_saved(const struct builtin_host *b, const char *name)
+{
+	CLEANUP_FREE char *path = builtin_path(b->state, name, "save");
+
+	return path && access(path, F_OK) == 0;
+}
+
+int builtin_forget_saved(const struct builtin_host *b, const char *name, struct err *err)
+{
+	CLEANUP_FREE char *path = builtin_path(b->state, name, "save");
+
+	if (!path)
+		return err_nomem(err);
+	if (unlink(path) < 0 && errno != ENOENT) {
+		err_sys(err, "cannot remove");
+		return err_object(err, path);
+	}
+	return 0;
+}
+
+/* Return: 0 with *@ret_runs (else it is paused); -1: ERR_FAILED when it is off */
+static int look(const struct builtin_host *b, const char *name, bool *ret_runs, struct err *err)
+{
+	struct builtin_now now;
+
+	if (builtin_now(b, name, &now, err) < 0)
+		return -1;
+	json_decref(now.answer);
+	*ret_runs = now.state == DOMAIN_RUNNING;
+	if (now.pid < 0 || (now.state != DOMAIN_RUNNING && now.state != DOMAIN_PAUSED))
+		return err_set(err, ERR_FAILED, "is %s", domain_state_name(now.state));
+	return 0;
+}
+
+/* Its file has its name, so the machine ends. The keeper first: it is not to start it again. */
+static int end(struct domain *d, struct err *err)
+{
+	struct err why = ERR_INIT;
+	json_t *answer;
+
+	if (keeper_ask(d->name, "saved", NULL, err) < 0)
+		return -1;
+	if (control_ask(d->name, CONTROL_KILL, ASK_MS, &answer, &why) == 0)
+		json_decref(answer);
+	err_clear(&why);
+	return domain_wait(d, DOMAIN_OFF, END_MS, err);
+}
+
+/* The machine stands still afterwards, or has ended. */
+static int save_into(struct domain *d, const char *path, unsigned flags, struct err *err)
+{
+	struct control_request r = {.verb = CONTROL_SAVE};
+	struct outfile *out;
+	json_t *answer;
+
+	if (outfile_open(&out, path, OUTFILE_PRIVATE | flags, err) < 0)
+		return -1;
+	r.fd = outfile_fd(out);
+	if (control_ask_with(d->name, &r, SAVE_MS, &answer, err) < 0) {
+		outfile_discard(out);
+		return -1;
+	}
+	json_decref(answer);
+	if (outfile_commit(out, err) < 0)
+		return -1;
+	if (end(d, err) == 0)
+		return 0;
+	/* It goes on, and so do its disks. */
+	(void)unlink(path);
+	return -1;
+}
+
+int builtin_save_to(struct domain *d, const char *path, struct err *err)
+{
+	const struct builtin_host *b = builtin_of(d->host);
+	CLEANUP_FREE char *own = builtin_path(b->state, d->name, "save");
+	bool runs;
+
+	if (!own)
+		return err_nomem(err);
+	if (look(b, d->name, &runs, err) < 0)
+		return -1;
+	if (save_into(d, path ? path : own, path ? 0 : OUTFILE_FORCE, err) == 0)
+		return 0;
+	if (runs)
+		control_tell(d->name, CONTROL_RESUME);
+	return -1;
+}
+
+int builtin_go_on(const struct builtin_host *b, const struct builtin_machine *m, struct err *err)
+{
+	CLEANUP_FREE char *path = builtin_path(b->state, m->name, "save");
+
+	if (!path)
+		return err_nomem(err);
+	if (access(path, F_OK) < 0)
+		return keeper_start(b, m, NULL, false, err);
+	if (keeper_start(b, m, path, true, err) == 0)
+		return 0;
+	return err->code == ERR_BUSY ? -1
+				     : err_hint(err, "vmctl start --fresh throws its memory away");
+}
+
+int builtin_restore(struct host *h, const char *path, bool paused, struct err *err)
+{
+	const struct builtin_host *b = builtin_of(h);
+	CLEANUP_FREE char *name = NULL;
+	struct builtin_machine m;
+	struct state *s;
+	const char *said;
+	int rc;
+
+	if (paused)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the driver builtin does not start machines paused");
+	if (state_open(&s, path, err) < 0)
+		return -1;
+	said = json_string_value(json_object_get(s->conf, "name"));
+	name = said && control_check_name(said, NULL) == 0 ? strdup(said) : NULL;
+	state_close(s);
+	if (!name)
+		return err_set(err, ERR_UNSUPPORTED, "it was saved without a machine's name");
+	if (builtin_load(b, name, &m, err) < 0)
+		return -1;
+	rc = builtin_saved(b, name)
+		     ? err_set(err, ERR_BUSY, "%s has saved memory of its own: vmctl start", name)
+		     : keeper_start(b, &m, path, false, err);
+	builtin_release(&m);
+	return rc;
+}
