@@ -326,3 +326,66 @@ hurt() {
 	assert_clean
 	[ ! -e a.vdi ]
 }
+
+@test "resize: dynamic and static images of both makers, larger and smaller; a map that has no room moves" {
+	local maker kind size
+	for maker in ours qemu; do
+		for kind in dynamic static; do
+			rm -f r.vdi r.raw
+			random_image r.raw 9437184 4 20
+			static=$([ $kind = static ] && echo on || echo off)
+			if [ $maker = ours ]; then
+				vmimg convert -q -o "static=$static" r.raw r.vdi
+			else
+				qemu-img convert -O vdi -o "static=$static" r.raw r.vdi
+			fi
+			uuid=$(field r.vdi $UUID) modify=$(field r.vdi $MODIFY)
+			# The map of qemu-img's has room for 128 blocks, ours for 524 160
+			for size in 31457280 5000192 12582912 $((kind == static ? 300 << 20 : 3 << 30)) 1048576 4194304; do
+				vmimg resize -q --shrink --force r.vdi $size
+				truncate -s $size r.raw
+				sound r.vdi r.raw
+				# What others write next does not meet what is there
+				qemu-io -f vdi -c "write -q -P 9 $((size - 65536)) 64k" r.vdi
+				qemu-io -f raw -c "write -q -P 9 $((size - 65536)) 64k" r.raw
+				sound r.vdi r.raw
+			done
+			[ "$(field r.vdi $UUID)" = "$uuid" ]
+			[ "$(field r.vdi $MODIFY)" != "$modify" ]
+			[ "$(stat -c %s r.vdi)" -lt $((8 << 20)) ]
+		done
+	done
+	child c.vdi r.vdi
+	refused 9 vmimg resize c.vdi 10M
+	refused 2 vmimg resize --shrink r.vdi 1000
+}
+
+@test "resize, killed before each change of the file: the old disk or the new one, and it can be resized again" {
+	local from to n
+	random_image a.raw 9437184 4 30
+	qemu-img convert -O vdi a.raw a.vdi
+	cp a.raw small.raw && truncate -s 3145728 small.raw
+	cp a.raw large.raw && truncate -s $((300 << 20)) large.raw
+	for to in large small; do
+		for ((n = 1; ; n++)); do
+			cp a.vdi k.vdi
+			size=$(stat -c %s $to.raw)
+			run env INJECT_AT=$n INJECT_HOW=kill LD_PRELOAD="$(preload inject.so)" "$VMKIT_BIN/vmimg" resize -q --shrink --force k.vdi "$size"
+			[ "$status" != 0 ] || break
+			[ "$status" = 137 ]
+			if [ "$(vmimg info --json k.vdi | jq .virtual_size)" = 9437184 ]; then
+				qemu-img compare -f raw -F vdi a.raw k.vdi
+			else
+				qemu-img compare -f raw -F vdi $to.raw k.vdi
+			fi
+			# By ours, and by one that allocates by the count of blocks
+			vmimg resize -q --shrink --force k.vdi "$size"
+			qemu-img compare -f raw -F vdi $to.raw k.vdi
+			cp $to.raw w.raw
+			qemu-io -f vdi -c "write -q -P 5 2M 1M" k.vdi
+			qemu-io -f raw -c "write -q -P 5 2M 1M" w.raw
+			qemu-img compare -f raw -F vdi w.raw k.vdi
+		done
+		[ $n -gt 8 ]
+	done
+}

@@ -168,6 +168,7 @@ const struct image_format image_format_vdi = {
 	.open = vdi_open,
 	.close = vdi_close,
 	.map = vdi_map,
+	.resize = vdi_resize,
 	.write = vdi_write,
 	.write_zeroes = vdi_write_zeroes,
 	.discard = vdi_discard,

@@ -77,6 +77,9 @@ int vdi_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unm
 int vdi_discard(struct image *img, uint64_t off, uint64_t len, struct err *err);
 int vdi_flush(struct image *img, struct err *err);
 
+/* resize.c */
+int vdi_resize(struct image *img, uint64_t size, struct err *err);
+
 /** vdi_run() - how many of the @n entries at @e go on as the first one does: same kind, or next index */
 uint32_t vdi_run(const uint8_t *e, uint32_t n);
 

@@ -8,7 +8,6 @@
  * were made on.
  */
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -17,22 +16,9 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/log.h"
-#include "libcommon/image/format/vdi/vdi.h"
+#include "libcommon/image/format/vdi/writer.h"
 
-enum { PAGE = 4096, MAP_MOST = 64 << 20 };
-
-struct vdi_writer {
-	/* Guards all below. Mappings of blocks never change once made, so a host offset outlives the lock */
-	pthread_rwlock_t lock;
-	uint8_t *map;	/* as in the file; whole pages */
-	uint8_t *dirty; /* a byte a page of it */
-	size_t pages;
-	uint32_t next; /* index of the next block */
-	bool changed;  /* the modification UUID is new */
-	bool unsaved;  /* some page is dirty */
-};
-
-static uint32_t entry_at(const struct vdi_writer *w, uint32_t block)
+uint32_t vdi_entry_at(const struct vdi_writer *w, uint32_t block)
 {
 	return get_le32(w->map + 4 * (size_t)block);
 }
@@ -48,7 +34,7 @@ static int find_next(struct vdi_writer *w, const struct vdi_header *h, uint64_t 
 	if (!used)
 		return err_nomem(err);
 	for (uint32_t i = 0; i < h->blocks; i++) {
-		uint32_t e = entry_at(w, i);
+		uint32_t e = vdi_entry_at(w, i);
 
 		if (e > VDI_LAST)
 			continue;
@@ -80,11 +66,11 @@ static int load(struct vdi_writer *w, struct image *img, const struct vdi_header
 {
 	uint64_t bytes = 4ULL * h->blocks;
 
-	if (bytes > MAP_MOST)
+	if (bytes > VDI_MAP_MOST)
 		return err_set(err, ERR_UNSUPPORTED, "writing to an image of %" PRIu32 " blocks",
 			       h->blocks);
-	w->pages = (size_t)div_up(bytes, PAGE);
-	w->map = calloc(w->pages + 1, PAGE);
+	w->pages = (size_t)div_up(bytes, VDI_MAP_PAGE);
+	w->map = calloc(w->pages + 1, VDI_MAP_PAGE);
 	w->dirty = calloc(w->pages + 1, 1);
 	if (!w->map || !w->dirty)
 		return err_nomem(err);
@@ -119,13 +105,13 @@ void vdi_writer_entry(struct vdi *v, uint32_t block, uint32_t max, uint32_t *ret
 	struct vdi_writer *w = v->writer;
 
 	pthread_rwlock_rdlock(&w->lock);
-	*ret_entry = entry_at(w, block);
+	*ret_entry = vdi_entry_at(w, block);
 	*ret_n = vdi_run(w->map + 4 * (size_t)block, max);
 	pthread_rwlock_unlock(&w->lock);
 }
 
 /* With the lock held for writing, before anything else is written */
-static int begin_change(struct image *img, struct err *err)
+int vdi_begin_change(struct image *img, struct err *err)
 {
 	struct vdi *v = img->priv;
 	uint8_t *id = v->h.modify;
@@ -147,26 +133,31 @@ static int begin_change_unlocked(struct image *img, struct err *err)
 	struct vdi_writer *w = ((struct vdi *)img->priv)->writer;
 	int r;
 
+	bool failed;
+
 	pthread_rwlock_rdlock(&w->lock);
 	r = w->changed;
+	failed = w->failed;
 	pthread_rwlock_unlock(&w->lock);
+	if (failed)
+		return err_set(err, ERR_FAILED, "a resize failed: the image has to be opened anew");
 	if (r)
 		return 0;
 	pthread_rwlock_wrlock(&w->lock);
-	r = begin_change(img, err);
+	r = vdi_begin_change(img, err);
 	pthread_rwlock_unlock(&w->lock);
 	return r;
 }
 
-static void set_entry(struct vdi_writer *w, uint32_t block, uint32_t entry)
+void vdi_set_entry(struct vdi_writer *w, uint32_t block, uint32_t entry)
 {
 	put_le32(w->map + 4 * (size_t)block, entry);
-	w->dirty[4 * (size_t)block / PAGE] = 1;
+	w->dirty[4 * (size_t)block / VDI_MAP_PAGE] = 1;
 	w->unsaved = true;
 }
 
 /* The block's place at @host, at the end of the file, reads as zero afterwards */
-static int make_place(struct image *img, uint64_t host, struct err *err)
+int vdi_make_place(struct image *img, uint64_t host, struct err *err)
 {
 	struct vdi *v = img->priv;
 	uint64_t size = bfile_size(img->file), end = host + v->h.block_size;
@@ -205,15 +196,15 @@ static int write_new(struct image *img, const uint8_t *buf, uint32_t block, uint
 
 	if (index > VDI_LAST)
 		return err_set(err, ERR_UNSUPPORTED, "the image has no more places for blocks");
-	if (begin_change(img, err) < 0 || make_place(img, host, err) < 0)
+	if (vdi_begin_change(img, err) < 0 || vdi_make_place(img, host, err) < 0)
 		return -1;
-	if (img->backing && entry_at(w, block) == VDI_NONE && n < v->h.block_size &&
+	if (img->backing && vdi_entry_at(w, block) == VDI_NONE && n < v->h.block_size &&
 	    copy_up(img, (uint64_t)block * v->h.block_size, host, err) < 0)
 		return -1;
 	if (bfile_pwrite(img->file, buf, n, host + in, err) < 0)
 		return -1;
 	w->next = index + 1;
-	set_entry(w, block, index);
+	vdi_set_entry(w, block, index);
 	return 0;
 }
 
@@ -237,7 +228,7 @@ int vdi_write(struct image *img, const void *buf, uint64_t off, size_t len, stru
 		if (entry > VDI_LAST) {
 			pthread_rwlock_wrlock(&w->lock);
 			/* Another thread may have been faster */
-			entry = entry_at(w, block);
+			entry = vdi_entry_at(w, block);
 			n_blocks = 1;
 			if (entry > VDI_LAST)
 				r = write_new(img, p, block, in, n, err);
@@ -268,9 +259,9 @@ static int zero_absent(struct image *img, uint32_t block, uint32_t in, size_t n,
 
 	if (whole) {
 		pthread_rwlock_wrlock(&w->lock);
-		if (entry_at(w, block) == VDI_NONE)
-			set_entry(w, block, VDI_ZERO);
-		else if (entry_at(w, block) <= VDI_LAST)
+		if (vdi_entry_at(w, block) == VDI_NONE)
+			vdi_set_entry(w, block, VDI_ZERO);
+		else if (vdi_entry_at(w, block) <= VDI_LAST)
 			whole = false;
 		pthread_rwlock_unlock(&w->lock);
 	}
@@ -339,7 +330,7 @@ int vdi_discard(struct image *img, uint64_t off, uint64_t len, struct err *err)
 }
 
 /* Lock held for writing */
-static int save_map(struct image *img, struct err *err)
+int vdi_save_map(struct image *img, struct err *err)
 {
 	struct vdi *v = img->priv;
 	struct vdi_writer *w = v->writer;
@@ -352,11 +343,11 @@ static int save_map(struct image *img, struct err *err)
 		return -1;
 	v->h.allocated = w->next;
 	for (size_t i = 0; i < w->pages; i++) {
-		uint64_t at = (uint64_t)i * PAGE;
+		uint64_t at = (uint64_t)i * VDI_MAP_PAGE;
 
 		if (!w->dirty[i])
 			continue;
-		if (bfile_pwrite(img->file, w->map + at, (size_t)min_u64(PAGE, bytes - at),
+		if (bfile_pwrite(img->file, w->map + at, (size_t)min_u64(VDI_MAP_PAGE, bytes - at),
 				 v->h.map_offset + at, err) < 0)
 			return -1;
 		w->dirty[i] = 0;
@@ -372,7 +363,7 @@ int vdi_flush(struct image *img, struct err *err)
 
 	pthread_rwlock_wrlock(&w->lock);
 	if (w->unsaved)
-		r = save_map(img, err);
+		r = vdi_save_map(img, err);
 	pthread_rwlock_unlock(&w->lock);
 	return r < 0 ? -1 : bfile_flush(img->file, err);
 }
@@ -385,7 +376,7 @@ void vdi_close_writer(struct image *img)
 	if (!v->writer)
 		return;
 	/* No promise, only less to lose for a caller that did not flush */
-	if (v->writer->unsaved && save_map(img, &err) < 0)
+	if (v->writer->unsaved && vdi_save_map(img, &err) < 0)
 		log_warning("%s: %s", img->name, err.message);
 	writer_free(v->writer);
 	v->writer = NULL;
