@@ -26,7 +26,9 @@ printf '%s\0' "${sources[@]}" | xargs -0 -P "$(nproc)" -n 1 bash -c '
 		>"$log" 2>&1 </dev/null
 	rc=$?
 	rm -rf "${tmp:?}/$name"
-	read -r p f s < <(awk -v rc=$rc -f tests/tap.awk "$log" | tee "$tmp/$name.counts")
+	counts=$(awk -v rc=$rc -f tests/tap.awk "$log")
+	echo "$counts" >"$tmp/$name.counts"
+	read -r p f s <<<"$counts"
 	if [ "$f" -gt 0 ]; then
 		echo "FAIL $name ($f of $((p + f)); status $rc): $log"
 		grep -A 8 "^not ok [0-9]* -" "$log" | head -40 | sed "s/^/     /"
