@@ -104,8 +104,10 @@ const struct verb verb_resize = {
 		   "needs --shrink, and is refused when a partition ends beyond it, or, on a disk "
 		   "without a partition "
 		   "table, when\n"
-		   "anything but zeros would be cut off. raw, qcow2, VHD and VDI change in place; "
-		   "others have to be\nconverted to one of these and back.",
+		   "anything but zeros would be cut off. raw, qcow2, VHD, VDI and VMDK of one "
+		   "extent change in "
+		   "place (what a\nsmaller VMDK loses stays in its file); others have to be "
+		   "converted to one of these and back.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 2 usage, or something lies beyond the new end, 4 not found, 6 locked, "

@@ -565,3 +565,68 @@ le64() { od -An -v -tu8 -j "$(($2))" -N 8 "$1" | tr -d ' '; }
 		! grep -q failed log
 	done
 }
+
+# resized FILE RAW SIZE - by us; then written to by qemu-io, and by vmimg once more
+resized() {
+	vmimg resize -q --shrink --force "$1" "$3"
+	truncate -s "$3" "$2"
+	vmimg check -q "$1" || [ $? = 3 ] || fail "$1: $(vmimg check "$1")"
+	assert_same_disk "$1" "$2" vmdk raw
+	[ "$(qemu-img info -f vmdk --output=json "$1" | jq '."virtual-size"')" = "$3" ]
+	qemu-io -f vmdk -c "write -q -P 9 $(($3 - 65536)) 64k" "$1"
+	qemu-io -f raw -c "write -q -P 9 $(($3 - 65536)) 64k" "$2"
+	assert_same_disk "$1" "$2" vmdk raw
+	vmimg compare "$1" "$2"
+	vmdkinfo "$1" >info
+}
+
+@test "vmdk: resize: one extent, sparse or flat, of both makers; a directory that is too short is made anew" {
+	local maker kind size
+	for maker in ours qemu; do
+		for kind in monolithicSparse monolithicFlat; do
+			rm -f r*.vmdk r.raw
+			random_image r.raw 9437696 4 20
+			if [ $maker = ours ]; then
+				vmimg convert -q -o "subformat=$kind" r.raw r.vmdk
+			else
+				qemu-img convert -O vmdk -o "subformat=$kind" r.raw r.vmdk
+			fi
+			# What is beyond the end of the last grain, or of the disk, is nothing
+			for size in 31457280 5000192 12582912 $((kind == monolithicFlat ? 300 << 20 : 5 << 30)) 1048576 4194304; do
+				resized r.vmdk r.raw $size
+			done
+			grep -aq "RW 8192 " r.vmdk
+		done
+	done
+	qemu-img create -q -f vmdk -b r.vmdk -F vmdk c.vmdk
+	refused 9 vmimg resize c.vmdk 10M
+	refused 2 vmimg resize --shrink r.vmdk 1000
+	vmimg convert -q -o subformat=streamOptimized r.raw s.vmdk
+	refused 9 vmimg resize s.vmdk 10M
+}
+
+@test "vmdk: resize, killed before each change of the file: the old disk or the new one, and it can be resized again" {
+	local to n size
+	random_image a.raw 9437184 4 30
+	qemu-img convert -O vmdk a.raw a.vmdk
+	cp a.raw small.raw && truncate -s 3145728 small.raw
+	cp a.raw large.raw && truncate -s $((3 << 30)) large.raw
+	for to in large small; do
+		size=$(stat -c %s $to.raw)
+		for ((n = 1; ; n++)); do
+			cp a.vmdk k.vmdk
+			run env INJECT_AT=$n INJECT_HOW=kill LD_PRELOAD="$(preload inject.so)" "$VMKIT_BIN/vmimg" resize -q --shrink --force k.vmdk "$size"
+			[ "$status" != 0 ] || break
+			[ "$status" = 137 ]
+			case $(vmimg info --json k.vmdk | jq .virtual_size) in
+			9437184) head -c 3145728 a.raw >want; vmimg convert -q --force k.vmdk got.raw; [ $to = small ] || cp a.raw want; cmp -n "$(stat -c %s want)" want got.raw ;;
+			"$size") vmimg compare $to.raw k.vmdk ;;
+			*) fail "killed at $n: $(vmimg info k.vmdk)" ;;
+			esac
+			vmimg resize -q --shrink --force k.vmdk "$size"
+			vmimg compare $to.raw k.vmdk
+			assert_same_disk k.vmdk $to.raw vmdk raw
+		done
+		[ $n -gt 6 ]
+	done
+}

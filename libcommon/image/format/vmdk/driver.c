@@ -219,6 +219,7 @@ const struct image_format image_format_vmdk = {
 	.close = vmdk_close,
 	.map = vmdk_map,
 	.read_encoded = vmdk_read_encoded,
+	.resize = vmdk_resize,
 	.write = vmdk_write,
 	.write_zeroes = vmdk_write_zeroes,
 	.flush = vmdk_flush,

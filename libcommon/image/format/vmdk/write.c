@@ -136,7 +136,7 @@ static int start(struct image *img, struct err *err)
 	return 0;
 }
 
-static int begin_change(struct image *img, struct err *err)
+int vmdk_begin_change(struct image *img, struct err *err)
 {
 	struct vmdk_writer *w = ((struct vmdk *)img->priv)->writer;
 
@@ -146,6 +146,17 @@ static int begin_change(struct image *img, struct err *err)
 
 	pthread_mutex_unlock(&w->lock);
 	return rc;
+}
+
+uint64_t vmdk_extent_end(const struct vmdk *v, size_t i)
+{
+	return v->writer->next[i];
+}
+
+/* Grains begin at multiples of their size here. */
+void vmdk_set_extent_end(struct vmdk *v, size_t i, uint64_t end)
+{
+	v->writer->next[i] = round_up(end, v->extents[i].grain);
 }
 
 int vmdk_flush(struct image *img, struct err *err)
@@ -239,6 +250,16 @@ static int publish(struct vmdk_extent *x, uint64_t no, uint64_t slot, uint32_t s
 	return set_entry(x, slot, sector, err);
 }
 
+int vmdk_forget_grain(struct vmdk_extent *x, uint64_t no, struct err *err)
+{
+	uint64_t host, slot;
+	enum vmdk_grain g;
+
+	if (look(x, no, &g, &host, &slot, err) < 0)
+		return -1;
+	return g == GRAIN_NONE ? 0 : publish(x, no, slot, 0, err);
+}
+
 /* With the lock held: the grain with @n bytes at @in of it new, the rest as it was */
 static int add_grain(struct image *img, struct vmdk_extent *x, uint64_t no, uint64_t slot,
 		     const uint8_t *buf, size_t in, size_t n, struct err *err)
@@ -297,7 +318,7 @@ int vmdk_write(struct image *img, const void *buf, uint64_t off, size_t len, str
 	struct vmdk *v = img->priv;
 	const uint8_t *p = buf;
 
-	if (begin_change(img, err) < 0)
+	if (vmdk_begin_change(img, err) < 0)
 		return -1;
 	while (len) {
 		struct vmdk_extent *x = vmdk_extent_at(v, off);
@@ -344,7 +365,7 @@ int vmdk_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_un
 {
 	struct vmdk *v = img->priv;
 
-	if (begin_change(img, err) < 0)
+	if (vmdk_begin_change(img, err) < 0)
 		return -1;
 	while (len) {
 		struct vmdk_extent *x = vmdk_extent_at(v, off);
