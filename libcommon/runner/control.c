@@ -268,8 +268,12 @@ static void *serve(void *arg)
 		if (p[PEERS].revents)
 			accept_one(c);
 	}
-	for (unsigned i = 0; i < PEERS; i++)
+	/* Who asked for the end is told that it was heard. */
+	for (unsigned i = 0; i < PEERS; i++) {
+		if (c->peer[i].fd >= 0 && c->peer[i].answer)
+			write_to(c, &c->peer[i]);
 		drop(&c->peer[i]);
+	}
 	return NULL;
 }
 

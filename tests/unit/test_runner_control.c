@@ -1,5 +1,7 @@
 /* The control socket: what is a request, whose name is whose, peers that do not behave. */
 #include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -228,6 +230,43 @@ static void a_machine_answers(void **state)
 	assert_int_equal(ask("../m", CONTROL_INFO, &got), ERR_USAGE);
 }
 
+static sem_t asked;
+
+/* The machine ends while its answer is made */
+static int slow_answer(void *ctx, const struct control_request *r, json_t *to, struct err *err)
+{
+	static const struct timespec pause = {.tv_nsec = 200000000};
+
+	(void)ctx, (void)r, (void)to, (void)err;
+	(void)sem_post(&asked);
+	(void)nanosleep(&pause, NULL);
+	return 0;
+}
+
+static void *end_it(void *arg)
+{
+	(void)sem_wait(&asked);
+	control_close(arg);
+	return NULL;
+}
+
+static void the_last_answer_comes(void **state)
+{
+	struct control *c;
+	pthread_t thread;
+	json_t *said = NULL;
+
+	(void)state;
+	assert_int_equal(sem_init(&asked, 0, 0), 0);
+	assert_int_equal(control_open(&c, "ends", NULL), 0);
+	control_attach(c, slow_answer, NULL, NULL);
+	assert_int_equal(pthread_create(&thread, NULL, end_it, c), 0);
+	assert_int_equal(ask("ends", CONTROL_KILL, &said), ERR_NONE);
+	json_decref(said);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	(void)sem_destroy(&asked);
+}
+
 static int raw(const char *file)
 {
 	int folder = -1, fd;
@@ -342,6 +381,7 @@ int main(void)
 		cmocka_unit_test(a_number_goes_along),
 		cmocka_unit_test(names),
 		cmocka_unit_test(a_machine_answers),
+		cmocka_unit_test(the_last_answer_comes),
 		cmocka_unit_test(hostile_peers),
 		cmocka_unit_test(a_dead_ones_socket_is_removed),
 		cmocka_unit_test(the_folder_has_to_be_ours_alone),
