@@ -61,7 +61,7 @@ _vmrun() {
 		'(-a --append)--append=[its command line, behind console=ttyS0 panic=-1]:TEXT:' \
 		'(-m --memory)-m+[of the guest (default\: 256M); taken from the host as it is used]:SIZE:' \
 		'(-m --memory)--memory=[of the guest (default\: 256M); taken from the host as it is used]:SIZE:' \
-		'--hugepages[its memory is of huge pages (2 MiB) of the host'\''s pool, which it keeps until the machine ends; not together with --balloon (default\: ordinary pages, and what the host itself makes of them)]' \
+		'--hugepages[its memory is of huge pages (2 MiB) of the host'\''s pool, all of which it takes at once and keeps until the machine ends; not together with --balloon (default\: ordinary pages, and what the host itself makes of them)]' \
 		'(-c --cpus)-c+[vCPUs, 1 to 16 (default\: 1)]:N:' \
 		'(-c --cpus)--cpus=[vCPUs, 1 to 16 (default\: 1)]:N:' \
 		'*-d+[a disk of any format, the first is vda; may be given again]:IMAGE:_files' \
@@ -182,7 +182,7 @@ _vmrun() {
 		'(-f --format)-f+[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
 		'(-f --format)--format=[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
 		'*--allow-backing=[disks that FILE names, and backing files, may lie below DIR too]:DIR:_files -/' \
-		'*--net=[what its network interfaces lead to now, all of them in their order, as for run (default\: user where it was user); they keep their addresses]:user|tap=NAME|fd=N:' \
+		'*--net=[what its network interfaces lead to now, of the same kinds and in their order, as for run (default\: user where it was user); they keep their addresses]:user|tap=NAME|fd=N:' \
 		'*-p+[as for run; the saved machine'\''s ports are not published again without it]:\[ADDRESS\:\]PORT\[\:GUESTPORT\]\[/udp\]:' \
 		'*--publish=[as for run; the saved machine'\''s ports are not published again without it]:\[ADDRESS\:\]PORT\[\:GUESTPORT\]\[/udp\]:' \
 		'--vsock=[as for run, for a machine that had a vsock]:PATH\[,cid=N\]:_files' \

@@ -56,7 +56,8 @@ static const struct opt options[] = {
 	 .type = OPT_LIST,
 	 .value = &o.nets,
 	 .arg = "user|tap=NAME|fd=N",
-	 .help = "what its network interfaces lead to now, all of them in their order, as for run "
+	 .help = "what its network interfaces lead to now, of the same kinds and in their order, "
+		 "as for run "
 		 "(default: user where it was user); they keep their addresses"},
 	{.letter = 'p',
 	 .name = "publish",
@@ -256,8 +257,15 @@ static int open_nets(const struct state *s, struct err *err)
 		return -1;
 	if (nets.n != s->n_nets)
 		return err_set(err, ERR_USAGE, "the saved machine has a network interface");
-	for (size_t i = 0; i < nets.n; i++)
-		(void)state_net(s, i, nets.net[i]->mac);
+	for (size_t i = 0; i < nets.n; i++) {
+		const char *was = state_net(s, i, nets.net[i]->mac);
+
+		if (strcmp(was, nets.net[i]->kind) != 0)
+			return err_set(err, ERR_USAGE,
+				       "the saved machine's network interface %zu was of another "
+				       "kind than %s, and its driver relies on what that could do",
+				       i + 1, nets.net[i]->kind);
+	}
 	return 0;
 }
 

@@ -77,8 +77,8 @@ static const struct opt options[] = {
 	{.name = "hugepages",
 	 .type = OPT_FLAG,
 	 .value = &o.hugepages,
-	 .help = "its memory is of huge pages (2 MiB) of the host's pool, which it keeps until the "
-		 "machine ends; "
+	 .help = "its memory is of huge pages (2 MiB) of the host's pool, all of which it takes at "
+		 "once and keeps until the machine ends; "
 		 "not together with --balloon (default: ordinary pages, and what the host itself "
 		 "makes of them)"},
 	{.letter = 'c',

@@ -3,6 +3,7 @@
  *
  * KVM answers its ports from then on. The access that made it is applied to its state here.
  */
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -34,6 +35,7 @@ static void set_control(struct kvm_pit_state2 *s, uint8_t word)
 
 bool kvm_make_pit(struct kvm *k)
 {
+	static atomic_bool told; /* a guest can ask again and again */
 	struct kvm_pit_config config = {.flags = KVM_PIT_SPEAKER_DUMMY}; /* port 0x61 too */
 	int rc = 0;
 
@@ -42,7 +44,7 @@ bool kvm_make_pit(struct kvm *k)
 		rc = ioctl(k->vm, KVM_CREATE_PIT2, &config);
 	k->has_pit = k->has_pit || rc == 0;
 	(void)pthread_mutex_unlock(&k->pit_lock);
-	if (rc < 0)
+	if (rc < 0 && !atomic_exchange(&told, true))
 		log_warning("KVM does not make a timer");
 	return rc == 0;
 }

@@ -129,6 +129,14 @@ static void wake_main(void *ctx)
 	machine_wake(ctx);
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 /* What a command wrote before the guest powered off is still wanted */
 static bool nobody_waits(void *ctx)
 {
@@ -138,6 +146,8 @@ static bool nobody_waits(void *ctx)
 	if (!atomic_load(&m->ended))
 		return false;
 	(void)pthread_mutex_lock(&m->lock);
+	if (m->end == MACHINE_POWEROFF && m->deadline_ms && now_ms() >= m->deadline_ms)
+		m->end = MACHINE_TIMEOUT;
 	off = m->end == MACHINE_POWEROFF;
 	(void)pthread_mutex_unlock(&m->lock);
 	return !off || stop_requested();
@@ -238,14 +248,6 @@ static int make(struct machine *m, const struct linux_boot *boot, struct err *er
 	return 0;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* Those that end a machine, but for what is ignored (nohup): a descriptor would tell of it all the same */
 static void stop_signals(sigset_t *ret)
 {
@@ -316,7 +318,7 @@ static void wait_once(struct machine *m, uint64_t left_ms, bool *input, bool *ha
 /* Until the machine ends. @mask: other signals, a terminal's, come only while we wait. */
 static void watch(struct machine *m, const sigset_t *mask)
 {
-	uint64_t deadline = m->opts->timeout_ms ? now_ms() + m->opts->timeout_ms : 0;
+	uint64_t deadline = m->deadline_ms;
 	bool input = m->opts->input >= 0, handed_on = false;
 
 	while (!atomic_load(&m->ended)) {
@@ -329,6 +331,20 @@ static void watch(struct machine *m, const sigset_t *mask)
 		else
 			wait_once(m, deadline ? deadline - now : 0, &input, &handed_on, mask);
 	}
+}
+
+/* The machine is off, and a vCPU still waits for the reader of what the guest has said before: a signal ends that. */
+static void hurry(struct machine *m)
+{
+	int number = next_signal(m);
+
+	if (!number)
+		return;
+	m->stopped_by = number;
+	(void)pthread_mutex_lock(&m->lock);
+	if (m->end == MACHINE_POWEROFF)
+		m->end = MACHINE_FAILED;
+	(void)pthread_mutex_unlock(&m->lock);
 }
 
 /* Signals are for the main loop: threads inherit the mask. Faults of our own stay deadly.
@@ -366,6 +382,7 @@ static int run(struct machine *m, struct err *err)
 		rc = make(m, &boot, err);
 	if (rc == 0)
 		confine_process();
+	m->deadline_ms = m->opts->timeout_ms ? now_ms() + m->opts->timeout_ms : 0;
 	for (unsigned i = 0; rc == 0 && i < m->vcpus; i++)
 		rc = vcpu_start(&m->vcpu[i], err);
 	if (rc == 0 && m->opts->control)
@@ -380,7 +397,8 @@ static int run(struct machine *m, struct err *err)
 		grace_start(&m->grace, GRACE_MS);
 	machine_resume(m);
 	for (unsigned i = 0; i < m->vcpus; i++)
-		vcpu_stop(&m->vcpu[i]);
+		while (!vcpu_stop(&m->vcpu[i]))
+			hurry(m);
 	/* One that comes when the machine has ended must not end the disks' last requests */
 	if (!m->stopped_by && m->signals >= 0)
 		(void)next_signal(m);

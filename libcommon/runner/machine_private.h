@@ -64,6 +64,8 @@ struct machine {
 	struct grace grace; /* after the deadline */
 	int stopped_by;	    /* the signal that ended it, or 0; the main loop's alone */
 
+	uint64_t deadline_ms; /* by CLOCK_MONOTONIC; 0: none. Set before the vCPUs' threads look */
+
 	pthread_mutex_t lock; /* guards the two below */
 	enum machine_end end;
 	struct err err;
@@ -133,8 +135,8 @@ int vcpu_create(struct machine *m, unsigned index, const struct linux_boot *boot
 int vcpu_start(struct vcpu *v, struct err *err);
 /** vcpu_kick() - out of the guest for a moment; only while it runs */
 void vcpu_kick(struct vcpu *v);
-/** vcpu_stop() - out of the guest, its thread ended, all of it freed */
-void vcpu_stop(struct vcpu *v);
+/** vcpu_stop() - out of the guest, its thread ended, all of it freed. Return: false when it has not ended yet: again */
+bool vcpu_stop(struct vcpu *v);
 
 /* console.c */
 void console_attach(struct machine *m);

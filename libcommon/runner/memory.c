@@ -55,10 +55,15 @@ static int no_huge_pages(uint64_t size, struct err *err)
 	char want[SIZE_TEXT_MAX], have[SIZE_TEXT_MAX];
 	uint64_t unused = of_pool("free_hugepages"), promised = of_pool("resv_hugepages");
 
-	if (errno != ENOMEM)
+	if (errno != ENOMEM && errno != EDQUOT)
 		return err_set(err, ERR_UNSUPPORTED, "this host has no huge pages of 2 MiB: %s",
 			       strerror(errno));
 	unused -= min_u64(unused, promised);
+	if (errno == EDQUOT || unused >= div_up(size, HUGE_PAGE))
+		return err_set(err, ERR_UNSUPPORTED,
+			       "%s of huge pages are wanted, and a limit (of a control group, most "
+			       "likely) keeps this process from them",
+			       size_format(size, want));
 	err_set(err, ERR_UNSUPPORTED,
 		"%s of huge pages are wanted, this host's pool has %s that are free",
 		size_format(size, want), size_format(unused * HUGE_PAGE, have));
@@ -74,6 +79,14 @@ static bool add_huge_region(struct guest_memory *m, uint64_t start, uint64_t siz
 
 	if (p == MAP_FAILED)
 		return false;
+	/* A control group's limit is only met when a page is taken, by SIGBUS in the middle of a run. EINVAL: Linux before 5.14 */
+	if (madvise(p, size, MADV_POPULATE_WRITE) < 0 && errno != EINVAL) {
+		int error = errno;
+
+		(void)munmap(p, size);
+		errno = error == EFAULT || error == EHWPOISON ? EDQUOT : error;
+		return false;
+	}
 	m->region[m->regions++] = (struct guest_region){start, size, p, false};
 	return true;
 }

@@ -280,15 +280,18 @@ void vcpu_kick(struct vcpu *v)
 	(void)pthread_kill(v->thread, SIGRTMIN);
 }
 
-void vcpu_stop(struct vcpu *v)
+bool vcpu_stop(struct vcpu *v)
 {
 	struct timespec until;
 
-	while (v->running) {
+	if (v->running) {
 		vcpu_kick(v);
 		until = clock_after(CLOCK_REALTIME, KICK_AGAIN_MS);
 		v->running = pthread_timedjoin_np(v->thread, NULL, &until) == ETIMEDOUT;
+		if (v->running)
+			return false;
 	}
 	(void)munmap(v->run, v->m->kvm.run_size);
 	(void)close(v->fd);
+	return true;
 }

@@ -142,7 +142,8 @@ unsigned virtio_serve(struct virtio_queue *q)
 		(void)pthread_mutex_unlock(&q->lock);
 		if (tell)
 			virtio_raise(q->dev, (int)q->index);
-	} while (rc > 0 && !atomic_load(&q->dev->stop));
+	} while (rc > 0 && !atomic_load(&q->dev->stop) &&
+		 !(q->dev->type->enough && q->dev->type->enough(q->dev)));
 	if (rc < 0)
 		needs_reset(q->dev);
 	return served;

@@ -61,6 +61,8 @@ struct virtio_type {
 	/* Or, where a request and its answer are not one chain: serve some of what waits, with q->lock held and the driver
 	 * ready; q->events and q->again are its to set. Return: chains pushed, or -1: the queue is broken */
 	int (*serve)(struct virtio_dev *d, struct virtio_queue *q);
+	/* Is the rest of a queue nobody's? Asked between requests, without a lock; NULL: never */
+	bool (*enough)(struct virtio_dev *d);
 	/* After serve(), without a lock; may be NULL */
 	void (*served)(struct virtio_dev *d);
 	/* The driver is about to reset the device: what it left in the queues is not lost, a guest that powers off resets

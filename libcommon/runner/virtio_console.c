@@ -21,7 +21,8 @@ enum {
 	Q_CONTROL_TX = 3,
 	QUEUES = 2 * (CONSOLE_PORTS + 1),
 	MESSAGE = 8,
-	WAIT_MS = 100
+	WAIT_MS = 100,
+	CONTROL_CHAIN_MAX = 4096 /* what our init says is a few words */
 };
 enum event { E_READY = 0, E_ADD = 1, E_PORT_READY = 3, E_OPEN = 6, E_NAME = 7 };
 enum { P_CONTROL = 0, P_INPUT = 1, P_OUTPUT = 2 };
@@ -280,6 +281,8 @@ static int64_t request(struct virtio_dev *d, unsigned queue, struct virtq_chain 
 		return port == P_INPUT	   ? input(c, chain)
 		       : port == P_CONTROL ? signals(c, chain)
 					   : VIRTIO_LATER;
+	if (port == P_CONTROL && chain->readable_len > CONTROL_CHAIN_MAX)
+		return VIRTIO_BAD;
 	if (port == P_CONTROL)
 		control_line(c, chain);
 	else if (port >= P_OUTPUT)
@@ -329,12 +332,26 @@ static void load(struct virtio_dev *d, struct state_in *in)
  * reader that is slow. */
 static void before_reset(struct virtio_dev *d)
 {
-	virtio_console_drain(d->priv);
+	struct virtio_console *c = d->priv;
+
+	/* Nobody in there takes a signal any more: the first one ends the machine. */
+	(void)pthread_mutex_lock(&c->lock);
+	c->open[P_CONTROL] = false;
+	(void)pthread_mutex_unlock(&c->lock);
+	virtio_console_drain(c);
+}
+
+static bool enough(struct virtio_dev *d)
+{
+	struct virtio_console *c = d->priv;
+
+	return c->give_up(c->ctx);
 }
 
 static const struct virtio_type type = {.id = VIRTIO_CONSOLE,
 					.class_code = 0x078000,
 					.request = request,
+					.enough = enough,
 					.before_reset = before_reset,
 					.save = save,
 					.load = load};

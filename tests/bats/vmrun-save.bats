@@ -225,6 +225,11 @@ saved() {
 	served_again --net user,mac=52:54:00:00:00:01 --publish 18093:80
 	refused 2 vmrun restore --net user --net user a.state
 	refused 2 vmrun restore --net none a.state
+	# What the driver agreed on with passt another end may not be able to do
+	run_split python3 -c 'import os, socket; a, b = socket.socketpair(); os.set_inheritable(a.fileno(), True);
+os.execvp("vmrun", ["vmrun", "restore", "--net", "fd=%d" % a.fileno(), "a.state"])'
+	assert_status 2
+	[[ $stderr == *"another kind than fd"* ]]
 	refused 2 vmrun restore --vsock v a.state
 	saved b.state --vsock "$PWD/v"
 	refused 2 vmrun restore b.state

@@ -61,7 +61,20 @@ guest() {
 	first=$status
 	run_split guest memory -m 18M --hugepages
 	left=$(cat /sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages)
+	# A control group's limit is one sentence before the guest runs, not SIGBUS in the middle
+	mkdir cg
+	limited=9
+	! mount -t cgroup -o hugetlb none cg 2>/dev/null || {
+		mkdir cg/vmkit-test
+		echo 2097152 >cg/vmkit-test/hugetlb.2MB.limit_in_bytes
+		limited=0
+		(echo $BASHPID >cg/vmkit-test/tasks && exec vmrun -k "$GUEST" -a do=memory -m 8M --hugepages) >cg.out 2>cg.err || limited=$?
+		rmdir cg/vmkit-test
+		umount cg
+		grep -q "a limit (of a control group" cg.err || limited="$limited $(cat cg.err)"
+	}
 	echo "$had" >$pool
+	[ "$limited" = 9 ] || fail "limited: $limited"
 	[ "$first" = 0 ]
 	[ "$status" = 9 ]
 	[ "$left" = $((free + 8)) ]

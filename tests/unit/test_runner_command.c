@@ -299,14 +299,40 @@ static void reset_keeps_output(void **state)
 	offer(f, STATUS_TX, "status 3\n", 9);
 	offer(f, INPUT_RX, NULL, 16);
 	assert_int_equal(write(f->in[1], "input", 5), 5);
+	f->c.open[0] = true;
+	assert_true(virtio_console_signal(&f->c, SIGTERM));
 	virtio_set_status(&f->c.dev, 0);
 	assert_int_equal(fcntl(f->out[0], F_SETFL, O_NONBLOCK), 0);
 	assert_int_equal(read(f->out[0], got, sizeof(got)), 15);
 	assert_string_equal(got, "last last last ");
 	assert_int_equal(virtio_console_status(&f->c), 3);
 	assert_int_equal(read(f->in[0], got, sizeof(got)), 5); /* nobody took it */
+	assert_false(virtio_console_signal(&f->c, SIGTERM));   /* nor would a signal */
 	virtio_set_status(&f->c.dev, 0);		       /* once more, with no queue */
 	assert_int_equal(read(f->out[0], got, sizeof(got)), -1);
+}
+
+static bool always(void *ctx)
+{
+	(void)ctx;
+	return true;
+}
+
+/* A guest's queue of 256 chains of 64 GB each must not keep a thread of ours for a day */
+static void a_drain_ends(void **state)
+{
+	struct fake *f = *state;
+	static uint8_t many[5000];
+	struct virtq_chain c = {
+		.readable = 1, .readable_len = sizeof(many), .iov = {{many, sizeof(many)}}};
+
+	assert_int_equal(f->c.dev.type->request(&f->c.dev, STATUS_TX, &c), VIRTIO_BAD);
+	for (unsigned i = 0; i < 3; i++)
+		offer(f, OUTPUT_TX, "word ", 5);
+	f->c.give_up = always;
+	assert_int_equal(virtio_serve(&f->c.dev.queue[OUTPUT_TX]), 1);
+	f->c.give_up = never;
+	assert_int_equal(virtio_serve(&f->c.dev.queue[OUTPUT_TX]), 2);
 }
 
 /* ---- archives, modules */
@@ -445,6 +471,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(more_than_a_pipe_holds, start, end),
 		cmocka_unit_test_setup_teardown(status_and_signals, start, end),
 		cmocka_unit_test_setup_teardown(reset_keeps_output, start, end),
+		cmocka_unit_test_setup_teardown(a_drain_ends, start, end),
 		cmocka_unit_test(archive_of_a_tree),
 		cmocka_unit_test(modules_in_order),
 		cmocka_unit_test(kernels_release),
