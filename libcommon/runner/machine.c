@@ -450,6 +450,11 @@ int machine_run(const struct machine_opts *opts, struct machine_result *ret, str
 	attach_end(&m->attach);
 	if (m->streams && m->end == MACHINE_POWEROFF)
 		virtio_console_drain(m->streams);
+	/* What was cut off is no success. */
+	if (m->streams && m->end == MACHINE_POWEROFF && stop_requested()) {
+		m->stopped_by = stop_signal();
+		m->end = MACHINE_FAILED;
+	}
 	if (m->opts->figures && m->ran)
 		machine_figures(m, m->opts->figures);
 	ret->status = m->streams ? virtio_console_status(m->streams) : -1;

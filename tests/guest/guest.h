@@ -41,6 +41,7 @@ void put(const char *s);
 void put_char(char c);
 void put_number(uint64_t v);
 void hostile(const char *what); /* hostile.c: "SEED:ROUNDS" */
+void flood(const char *what);	/* flood.c: "QUEUE", "QUEUE:off" */
 void disk_request(char what);	/* one more, of a disk that works */
 int disk(const char *what);	/* disk.c: 0, or what went wrong is printed */
 

@@ -265,6 +265,8 @@ void main(const uint8_t *params)
 			;
 	} else if (starts(what, "hostile:"))
 		hostile(what + 8);
+	else if (starts(what, "flood:"))
+		flood(what + 6);
 	else if (starts(what, "timer:"))
 		timer(what + 6);
 	else if (starts(what, "disk:"))
