@@ -1,5 +1,6 @@
 /* A queue of the console that holds hundreds of gigabytes: 256 chains of the same 256 descriptors, each all of memory. "flood:QUEUE"
- * resets the device then, as kernels do that power off; "flood:QUEUE:off" does not. */
+ * resets the device then, as kernels do that power off; "flood:QUEUE:off" does not; with "flood:QUEUE:ap" a second processor
+ * powers off meanwhile. */
 #include "tests/guest/virtio.h"
 
 enum {
@@ -8,6 +9,25 @@ enum {
 	ENTRIES = 256,
 	BIG = 0x600000
 };
+
+/* Counts for a moment in real mode, then powers off */
+static void power_off_by_another(void)
+{
+	static const uint8_t code[] = {
+		0xba, 0x04, 0x06,		    /* mov $0x604, %dx */
+		0x66, 0xb9, 0x00, 0x00, 0x10, 0x00, /* mov $0x100000, %ecx */
+		0x66, 0x49, 0x75, 0xfc,		    /* 1: dec %ecx; jnz 1b */
+		0xb8, 0x00, 0x34, 0xef,		    /* mov $0x3400, %ax; out %ax, (%dx) */
+		0xf4, 0xeb, 0xfd};		    /* 2: hlt; jmp 2b */
+
+	for (unsigned i = 0; i < sizeof(code); i++)
+		AT(uint8_t, 0x3000 + i) = code[i];
+	AT(uint32_t, 0xfee000f0) = 0x1ff;
+	AT(uint32_t, 0xfee00300) = 0xc4500;
+	for (volatile unsigned i = 0; i < 1000; i++)
+		;
+	AT(uint32_t, 0xfee00300) = 0xc4603;
+}
 
 void flood(const char *what)
 {
@@ -45,6 +65,8 @@ void flood(const char *what)
 	AT(uint16_t, RING + 0x1002) = ENTRIES;
 	__sync_synchronize();
 	AT(uint8_t, d.common + 0x14) = 15;
-	if (what[1] != ':')
+	if (what[1] == ':' && what[2] == 'a')
+		power_off_by_another();
+	if (what[1] != ':' || what[2] == 'a')
 		AT(uint8_t, d.common + 0x14) = 0;
 }
