@@ -90,13 +90,15 @@ current() { vmbackup key list --json | jq -r '.[] | select(.current) | .id'; }
 	random_bytes 5 3000000 >b.raw
 	cp b.raw c.raw
 	vmbackup backup --vm db b.raw
+	# What repeats in one disk is found or not, by where its key cuts it: one run in eleven
+	repeated=$(vmbackup stats --json | jq '.data_bytes - .unique_bytes')
 	vmbackup backup --vm db2 c.raw
 	run vmbackup stats --json
 	assert_success
 	assert_schema vmbackup-stats
 	[ "$(json '[.snapshots, .encrypted, (.machines | map(.vm) | join(","))] | join(" ")')" = '3 true db,db2,web' ]
 	[ "$(json .virtual_bytes)" = 11000000 ]
-	[ "$(json '.data_bytes - .unique_bytes')" = 3000000 ]
+	[ "$(json '.data_bytes - .unique_bytes')" = $((repeated + 3000000)) ]
 	[ "$(json .pack_bytes)" = "$(find repo/packs -type f -printf '%s\n' | awk '{ n += $1 } END { print n }')" ]
 	[ "$(json '.machines[1] | [.new_bytes, .data_bytes] | join(" ")')" = '0 3000000' ]
 	[ "$(json '.deduplication > 1.2 and .total > 1')" = true ]
