@@ -187,6 +187,31 @@ state() { lv_on A virsh domstate web | head -n 1; }
 	[ $((SECONDS - start)) -lt 25 ]
 }
 
+@test "a monitor at another client's question is waited for; one that hangs is status 6" {
+	local qemu asks
+	qemu=$(cat "$LV_BASE"/A/run/libvirt/qemu/run/web.pid)
+	kill -STOP "$qemu"
+	lv_on A timeout 20 virsh qemu-monitor-command web --hmp info status >/dev/null 2>&1 3>&- &
+	asks=$!
+	sleep 0.2
+	(sleep 0.5 && kill -CONT "$qemu") 3>&- &
+	run_split ctl suspend web
+	wait $! $asks || true
+	assert_status 0
+	[ "$(state)" = paused ]
+	ctl resume web
+	kill -STOP "$qemu"
+	lv_on A timeout 20 virsh qemu-monitor-command web --hmp info status >/dev/null 2>&1 3>&- &
+	asks=$!
+	sleep 0.5
+	run_split ctl suspend web
+	kill -CONT "$qemu"
+	wait $asks || true
+	assert_status 6
+	[[ $stderr == *"the hypervisor has not answered for "[2-9]* ]]
+	[ "$(state)" = running ]
+}
+
 @test "save and start: the guest goes on where it was" {
 	lv_agent A web
 	ctl exec web -- sh -c 'echo kept >/tmp/mark'

@@ -1,5 +1,6 @@
 /* What is done to libvirt domains, and whether somebody else is doing something to them. */
 #include <stdlib.h>
+#include <time.h>
 
 #include "libcommon/host/libvirt/lib.h"
 
@@ -102,20 +103,29 @@ static const char *operation_name(int op)
 	}
 }
 
-/* ControlInfo is answered at once whatever runs; asking for the job itself is not. */
+/*
+ * ControlInfo is answered at once whatever runs; asking for the job itself is not. A monitor that works at one command
+ * is what any other client's question looks like for some milliseconds: only one that has hung for two seconds is busy.
+ */
 static int look_at_control(const struct libvirt *lv, virDomainPtr dom, struct err *err)
 {
+	const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
 	virDomainControlInfo control;
 
-	if (lv->DomainGetControlInfo(dom, &control, 0) < 0) {
-		lv->ResetLastError(); /* off, or a driver without it */
-		return 0;
+	for (int i = 0; i < 100; i++) {
+		if (lv->DomainGetControlInfo(dom, &control, 0) < 0) {
+			lv->ResetLastError(); /* off, or a driver without it */
+			return 0;
+		}
+		if (control.state == VIR_DOMAIN_CONTROL_ERROR)
+			return err_set(err, ERR_CONNECTION, "the hypervisor's monitor is broken");
+		if (control.state != VIR_DOMAIN_CONTROL_OCCUPIED)
+			return 0;
+		if (control.stateTime >= 2000)
+			return err_set(err, ERR_BUSY, "the hypervisor has not answered for %.1f s",
+				       (double)control.stateTime / 1000);
+		(void)nanosleep(&pause, NULL);
 	}
-	if (control.state == VIR_DOMAIN_CONTROL_OCCUPIED)
-		return err_set(err, ERR_BUSY, "the hypervisor has not answered for %.1f s",
-			       (double)control.stateTime / 1000);
-	if (control.state == VIR_DOMAIN_CONTROL_ERROR)
-		return err_set(err, ERR_CONNECTION, "the hypervisor's monitor is broken");
 	return 0;
 }
 

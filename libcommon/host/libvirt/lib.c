@@ -49,6 +49,16 @@ static const char *look_up(void)
 	return NULL;
 }
 
+/* libvirt leaves this to its first parse, which two connections opened at once then race for (libxml2 2.9). */
+static void prepare_xml(void)
+{
+	void (*init)(void);
+
+	*(void **)&init = dlsym(RTLD_DEFAULT, "xmlInitParser");
+	if (init)
+		init();
+}
+
 static void load(void)
 {
 	const char *text = look_up();
@@ -56,6 +66,7 @@ static void load(void)
 
 	if (!text) {
 		lib.SetErrorFunc(NULL, say_nothing);
+		prepare_xml();
 		/* The timer keeps the loop turning, so that what other threads register is seen. */
 		if (lib.Initialize() < 0 || lib.EventRegisterDefaultImpl() < 0 ||
 		    lib.EventAddTimeout(1000, tick, NULL, NULL) < 0 ||
