@@ -3,7 +3,8 @@
 #
 # QEMU emulates a processor with AMD-V (-cpu max, no KVM of this machine is used), Debian's installed cloud kernel runs there
 # with kvm-amd. PAYLOADDIR is copied to /t, SCRIPT runs there by busybox sh; what it leaves in /out is WORKDIR/out/ afterwards.
-# Status: SCRIPT's; 124 when there was none in time (default 600 s). WORKDIR/serial.log has what was said.
+# Status: SCRIPT's; 124 when there was none in time (default 600 s). WORKDIR/serial.log has what was said. A script that has not
+# ended a minute before that is stopped: what its processes and machines were at is said there, and what it left in /out is kept.
 #
 # QEMU 7.2 loses a wake-up of a processor that halts beside nested guests, about once in forty hosts: its thread then sleeps for
 # ever. The host's kernel polls instead of halting, so that a QEMU which takes no processor time for half a minute can only be
@@ -39,14 +40,51 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts pts /dev/pts
 while read -r m; do insmod "/mod/$m" || echo "nested: insmod $m failed"; done </mod/order
 [ -c /dev/kvm ] || { echo "nested: no /dev/kvm"; echo "nested: status 125"; poweroff -f; }
+# look - what every process is at, and twice what KVM counts
+look() {
+	for p in /proc/[0-9]*; do
+		[ -s $p/cmdline ] || continue
+		echo "nested: ${p#/proc/} $(tr '\0' ' ' <$p/cmdline | cut -c 1-150)"
+		for t in $p/task/*; do
+			echo "  $(cat $t/comm) $(sed -n 's/^State:.//p' $t/status) $(cat $t/syscall) <- $(awk '{ printf "%s ", $2 }' $t/stack)"
+		done
+	done
+	mount -t debugfs debug /sys/kernel/debug
+	for n in 1 2; do
+		for d in /sys/kernel/debug/kvm/[0-9]*; do
+			(cd $d && echo "nested: $d $(grep . exits halt_exits irq_injections io_exits mmio_exits irq_exits signal_exits vcpu*/*timer* vcpu*/pid 2>/dev/null | tr '\n' ' ')")
+		done
+		sleep 2
+	done
+	for f in /out/*/out* /out/*/err*; do
+		[ ! -s $f ] || echo "nested: $f: $(tail -c 200 $f)"
+	done
+}
 cd /t
+rm -f /tmp/.ended
+(
+	i=0
+	while [ ! -e /tmp/.ended ] && [ $i -lt @SECONDS@ ]; do
+		sleep 1
+		i=$((i + 1))
+	done
+	[ ! -e /tmp/.ended ] || exit
+	echo "nested: the script does not end"
+	look
+	tar -C /out -cf - . | dd of=/dev/vda bs=64k conv=notrunc 2>/dev/null
+	sync
+	echo "nested: status 124"
+	poweroff -f
+) &
 sh ./.script
 s=$?
+: >/tmp/.ended
 tar -C /out -cf - . | dd of=/dev/vda bs=64k conv=notrunc 2>/dev/null
 sync
 echo "nested: status $s"
 poweroff -f
 END
+sed -i "s/@SECONDS@/$((limit > 90 ? limit - 60 : limit))/" "$root/init"
 chmod +x "$root/init"
 (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet) >"$work/initrd"
 rm -rf "$root" "$work/out.tar"
