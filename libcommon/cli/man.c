@@ -144,31 +144,48 @@ static void head(FILE *out, const struct program *p)
 		      p->name);
 }
 
-static void environment(FILE *out, const struct opt *table, bool *heading)
+static void environment(FILE *out, const struct opt *table)
 {
 	for (const struct opt *o = table; o && o->name; o++) {
 		if (!o->env)
 			continue;
-		if (!*heading)
-			(void)fputs(".SH ENVIRONMENT\n", out);
-		*heading = true;
 		(void)fprintf(out, ".TP\n.B %s\nDefault of \\fB\\-\\-", o->env);
 		text(out, o->name);
 		(void)fputs("\\fR.\n", out);
 	}
 }
 
+static bool in_environment(const struct opt *table)
+{
+	while (table && table->name && !table->env)
+		table++;
+	return table && table->name;
+}
+
+/* What the layers below the options look at */
+static const char *const variables =
+	".TP\n.B VMKIT_HOLES\n\\fBread\\fR: files are read whole, whatever the file system says "
+	"about "
+	"holes. ZFS before 2.1.14 and 2.2.2, which is known to take new data for holes, is never "
+	"asked.\n"
+	".TP\n.B VMKIT_NBD_TIMEOUT\nSeconds that an NBD server may take for an answer.\n";
+
 static void tail(FILE *out, const struct program *p)
 {
-	bool heading = false;
+	bool files = in_environment(p->options);
 
 	(void)fputs(".SH EXIT STATUS\n", out);
 	statuses(out, help_statuses);
-	environment(out, p->options, &heading);
-	for (size_t i = 0; p->verbs[i]; i++)
-		if (!p->verbs[i]->hidden)
-			environment(out, p->verbs[i]->options, &heading);
-	if (heading)
+	(void)fputs(".SH ENVIRONMENT\n", out);
+	environment(out, p->options);
+	for (size_t i = 0; p->verbs[i]; i++) {
+		if (p->verbs[i]->hidden)
+			continue;
+		environment(out, p->verbs[i]->options);
+		files = files || in_environment(p->verbs[i]->options);
+	}
+	(void)fputs(variables, out);
+	if (files)
 		(void)fputs(".SH FILES\n.TP\n.I /etc/vmkit.conf\n.TQ\n.I ~/.config/vmkit.conf\n"
 			    "Lines of the form \\fIkey = value\\fR: defaults of the options that "
 			    "the environment can give "

@@ -16,6 +16,7 @@
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/holes.h"
 #include "libcommon/base/io.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/guest/ext_private.h"
@@ -143,6 +144,7 @@ void put_close(struct put_target *t)
 struct source {
 	int fd;
 	struct stat st;
+	bool holes; /* they can be found */
 };
 
 /* *@first, *@n: the blocks of the next data from block *@first on; *@n 0: there are none */
@@ -154,6 +156,10 @@ static int next_data(const struct source *src, uint64_t bs, uint64_t *first, uin
 	*n = 0;
 	if (data >= src->st.st_size)
 		return 0;
+	if (!src->holes) {
+		*n = div_up((uint64_t)src->st.st_size, bs) - *first;
+		return 0;
+	}
 	data = lseek(src->fd, data, SEEK_DATA);
 	if (data < 0 && errno == ENXIO)
 		return 0;
@@ -389,7 +395,7 @@ int put_file(struct put_target *t, uint64_t dir, const char *name, int fd,
 {
 	ext2_ino_t parent = (ext2_ino_t)dir, number = 0, old = 0;
 	struct ext2_super_block before;
-	struct source src = {.fd = fd};
+	struct source src = {.fd = fd, .holes = holes_told(fd)};
 
 	if (fstat(fd, &src.st) < 0)
 		return err_sys(err, "cannot look at the file");

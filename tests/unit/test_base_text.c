@@ -15,6 +15,7 @@
 #include "libcommon/base/clock.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/err.h"
+#include "libcommon/base/holes.h"
 #include "libcommon/base/iszero.h"
 #include "libcommon/base/size.h"
 #include "libcommon/base/stop.h"
@@ -377,16 +378,34 @@ static void test_clock(void **state)
 	assert_int_equal(clock_parse_utc("1970-01-02T00:00:01", &t), -1);
 }
 
+/* The releases that have the fix: 2.1.14 and 2.2.2, both of 30 November 2023, and what came after. */
+static void test_zfs_versions(void **state)
+{
+	static const struct {
+		const char *text;
+		bool told;
+	} cases[] = {
+		{"0.8.6-1", false},  {"2.0.7-1", false}, {"2.1.11-1", false}, {"2.1.13", false},
+		{"2.1.14-1", true},  {"2.2.0-1", false}, {"2.2.1", false},    {"2.2.2-3", true},
+		{"2.3.0-rc1", true}, {"3.0.0", true},	 {"", false},	      {"next", false},
+		{"2.2", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++)
+		assert_int_equal(holes_zfs_version(cases[i].text), cases[i].told);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_clock),	     cmocka_unit_test(test_err_sentences),
-		cmocka_unit_test(test_err_long),     cmocka_unit_test(test_err_sys),
-		cmocka_unit_test(test_err_statuses), cmocka_unit_test(test_size_parse),
-		cmocka_unit_test(test_size_format),  cmocka_unit_test(test_durations),
-		cmocka_unit_test(test_checked),	     cmocka_unit_test(test_is_zero),
-		cmocka_unit_test(test_bytes),	     cmocka_unit_test(test_digests),
-		cmocka_unit_test(test_hex),
+		cmocka_unit_test(test_zfs_versions),  cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_err_sentences), cmocka_unit_test(test_err_long),
+		cmocka_unit_test(test_err_sys),	      cmocka_unit_test(test_err_statuses),
+		cmocka_unit_test(test_size_parse),    cmocka_unit_test(test_size_format),
+		cmocka_unit_test(test_durations),     cmocka_unit_test(test_checked),
+		cmocka_unit_test(test_is_zero),	      cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_digests),	      cmocka_unit_test(test_hex),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

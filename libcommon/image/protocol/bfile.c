@@ -12,6 +12,7 @@
 
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/holes.h"
 #include "libcommon/image/lock.h"
 #include "libcommon/image/protocol/backends.h"
 
@@ -45,7 +46,7 @@ int bfile_of_fd(struct bfile **ret, int fd, const char *name, bool writable, str
 	f->fd = steal_fd(&owned);
 	f->name = steal_ptr(&copy);
 	f->writable = writable;
-	f->can = ~0U;
+	f->can = f->is_blockdev || holes_told(fd) ? ~0U : ~(unsigned)CAN_SEEK_HOLE;
 	*ret = steal_ptr(&f);
 	return 0;
 }
