@@ -8,7 +8,9 @@
 #
 # QEMU 7.2 loses a wake-up of a processor that halts beside nested guests, about once in forty hosts: its thread then sleeps for
 # ever. The host's kernel polls instead of halting, so that a QEMU which takes no processor time for half a minute can only be
-# one that is lost; such a host is started once more, with what it said so far in serial-lost.log.
+# one that is lost. Once a host stood still that did take time, though every wait in its script had an end: so a process there
+# says each second that it lives, and a host of which nothing is heard for two minutes is lost too. A lost host is started
+# once more, with what it said so far in serial-lost.log; one that lives is not, whatever its script waits for.
 set -euo pipefail
 work=$1 payload=$2 script=$3 limit=${4:-600}
 mkdir -p "$work"
@@ -65,6 +67,7 @@ rm -f /tmp/.ended
 (
 	i=0
 	while [ ! -e /tmp/.ended ] && [ $i -lt @SECONDS@ ]; do
+		echo . >/dev/ttyS1
 		sleep 1
 		i=$((i + 1))
 	done
@@ -95,25 +98,28 @@ ticks() { awk '$3 != "Z" { print $14 + $15 }' "/proc/$1/stat" 2>/dev/null; }
 
 # Return: 1 when the host was lost
 host() {
-	local qemu end=$((SECONDS + limit)) last='' now idle=0
+	local qemu end=$((SECONDS + limit)) last='' now idle=0 heard='' still=0 beats
 	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
 		-M q35 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 1 -m 1536 -kernel "$kernel" -initrd "$work/initrd" \
 		-append "console=ttyS0 panic=-1 quiet mitigations=off random.trust_cpu=on tsc=reliable idle=poll" \
-		-drive "if=virtio,format=raw,file=$work/out.tar" -serial stdio </dev/null 2>"$work/qemu.err" >"$work/serial.log" &
+		-drive "if=virtio,format=raw,file=$work/out.tar" -serial stdio -serial "file:$work/alive" </dev/null 2>"$work/qemu.err" >"$work/serial.log" &
 	qemu=$!
 	trap 'kill -KILL $qemu 2>/dev/null; exit 143' TERM INT HUP
 	while now=$(ticks $qemu) && [ -n "$now" ] && [ "$SECONDS" -lt "$end" ]; do
 		[ "$now" = "$last" ] && idle=$((idle + 1)) || idle=0
 		last=$now
-		[ "$idle" -lt 30 ] || break
+		beats=$(stat -c %s "$work/alive" 2>/dev/null || true)
+		[ "$beats" = "$heard" ] && still=$((still + 1)) || still=0
+		heard=$beats
+		[ "$idle" -lt 30 ] && [ "$still" -lt 120 ] || break
 		sleep 1
 	done
 	kill -KILL $qemu 2>/dev/null || true
 	wait $qemu || true
 	trap - TERM INT HUP
-	[ "$idle" -lt 30 ]
+	[ "$idle" -lt 30 ] && [ "$still" -lt 120 ]
 }
-host || { mv "$work/serial.log" "$work/serial-lost.log"; echo "nested-kvm.sh: QEMU lost a wake-up; once more" >&2; host || true; }
+host || { mv "$work/serial.log" "$work/serial-lost.log"; echo "nested-kvm.sh: the host is lost; once more" >&2; host || true; }
 mkdir -p "$work/out"
 tar -C "$work/out" -xf "$work/out.tar" 2>/dev/null || true
 status=$(tr -d '\r' <"$work/serial.log" | sed -n 's/^nested: status \([0-9]*\)$/\1/p' | tail -n 1)

@@ -104,8 +104,8 @@ const struct verb verb_resize = {
 		   "needs --shrink, and is refused when a partition ends beyond it, or, on a disk "
 		   "without a partition "
 		   "table, when\n"
-		   "anything but zeros would be cut off. raw, qcow2, VHD, VDI and VMDK of one "
-		   "extent change in "
+		   "anything but zeros would be cut off. raw, qcow2, VHD, VHDX, VDI and VMDK of "
+		   "one extent change in "
 		   "place (what a\nsmaller VMDK loses stays in its file); others have to be "
 		   "converted to one of these and back.",
 	.options = options,

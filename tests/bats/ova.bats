@@ -407,3 +407,40 @@ manifest() {
 	refute_output --partial libarchive
 	refute_output --partial libxml2
 }
+
+@test "a member above 8 GiB: tar's size in base 256, and data behind that" {
+	require qemu-img qemu-io python3
+	qemu-img create -q -f vmdk d.vmdk 20G
+	qemu-io -f vmdk -c "write -P 7 0 64k" d.vmdk >/dev/null
+	truncate -s 8705M d.vmdk # QEMU adds grains at the file's end
+	qemu-io -f vmdk -c "write -P 9 12G 1M" -c "write -P 5 19G 64k" d.vmdk >/dev/null
+	[ "$(stat -c %s d.vmdk)" -gt $((8 << 30)) ]
+	ovf p.ovf "$FILE" "${DISK/1048576/21474836480}"
+	python3 - <<-'END' # tar itself would write the zeros
+		import os, tarfile
+		with tarfile.open("p.ova", "w", format=tarfile.GNU_FORMAT) as t:
+		    t.add("p.ovf")
+		    m = t.gettarinfo("d.vmdk")
+		    at, size = t.offset + 512, m.size
+		    header = m.tobuf(tarfile.GNU_FORMAT)
+		with open("p.ova", "r+b") as o, open("d.vmdk", "rb") as d:
+		    o.seek(at - 512)
+		    o.write(header)
+		    pos = 0
+		    while True:
+		        try:
+		            pos = os.lseek(d.fileno(), pos, os.SEEK_DATA)
+		        except OSError:
+		            break
+		        end = os.lseek(d.fileno(), pos, os.SEEK_HOLE)
+		        os.lseek(d.fileno(), pos, os.SEEK_SET)
+		        o.seek(at + pos)
+		        o.write(os.read(d.fileno(), end - pos))
+		        pos = end
+		    o.truncate(at + (size + 511) // 512 * 512 + 1024)
+	END
+	[ "$(tar tvf p.ova | awk '$NF == "d.vmdk" { print $3 }')" = "$(stat -c %s d.vmdk)" ]
+	vmimg check p.ova
+	vmimg convert p.ova out.qcow2
+	qemu-img compare -q -f vmdk -F qcow2 d.vmdk out.qcow2
+}

@@ -263,3 +263,192 @@ sessions() {
 	vmimg convert -O raw - b.raw <p.vhdx
 	assert_same_bytes a.raw b.raw
 }
+
+@test "random writes: the content is the model's, qemu-img finds no fault" {
+	local kind seed
+	random_image p.raw 9437184 3 20
+	vmimg convert -o block_size=2M p.raw p.vhdx
+	for kind in fixed dynamic differencing theirs; do
+		rm -f w.vhdx w.raw
+		truncate -s 9437184 w.raw
+		case $kind in
+		differencing) vmimg create -b p.vhdx -o block_size=2M w.vhdx; cp p.raw w.raw ;;
+		theirs) qemu-img create -q -f vhdx w.vhdx 9M ;;
+		*) vmimg create -o subformat=$kind -o block_size=1M w.vhdx 9M ;;
+		esac
+		for seed in 1 2; do
+			"$VMKIT_TOOLS/imgio" -f vhdx w.vhdx "random $seed 120" >.script
+			grep -v flush .script | qemu-io -f raw w.raw >/dev/null
+			vmimg compare -q w.raw w.vhdx || fail "$kind $seed"
+			clean w.vhdx
+		done
+		[ "$(vmimg info --json w.vhdx | jq .format_specific.log_dirty)" = false ]
+		[ $kind = differencing ] || {
+			same_as w.vhdx w.raw
+			qemu-img check -q w.vhdx
+		}
+	done
+	# both write by turns
+	vmimg create w2.vhdx 9M
+	rm w.raw
+	truncate -s 9437184 w.raw
+	"$VMKIT_TOOLS/imgio" -f vhdx w2.vhdx "random 5 100" >.script
+	grep -v flush .script | qemu-io -f raw w.raw >/dev/null
+	for seed in 1 2 3; do
+		qemu-io -f vhdx -c "write -P $seed ${seed}100k 70k" w2.vhdx >/dev/null
+		qemu-io -f raw -c "write -P $seed ${seed}100k 70k" w.raw >/dev/null
+		"$VMKIT_TOOLS/imgio" w2.vhdx "write 4${seed}00k 333k 9"
+		qemu-io -f raw -c "write -P 9 4${seed}00k 333k" w.raw >/dev/null
+	done
+	same_as w2.vhdx w.raw
+	clean w2.vhdx
+}
+
+@test "writing changes the identity: a child knows that its parent is another disk now" {
+	vmimg create p.vhdx 9M
+	vmimg create -b p.vhdx c.vhdx
+	vmimg digest c.vhdx
+	"$VMKIT_TOOLS/imgio" p.vhdx "read 0 4096 0" flush
+	vmimg digest c.vhdx
+	"$VMKIT_TOOLS/imgio" p.vhdx "write 0 512 1"
+	refused 8 vmimg digest c.vhdx
+	[[ $stderr == *GUID* ]]
+	# two blocks in one place are not written to
+	vmimg create a.vhdx 9M
+	"$VMKIT_TOOLS/imgio" a.vhdx "write 0 512 1"
+	patch_bytes a.vhdx $((3 << 20 | 8)) "$(dd if=a.vhdx bs=1 skip=$((3 << 20)) count=8 status=none | xxd -p)"
+	cp a.vhdx b.vhdx
+	run "$VMKIT_TOOLS/imgio" a.vhdx "write 0 512 1"
+	[ "$status" != 0 ]
+	[[ $output == *"something else lies"* ]]
+	assert_same_bytes a.vhdx b.vhdx
+}
+
+# theirs_too IMAGE RAW - QEMU, which reads zeros one by one, sees the same: of a large disk the first 64 MiB and the end
+theirs_too() {
+	local size
+	size=$(stat -c %s "$2")
+	[ "$(qemu-img info --output=json "$1" | jq '."virtual-size"')" = "$size" ] || return 1
+	if [ "$size" -lt $((1 << 30)) ]; then
+		qemu-img compare -q -f vhdx -F raw "$1" "$2"
+	else
+		qemu-img dd -f vhdx -O raw bs=1M count=64 if="$1" of=.first && cmp .first <(head -c 64M "$2") &&
+			qemu-io -r -f vhdx -c "read -P 0 $((size - 1048576)) 1M" "$1" >/dev/null
+	fi
+}
+
+# state_of IMAGE MOST - which of s0 to sMOST it is
+state_of() {
+	local k size
+	size=$(vmimg info --json "$1" | jq '.virtual_size')
+	for ((k = $2; k >= 0; k--)); do
+		[ "$size" = "$(stat -c %s s$k)" ] && vmimg compare -q "$1" s$k && echo $k && return
+	done
+	return 0
+}
+
+# power_cuts NAME TURNS COMMAND... - imgio's commands on NAME.vhdx (; between those of one step), each step flushed; a cut at any moment leaves one of
+# the states between them, and a later one after more fsyncs. State K is the raw file sK.
+power_cuts() {
+	local name=$1 turns=$2 cuts steps=$(($# - 2)) k seed fsyncs state args=() low=() high=() words
+	shift 2
+	for k in "$@"; do
+		IFS=';' read -ra words <<<"$k"
+		args+=("${words[@]}" flush)
+	done
+	cp "$name.vhdx" base.vhdx
+	rm -f record
+	RECORD_PATH=/$name.vhdx RECORD_TO=$PWD/record LD_PRELOAD=$(preload record.so) "$VMKIT_TOOLS/imgio" "$name.vhdx" "${args[@]}"
+	[ "$(state_of "$name.vhdx" $steps)" = $steps ]
+	cuts=$(python3 "$ROOT/tests/tools/powercut.py" record)
+	for ((seed = 0; seed < turns * cuts; seed++)); do
+		fsyncs=$(python3 "$ROOT/tests/tools/powercut.py" record base.vhdx $seed cut.vhdx)
+		state=$(state_of cut.vhdx $steps)
+		[ -n "$state" ] || fail "seed $seed: after $fsyncs fsyncs the disk is none of the states"
+		[ "$state" -ge "${low[fsyncs]:-99}" ] || low[fsyncs]=$state
+		[ "$state" -le "${high[fsyncs]:-0}" ] || high[fsyncs]=$state
+		if [ $((seed % 2)) = 0 ]; then
+			vmimg check -q --repair cut.vhdx || [ $? = 8 ] # space behind the end may be nobody's
+			[ "$(state_of cut.vhdx $steps)" = "$state" ]
+		elif [ "$name" != child ]; then
+			qemu-img check -q -r all cut.vhdx || fail "seed $seed: qemu-img check"
+			theirs_too cut.vhdx "s$state" || fail "seed $seed: QEMU does not see state $state"
+		fi
+	done
+	state=0
+	for fsyncs in "${!low[@]}"; do
+		[ "${low[fsyncs]}" -ge "$state" ] || fail "after $fsyncs fsyncs the disk is what it was before fewer"
+		state=${high[fsyncs]:-$state}
+	done
+	[ "$state" -gt 1 ]
+}
+
+# bats test_tags=release
+@test "power cuts: the log keeps tables whole, for us and for QEMU" {
+	vmimg create -o block_size=1M disk.vhdx 64M
+	truncate -s 64M s0
+	cp s0 s1
+	qemu-io -f raw -c "write -P 11 5M 1M" -c "write -P 12 63M 300k" s1 >/dev/null
+	cp s1 s2
+	qemu-io -f raw -c "write -P 13 0 4096" -c "write -P 14 20M 3M" s2 >/dev/null
+	cp s2 s3
+	truncate -s 200000M s3
+	cp s3 s4
+	truncate -s 60M s4
+	power_cuts disk "${VMKIT_TEST_CUTS:-3}" "write 5M 1M 11;write 63M 300k 12" "write 0 4096 13;write 20M 3M 14" "resize 200000M" "resize 60M"
+}
+
+# bats test_tags=release
+@test "power cuts: blocks that are here in part, and zeros over a parent's" {
+	random_image s0 $((8 << 20)) 5 40
+	vmimg convert -o block_size=1M s0 parent.vhdx
+	vmimg create -b parent.vhdx -o block_size=1M child.vhdx
+	cp s0 s1
+	qemu-io -f raw -c "write -P 11 1000 5000" -c "write -P 12 3M 512" s1 >/dev/null
+	cp s1 s2
+	qemu-io -f raw -c "write -P 13 100k 4096" -c "write -z 5M 2M" s2 >/dev/null
+	power_cuts child "${VMKIT_TEST_CUTS:-4}" "write 1000 5000 11;write 3M 512 12" "write 100k 4096 13;zero 5M 2M"
+}
+
+@test "resize: dynamic, fixed, differencing, of both makers, larger and smaller; a table that has no room moves" {
+	local kind size
+	for kind in fixed dynamic theirs differencing; do
+		rm -f r.vhdx r.raw
+		random_image r.raw 9437184 4 20
+		case $kind in
+		theirs) qemu-img convert -f raw -O vhdx -o block_size=1M r.raw r.vhdx ;;
+		differencing)
+			vmimg convert -o block_size=1M r.raw base.vhdx
+			vmimg create -b base.vhdx -o block_size=1M r.vhdx
+			"$VMKIT_TOOLS/imgio" r.vhdx "write 8M 1000 3"
+			qemu-io -f raw -c "write -P 3 8M 1000" r.raw >/dev/null
+			;;
+		*) vmimg convert -o subformat=$kind -o block_size=1M r.raw r.vhdx ;;
+		esac
+		for size in 31457280 9500160 12582912 5242880000 400000000000; do
+			[ $kind-$size != fixed-400000000000 ] || break
+			vmimg resize --shrink --force r.vhdx $size
+			truncate -s $size r.raw
+			case $kind in
+			differencing) vmimg compare -q r.vhdx r.raw || fail "$size" ;;
+			*)
+				vmimg compare -q r.vhdx r.raw
+				theirs_too r.vhdx r.raw
+				qemu-img check -q r.vhdx
+				;;
+			esac
+			clean r.vhdx
+		done
+		size=$(stat -c %s r.raw)
+		"$VMKIT_TOOLS/imgio" r.vhdx "write $((size - 1000000)) 512 7" "read $((size - 1000000)) 512 7"
+		qemu-io -f raw -c "write -P 7 $((size - 1000000)) 512" r.raw >/dev/null
+		vmimg compare -q r.vhdx r.raw
+	done
+	refused 2 vmimg resize r.vhdx 123456789
+	refused 2 vmimg resize r.vhdx 65T
+	vmimg resize --shrink --force base.vhdx 1M
+	rm -f c.vhdx
+	vmimg create -b base.vhdx c.vhdx
+	vmimg resize base.vhdx 2M
+	refused 8 vmimg resize c.vhdx 3M # its parent is another disk now
+}

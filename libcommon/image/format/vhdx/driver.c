@@ -5,7 +5,7 @@
 
 #include "libcommon/base/log.h"
 #include "libcommon/image/cache.h"
-#include "libcommon/image/format/vhdx/vhdx.h"
+#include "libcommon/image/format/vhdx/writer.h"
 
 enum { SLICE = 4096, SLOTS = 512 };
 
@@ -35,7 +35,7 @@ static int open_log(struct image *img, struct vhdx *v, struct err *err)
 {
 	bool check = img->flags & IMAGE_CHECK;
 
-	v->file = img->file;
+	v->file = v->data = img->file;
 	if (vhdx_log_find(img->file, &v->header, &v->log, err) < 0)
 		return -1;
 	if (!v->log)
@@ -50,7 +50,7 @@ static int open_log(struct image *img, struct vhdx *v, struct err *err)
 	if (!check)
 		log_info("%s: was not closed: %" PRIu64 " changes of its log are laid over it",
 			 img->name, vhdx_log_changes(v->log));
-	v->file = vhdx_log_file(v->log);
+	v->file = v->data = vhdx_log_file(v->log);
 	return 0;
 }
 
@@ -60,6 +60,7 @@ static void vhdx_close(struct image *img)
 
 	if (!v)
 		return;
+	vhdx_close_writer(img);
 	table_cache_free(v->bat);
 	table_cache_free(v->bitmaps);
 	vhdx_log_free(v->log);
@@ -76,8 +77,12 @@ static int open_contents(struct image *img, struct vhdx *v, const struct image_o
 	if (opts && opts->snapshot)
 		return err_set(err, ERR_UNSUPPORTED, "VHDX images have no snapshots");
 	if (vhdx_headers_read(img->file, v, err) < 0 || open_log(img, v, err) < 0 ||
-	    vhdx_regions_read(v, err) < 0 || vhdx_metadata_read(img, v, err) < 0 ||
-	    vhdx_open_caches(v, err) < 0)
+	    vhdx_regions_read(v, err) < 0 || vhdx_metadata_read(img, v, err) < 0)
+		return -1;
+	if (img->flags & IMAGE_RDWR && !(img->flags & IMAGE_CHECK) &&
+	    vhdx_open_writer(img, err) < 0)
+		return -1;
+	if (vhdx_open_caches(v, err) < 0)
 		return -1;
 	return v->has_parent ? vhdx_find_parent(img, v, opts, err) : 0;
 }
@@ -140,6 +145,11 @@ const struct image_format image_format_vhdx = {
 	.open = vhdx_open,
 	.close = vhdx_close,
 	.map = vhdx_map,
+	.write = vhdx_write,
+	.write_zeroes = vhdx_write_zeroes,
+	.flush = vhdx_flush,
+	.settle = vhdx_settle,
+	.resize = vhdx_resize,
 	.info = vhdx_info,
 	.check = vhdx_check,
 	.bulk = &vhdx_bulk_ops,

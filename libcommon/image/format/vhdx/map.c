@@ -5,11 +5,11 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/image/blocks.h"
 #include "libcommon/image/cache.h"
-#include "libcommon/image/format/vhdx/vhdx.h"
+#include "libcommon/image/format/vhdx/writer.h"
 
 enum { JOIN_MOST = 64 };
 
-static int bat_entry(struct vhdx *v, uint64_t index, uint64_t *ret, struct err *err)
+int vhdx_bat_entry(struct vhdx *v, uint64_t index, uint64_t *ret, struct err *err)
 {
 	const uint8_t *p;
 	size_t room;
@@ -52,7 +52,7 @@ static int decode(struct vhdx *v, uint64_t block, uint64_t entry, struct extent 
 				       ": not inside the file's %" PRIu64 " bytes",
 				       block, at, file_size);
 		ret->kind = EXTENT_DATA;
-		ret->file = v->file;
+		ret->file = v->data;
 		ret->host_off = at;
 		return 0;
 	}
@@ -71,7 +71,7 @@ static int partial_run(struct vhdx *v, uint64_t block, uint64_t in, uint64_t *re
 	size_t room;
 	bool here;
 
-	if (bat_entry(v, (chunk + 1) * (v->chunk_blocks + 1) - 1, &entry, err) < 0)
+	if (vhdx_bat_entry(v, (chunk + 1) * (v->chunk_blocks + 1) - 1, &entry, err) < 0)
 		return -1;
 	if ((entry & VHDX_STATE_MASK) != VHDX_FULL || entry & VHDX_RESERVED ||
 	    !range_inside(entry & VHDX_OFFSET, VHDX_MIB, bfile_size(v->file)))
@@ -131,7 +131,7 @@ static void join(struct vhdx *v, uint64_t block, uint64_t entry, uint64_t max, s
 	for (unsigned i = 1; i < JOIN_MOST && ret->len < max && block + i < v->blocks; i++) {
 		uint64_t next;
 
-		if (bat_entry(v, vhdx_bat_index(v, block + i), &next, NULL) < 0 ||
+		if (vhdx_bat_entry(v, vhdx_bat_index(v, block + i), &next, NULL) < 0 ||
 		    next != ((ret->host_off + ret->len) | VHDX_FULL))
 			return;
 		ret->len += v->block_size;
@@ -154,13 +154,14 @@ static int cut_at_end(struct vhdx *v, uint64_t block, struct extent *ret, struct
 	return 0;
 }
 
-int vhdx_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err)
+static int look_up(struct image *img, uint64_t off, uint64_t max, struct extent *ret,
+		   struct err *err)
 {
 	struct vhdx *v = img->priv;
 	uint64_t block = off / v->block_size, in = off % v->block_size, entry;
 
 	max = min_u64(max, img->size - off);
-	if (bat_entry(v, vhdx_bat_index(v, block), &entry, err) < 0 ||
+	if (vhdx_bat_entry(v, vhdx_bat_index(v, block), &entry, err) < 0 ||
 	    decode(v, block, entry, ret, err) < 0)
 		return -1;
 	ret->len = v->block_size - in;
@@ -179,5 +180,23 @@ int vhdx_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret, 
 		join(v, block, entry, max, ret);
 	}
 	ret->len = min_u64(ret->len, max);
-	return cut_at_end(v, block, ret, err) < 0 ? -1 : blocks_see_holes(ret, err);
+	return cut_at_end(v, block, ret, err);
+}
+
+int vhdx_lookup(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err)
+{
+	const struct vhdx *v = img->priv;
+	int rc;
+
+	if (!v->writer)
+		return look_up(img, off, max, ret, err);
+	pthread_rwlock_rdlock(&v->writer->lock);
+	rc = look_up(img, off, max, ret, err);
+	pthread_rwlock_unlock(&v->writer->lock);
+	return rc;
+}
+
+int vhdx_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err)
+{
+	return vhdx_lookup(img, off, max, ret, err) < 0 ? -1 : blocks_see_holes(ret, err);
 }

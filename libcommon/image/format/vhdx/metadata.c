@@ -148,6 +148,7 @@ int vhdx_metadata_read(struct image *img, struct vhdx *v, struct err *err)
 	    read_item(v, &found[PHYSICAL], physical, 4, err) < 0 ||
 	    read_item(v, &found[DISK_ID], v->disk_id.b, 16, err) < 0)
 		return -1;
+	v->size_at = v->metadata.offset + found[DISK_SIZE].offset;
 	v->has_disk_id = found[DISK_ID].length;
 	v->block_size = get_le32(params);
 	v->fixed = get_le32(params + 4) & LEAVE_ALLOCATED;

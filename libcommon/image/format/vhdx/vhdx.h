@@ -14,6 +14,7 @@
  *	parent.c	where a differencing disk looks for its parent
  *	driver.c	probe, open, info
  *	map.c		guest to host
+ *	write.c		random writes; log_write.c: their tables, through the log; resize.c
  *	bulk.c		new images; options.c: their options; layout.c: their tables
  *	check.c		check and repair
  */
@@ -24,6 +25,7 @@
 
 struct table_cache;
 struct vhdx_log;
+struct vhdx_writer;
 
 #define VHDX_MIB	(1ULL << 20)
 #define VHDX_MOST_BYTES (64ULL << 40)
@@ -70,14 +72,18 @@ enum { VHDX_STATE_MASK = 7 };
 
 /** struct vhdx - img->priv; constant after open but for what a repair changes */
 struct vhdx {
-	struct bfile *file; /* img->file, or the log laid over it; borrowed */
+	struct bfile
+		*file; /* img->file, or the log, or changes of the writer laid over it; borrowed */
+	struct bfile *data; /* the same without the writer's; borrowed */
 	struct vhdx_log *log;
+	struct vhdx_writer *writer; /* when open for writing; else NULL */
 	struct vhdx_header header;
 	unsigned current;     /* which of the two headers */
 	bool header_valid[2]; /* both should be */
 	bool regions_valid[2], regions_differ;
 	struct vhdx_region bat_region, metadata;
 	uint32_t block_size, logical_sector, physical_sector;
+	uint64_t size_at; /* of the virtual disk size, in the file */
 	bool fixed, has_parent, has_disk_id;
 	struct vhdx_guid disk_id;
 	uint64_t blocks;
@@ -138,6 +144,10 @@ int vhdx_open_caches(struct vhdx *v, struct err *err);
 int vhdx_replay(struct image *img, struct vhdx *v, struct err *err);
 
 /* map.c */
+/** vhdx_bat_entry() - entry @index of the BAT; for writers: holding w->slow or w->lock */
+int vhdx_bat_entry(struct vhdx *v, uint64_t index, uint64_t *ret, struct err *err);
+/** vhdx_lookup() - as map(), but a hole of the file in a block is data: a place that can be written to */
+int vhdx_lookup(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err);
 int vhdx_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err);
 /** vhdx_bat_index() - the entry of a block; those of bitmaps lie between */
 static inline uint64_t vhdx_bat_index(const struct vhdx *v, uint64_t block)
