@@ -148,7 +148,7 @@ const struct verb verb_repair = {
 		   "what is lost is read from the other repository, when that has the same "
 		   "snapshot, and stored again. What "
 		   "is printed is damaged still; packs in which only copies are damaged that are "
-		   "elsewhere too cost no snapshot.",
+		   "elsewhere too cost no snapshot, and the next prune rewrites them.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 no snapshot is damaged now, 2 both are the same repository, 4 no such "

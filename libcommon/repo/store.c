@@ -271,6 +271,24 @@ int store_object_write(struct store *st, const char *name, const void *data, siz
 	return 0;
 }
 
+/* Made by a try before this one, of which only the folder could not be made durable? Return: 0 when it is durable now */
+static int made_before(struct store *st, const char *name, const void *data, size_t len,
+		       struct err *err)
+{
+	CLEANUP_FREE uint8_t *there = NULL;
+	const char *slash = strrchr(name, '/');
+	char folder[BACKEND_NAME_MAX];
+	struct err why = ERR_INIT;
+	size_t n;
+
+	if (!slash || store_object_read(st, name, len + 1, &there, &n, &why) || n != len ||
+	    (len && memcmp(there, data, len)))
+		return -1;
+	(void)snprintf(folder, sizeof(folder), "%.*s", (int)(slash - name), name);
+	err_clear(err);
+	return backend_sync(st->backend, folder, err);
+}
+
 int store_object_write_tight(struct store *st, const char *name, const void *data, size_t len,
 			     struct err *err)
 {
@@ -279,6 +297,8 @@ int store_object_write_tight(struct store *st, const char *name, const void *dat
 		struct err why = ERR_INIT;
 
 		if (!store_object_write(st, name, data, len, &why))
+			return 0;
+		if (i && why.code == ERR_EXISTS && !made_before(st, name, data, len, &why))
 			return 0;
 		if (why.code != ERR_NO_SPACE) {
 			if (err)

@@ -240,7 +240,7 @@ static int remove_packs(struct collection *c, struct err *err)
 	for (size_t i = 0; i < c->n; i++) {
 		char name[PACK_NAME_MAX];
 
-		if (!c->packs[i].go)
+		if (!c->packs[i].go || c->packs[i].gone)
 			continue;
 		pack_name(c->packs[i].id, name);
 		if (stop_check(err) || backend_remove(c->st->backend, name, err))
@@ -374,9 +374,10 @@ static int collect(struct collection *c, struct err *err)
 {
 	if (make_buffers(c, err) || begin(c, err) || collect_list(c, err))
 		return -1;
-	c->res->packs = c->n;
-	for (size_t i = 0; i < c->n; i++)
+	for (size_t i = 0; i < c->n; i++) {
+		c->res->packs += !c->packs[i].gone;
 		c->res->pack_bytes += c->packs[i].size;
+	}
 	if (c->o->dry_run) {
 		if (mark(c, err) || collect_choose(c, err))
 			return -1;

@@ -34,13 +34,8 @@ static uint64_t pack_size(struct store *st, const char *name)
 	return size;
 }
 
-static int list_one(void *ctx, const char *name, struct err *err)
+static int add_pack(struct collection *c, const struct pack_use *u, struct err *err)
 {
-	struct collection *c = ctx;
-	uint8_t id[PACK_ID];
-
-	if (!pack_name_decode(name, id))
-		return 0;
 	if (c->n == c->cap) {
 		size_t cap = c->cap ? 2 * c->cap : 256;
 		struct pack_use *p = reallocarray(c->packs, cap, sizeof(*p));
@@ -50,18 +45,68 @@ static int list_one(void *ctx, const char *name, struct err *err)
 		c->packs = p;
 		c->cap = cap;
 	}
-	c->packs[c->n] = (struct pack_use){.size = pack_size(c->st, name)};
-	memcpy(c->packs[c->n++].id, id, PACK_ID);
+	c->packs[c->n++] = *u;
+	return 0;
+}
+
+static int list_one(void *ctx, const char *name, struct err *err)
+{
+	struct collection *c = ctx;
+	struct pack_use u = {0};
+
+	if (!pack_name_decode(name, u.id))
+		return 0;
+	u.size = pack_size(c->st, name);
+	return add_pack(c, &u, err);
+}
+
+static bool is_gone(struct store *st, const uint8_t id[PACK_ID])
+{
+	char name[PACK_NAME_MAX];
+	struct backend_object *o;
+	struct err why = ERR_INIT;
+	uint64_t size;
+
+	pack_name(id, name);
+	if (backend_open(st->backend, name, &o, &size, &why))
+		return why.code == ERR_NOT_FOUND;
+	backend_object_close(o);
+	return false;
+}
+
+/* A pack that was lost stays in the index, and a fault for who verifies, until nothing of it is needed. */
+static int list_gone(struct collection *c, const struct run *r, size_t listed, struct err *err)
+{
+	for (uint32_t i = 0; i < r->n_packs; i++) {
+		struct pack_use u = {.gone = true};
+		bool known = false;
+
+		memcpy(u.id, r->packs + (size_t)i * PACK_ID, PACK_ID);
+		if (listed && bsearch(&u, c->packs, listed, sizeof(*c->packs), compare_use) != NULL)
+			continue;
+		for (size_t k = listed; k < c->n; k++)
+			known |= !compare_use(&u, &c->packs[k]);
+		if (!known && is_gone(c->st, u.id) && add_pack(c, &u, err))
+			return -1;
+	}
 	return 0;
 }
 
 int collect_list(struct collection *c, struct err *err)
 {
+	size_t listed;
+
 	c->n = 0;
 	if (backend_list(c->st->backend, "packs", list_one, c, err))
 		return -1;
-	if (c->n)
-		qsort(c->packs, c->n, sizeof(*c->packs), compare_use);
+	listed = c->n;
+	for (int gone = 0; gone < 2; gone++) {
+		if (c->n)
+			qsort(c->packs, c->n, sizeof(*c->packs), compare_use);
+		for (size_t i = 0; i < c->st->n_runs && !gone; i++)
+			if (list_gone(c, c->st->runs[i], listed, err))
+				return -1;
+	}
 	return 0;
 }
 
@@ -121,33 +166,41 @@ bool collect_live(const struct collection *c, const struct repo_id *id)
 
 static void count_begin(struct collection *c)
 {
-	for (size_t i = 0; i < c->n; i++)
+	for (size_t i = 0; i < c->n; i++) {
 		c->packs[i].live = c->packs[i].dead = 0;
+		c->packs[i].bad = c->packs[i].lost = false;
+	}
 }
 
 /* A damaged copy of what is whole elsewhere is of no use. */
 static int count_one(struct collection *c, const struct index_entry *e, struct err *err)
 {
 	struct pack_use *u = collect_find(c, e->place.pack);
+	bool needed, bad;
 
 	(void)err;
 	if (!u)
 		return 0;
-	if (collect_live(c, &e->id) &&
-	    !(bad_has(c->st, &e->id, e->place.pack) && store_has(c->st, &e->id)))
+	bad = u->gone || bad_has(c->st, &e->id, e->place.pack);
+	needed = collect_live(c, &e->id) && !(bad && store_has(c->st, &e->id));
+	u->bad |= bad;
+	u->lost |= bad && needed;
+	if (needed)
 		u->live += e->place.len;
 	else
 		u->dead += e->place.len;
 	return 0;
 }
 
-/* What little is needed of packs that are mostly dead may be false hits. */
+/* What little is needed of packs that are mostly dead may be false hits, and so may what is lost. */
 static int suspect_one(struct collection *c, const struct index_entry *e, struct err *err)
 {
 	const struct pack_use *u = collect_find(c, e->place.pack);
 
-	if (!u || c->suspects.n >= SUSPECTS_MAX || u->live > (u->live + u->dead) / MOSTLY_DEAD ||
-	    !collect_live(c, &e->id))
+	if (!u || c->suspects.n >= SUSPECTS_MAX || !collect_live(c, &e->id))
+		return 0;
+	if (u->live > (u->live + u->dead) / MOSTLY_DEAD &&
+	    !(u->lost && (u->gone || bad_has(c->st, &e->id, e->place.pack))))
 		return 0;
 	return id_set_add(&c->suspects, &e->id, err) < 0 ? -1 : 0;
 }
@@ -168,10 +221,12 @@ static int without_locked(struct collection *c, struct err *err)
 	c->res->locked = c->res->locked_bytes = 0;
 	for (size_t i = 0; i < c->n_chosen; i++) {
 		char name[PACK_NAME_MAX];
-		int64_t until;
+		int64_t until = 0;
 
 		pack_name(c->chosen[i]->id, name);
-		if (stop_check(err) || backend_locked_until(c->st->backend, name, &until, err))
+		if (stop_check(err))
+			return -1;
+		if (!c->chosen[i]->gone && backend_locked_until(c->st->backend, name, &until, err))
 			return -1;
 		if (!until) {
 			c->chosen[n++] = c->chosen[i];
@@ -224,6 +279,17 @@ static void limit_to_room(struct collection *c)
 	qsort(c->chosen, c->n_chosen, sizeof(*c->chosen), by_id);
 }
 
+/* Too much of it is unused; or what is damaged in it is whole elsewhere, so that the rest had better be too. */
+static bool should_go(const struct collection *c, const struct pack_use *u)
+{
+	uint64_t all = u->live + u->dead;
+
+	if (u->gone)
+		return !u->live;
+	return (u->bad && !u->lost) ||
+	       (u->dead && (!u->live || (double)u->dead * 100 > (double)all * c->o->max_unused));
+}
+
 int collect_choose(struct collection *c, struct err *err)
 {
 	if (collect_list(c, err) || collect_each(c, count_begin, count_one, err) ||
@@ -238,10 +304,8 @@ int collect_choose(struct collection *c, struct err *err)
 		return err_nomem(err);
 	for (size_t i = 0; i < c->n; i++) {
 		struct pack_use *u = &c->packs[i];
-		uint64_t all = u->live + u->dead;
 
-		u->go = u->dead &&
-			(!u->live || (double)u->dead * 100 > (double)all * c->o->max_unused);
+		u->go = should_go(c, u);
 		if (u->go)
 			c->chosen[c->n_chosen++] = u;
 	}
@@ -256,7 +320,8 @@ void collect_estimate(struct collection *c)
 {
 	for (size_t i = 0; i < c->n_chosen; i++) {
 		const struct pack_use *u = c->chosen[i];
-		c->res->removed++;
+
+		c->res->removed += !u->gone;
 		c->res->removed_bytes += u->size;
 		c->res->rewritten += u->live > 0;
 		c->res->new_bytes += to_rewrite(u);

@@ -5,11 +5,14 @@
 #include "libcommon/repo/collect.h"
 #include "libcommon/repo/store_private.h"
 
-/* One pack that is there; bytes are plain ones, as the index knows them. */
+/* One pack; bytes are plain ones, as the index knows them. */
 struct pack_use {
 	uint8_t id[PACK_ID];
 	uint64_t live, dead, size;
-	bool go; /* one worker a pack clears it */
+	bool gone; /* the index names it, and it is not there */
+	bool bad;  /* some of it is damaged */
+	bool lost; /* and some of that is needed, and nowhere else */
+	bool go;   /* one worker a pack clears it */
 };
 
 struct collection {
@@ -27,7 +30,7 @@ struct collection {
 };
 
 /* store_collect_choose.c */
-/** collect_list() - the packs that are there */
+/** collect_list() - the packs that are there, and those that should be */
 int collect_list(struct collection *c, struct err *err);
 struct pack_use *collect_find(const struct collection *c, const uint8_t id[PACK_ID]);
 bool collect_live(const struct collection *c, const struct repo_id *id);

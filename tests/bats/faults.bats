@@ -40,12 +40,22 @@ at_each_fault() {
 
 # bats test_tags=release
 @test "init and backup: a call fails, or is the last: older snapshots stay, the next run works" {
-	at_each_fault init backup backup-unchanged
+	at_each_fault init backup backup-unchanged backup-adopts
 }
 
 # bats test_tags=release
 @test "prune: a call fails, or is the last: what stays is whole, the next one frees the rest" {
-	at_each_fault prune
+	at_each_fault prune prune-again forget
+}
+
+# bats test_tags=release
+@test "copy, repair, verify --heal: a call fails, or is the last: both repositories are whole, or no worse than before" {
+	at_each_fault copy heal verify-heal repair-from verify-damaged
+}
+
+# bats test_tags=release
+@test "key change, add, remove: a call fails, or is the last: the repository opens" {
+	at_each_fault key-change key-change-file key-add key-remove
 }
 
 # bats test_tags=release
@@ -55,7 +65,7 @@ at_each_fault() {
 
 # bats test_tags=release
 @test "restore: a call fails, or is the last: the target is whole or as it was" {
-	at_each_fault restore restore-qcow2-force
+	at_each_fault restore restore-qcow2-force restore-differential
 }
 
 # stopped CMD... - SIGTERM ends CMD, with descriptor 7 as its input, with status 143 and one sentence

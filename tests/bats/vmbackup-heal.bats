@@ -145,6 +145,29 @@ second() {
 	restored
 	run vmbackup verify web
 	assert_success
+	# The damaged pack is of no use any more: the next prune rewrites it, and there is nothing left to report.
+	run vmbackup verify
+	assert_status 8
+	vmbackup prune
+	assert_not_exists "$pack"
+	run vmbackup verify
+	assert_success
+	assert_output ''
+	# So with one that is lost.
+	rm -f "$(biggest_pack)"
+	vmbackup repair --from two --from-password-file key2
+	run vmbackup verify
+	assert_status 8
+	run vmbackup prune --json --dry-run
+	[ "$(json .collection.removed_packs)" = 0 ] || fail "$output"
+	run vmbackup prune --json
+	assert_success
+	[ "$(json .collection.removed_packs)" = 0 ] || fail "$output"
+	run vmbackup verify
+	assert_success
+	assert_output ''
+	[ -z "$(find repo/bad -type f)" ]
+	restored
 }
 
 @test "repair: lost packs, pages with them, and a snapshot that the other one does not have" {
