@@ -69,7 +69,7 @@ make_tree() {
 	local f
 	for f in qcow2 vmdk vhdx; do
 		vmimg convert d.raw d.$f
-		vmimg put d.$f big /srv/ 2>.err || { [ $f != qcow2 ] && grep -q 'written' .err && continue || fail "$(cat .err)"; }
+		vmimg put d.$f big /srv/ 2>.err || fail "$f: $(cat .err)"
 		vmimg put --force d.$f n /etc/hostname
 		qemu-img convert -O raw d.$f back.raw
 		dd if=back.raw of=r.fs bs=1M skip=1 count=32 status=none
@@ -78,7 +78,7 @@ make_tree() {
 		fsck_clean s.fs
 		inside s.fs /big | cmp - big
 		[ "$(inside r.fs /etc/hostname)" = new ]
-		[ $f != qcow2 ] || assert_qemu_clean d.$f
+		[ $f = vmdk ] || qemu-img check -q d.$f
 	done
 	cp d.raw before.raw
 	refused 5 vmimg put d.raw n /etc/hostname

@@ -452,3 +452,48 @@ power_cuts() {
 	vmimg resize base.vhdx 2M
 	refused 8 vmimg resize c.vhdx 3M # its parent is another disk now
 }
+
+@test "killed after as many flushes as fill the log once and twice: QEMU takes no old entry for a new one" {
+	local flushes calls i words
+	vmimg create -q -o block_size=1M b.vhdx 300M
+	for flushes in 127 128 129 130 257; do
+		words=()
+		for ((i = 0; i < flushes; i++)); do words+=("write ${i}M 4096 $((i % 250 + 1))" flush); done
+		cp b.vhdx k.vhdx
+		INJECT_COUNT=calls LD_PRELOAD=$(preload inject.so) "$VMKIT_TOOLS/imgio" k.vhdx "${words[@]}"
+		vmimg convert -q --force k.vhdx want.raw
+		calls=$(cat calls)
+		# before the header says that the log is no more needed
+		cp b.vhdx k.vhdx
+		run env INJECT_AT=$((calls - 3)) INJECT_HOW=kill LD_PRELOAD="$(preload inject.so)" "$VMKIT_TOOLS/imgio" k.vhdx "${words[@]}"
+		[ "$status" = 137 ]
+		[ "$(vmimg info --json k.vhdx | jq .format_specific.log_dirty)" = true ]
+		vmimg compare -q k.vhdx want.raw
+		qemu-img check -q -f vhdx -r all k.vhdx || fail "$flushes flushes"
+		qemu-img convert -f vhdx -O raw k.vhdx theirs.raw
+		cmp theirs.raw want.raw
+	done
+}
+
+@test "writing: a region that is not known and not required keeps its bytes; nothing comes to lie where lost blocks were" {
+	random_image a.raw 4194304 2 10
+	vmimg convert -q a.raw a.vhdx
+	vmimg resize -q a.vhdx 16M
+	local end
+	end=$(stat -c %s a.vhdx)
+	random_bytes 1 1048576 >region
+	cp a.vhdx b.vhdx
+	cat region >>b.vhdx
+	vhdxpy region b.vhdx 01020304-0506-0708-090a-0b0c0d0e0f10 0 "$end"
+	"$VMKIT_TOOLS/imgio" b.vhdx "write 10M 1M 1"
+	vmimg resize -q --shrink --force b.vhdx 8M
+	cmp -i "$end:0" -n 1048576 b.vhdx region
+	qemu-img check -q -f vhdx b.vhdx
+	# A file that was not copied to its end: blocks that are missing do not become others
+	truncate -s $((end - (1 << 20))) a.vhdx
+	cp a.vhdx b.vhdx
+	run "$VMKIT_TOOLS/imgio" a.vhdx "write 10M 1M 1"
+	assert_failure
+	assert_output --partial "not all inside the file"
+	assert_same_bytes a.vhdx b.vhdx
+}

@@ -128,7 +128,7 @@ saved() {
 
 @test "disks of all formats stand where they stood when the machine has ended; one that was changed since is refused" {
 	truncate -s 1M raw
-	for f in raw qcow2 qcow2:lazy_refcounts=on vmdk vmdk:subformat=twoGbMaxExtentSparse vdi vpc; do
+	for f in raw qcow2 qcow2:lazy_refcounts=on vmdk vmdk:subformat=twoGbMaxExtentSparse vdi vpc vhdx; do
 		rm -f a.state origin.in disk*
 		o=
 		[[ $f != *:* ]] || o=${f#*:}
@@ -141,7 +141,7 @@ saved() {
 		refused 3 vmrun restore a.state
 		[[ $stderr == *"disk.$f"*"changed since"* ]]
 		refused 3 vmrun restore --ephemeral a.state
-		case $f in qcow2 | vdi) assert_qemu_clean "disk.$f" ;; esac
+		case $f in qcow2 | vdi) assert_qemu_clean "disk.$f" ;; vhdx) qemu-img check -q "disk.$f" ;; esac
 	done
 }
 

@@ -129,6 +129,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)image_check(img, CHECK_DEEP, NULL, NULL, &res, NULL);
 		image_close(img);
 	}
+	/* Nothing can be written: what is looked at before the first change, and after a failed one */
+	img = open_input(file, file_size, IMAGE_RDWR | IMAGE_NO_BACKING);
+	if (img) {
+		(void)image_write(img, "x", 0, 1, NULL);
+		walk(img);
+		image_close(img);
+	}
 	scatter(data, size, file_size, true);
 	return 0;
 }

@@ -5,7 +5,7 @@ vhdx.py dirty OLD NEW OUT [--start POS] [--one] [--stale] [--zeros] [--cut]
     NEW, but with the tables of OLD, the difference in the log: what a crash leaves. --start: position of the first
     entry in the ring (so that it goes around its end); --one: one entry a sector; --stale: an older sequence before;
     --zeros: the first changed sector is zeroed by a descriptor of its own first; --cut: the last entry is torn
-vhdx.py region FILE GUID          add a required region
+vhdx.py region FILE GUID [FLAGS OFFSET]    add a region, required without FLAGS, of 1 MiB
 vhdx.py item FILE GUID FLAGS      add a metadata item with these flags
 vhdx.py set FILE OFFSET HEX       change bytes; sums of headers and region tables are made again
 vhdx.py bat FILE INDEX [VALUE]    print or set an entry
@@ -139,9 +139,11 @@ def dirty(argv):
 
 
 def region(argv):
+    flags, offset = (int(a, 0) for a in argv[2:] or ("1", "0x100000"))
+
     def change(t):
         n = struct.unpack("<I", t[8:12])[0]
-        t[16 + 32 * n:48 + 32 * n] = uuid.UUID(argv[1]).bytes_le + struct.pack("<QII", 0x100000, 0x100000, 1)
+        t[16 + 32 * n:48 + 32 * n] = uuid.UUID(argv[1]).bytes_le + struct.pack("<QII", offset, 0x100000, flags)
         struct.pack_into("<I", t, 8, n + 1)
     Image(argv[0]).regions_changed(change)
 

@@ -146,6 +146,8 @@ static int parse_regions(struct vhdx *v, const uint8_t *p, struct err *err)
 				       vhdx_guid_text(&g, text));
 		if (known)
 			*known = r;
+		if (range_inside(r.offset, r.length, bfile_size(v->file)))
+			v->regions_end = max_u64(v->regions_end, r.offset + r.length);
 	}
 	if (check_region(v, &v->bat_region, "block allocation table", err) < 0 ||
 	    check_region(v, &v->metadata, "metadata region", err) < 0)

@@ -206,14 +206,16 @@ static int occupy_blocks(struct vhdx *v, uint8_t *map, uint64_t size, struct err
 
 			if (state != VHDX_FULL && state != VHDX_PARTIAL)
 				continue;
-			if (off < VHDX_MIB || off >= size) /* map() tells of it where it counts */
-				continue;
-			if (occupy(map, off, len) < 0)
+			/* Beyond the end new blocks would come to lie in its place */
+			if (!range_inside(off, len, size) || occupy(map, off, len) < 0)
 				return err_set(err, ERR_CORRUPT,
 					       "entry %" PRIu64
 					       " of the block allocation table names offset "
-					       "%" PRIu64 ", where something else lies",
-					       (at + i) / 8, off);
+					       "%" PRIu64 ", %s",
+					       (at + i) / 8, off,
+					       range_inside(off, len, size)
+						       ? "where something else lies"
+						       : "which is not all inside the file");
 			v->writer->end = max_u64(v->writer->end, off + len);
 		}
 	}
@@ -231,12 +233,11 @@ int vhdx_find_end(struct image *img, struct err *err)
 		v->metadata,
 		v->bat_region,
 	};
-	/* The last block may reach beyond the file's end */
-	CLEANUP_FREE uint8_t *map = calloc((size + v->block_size) / VHDX_MIB / 8 + 2, 1);
+	CLEANUP_FREE uint8_t *map = calloc(size / VHDX_MIB / 8 + 1, 1);
 
 	if (!map)
 		return err_nomem(err);
-	w->end = 0;
+	w->end = round_up(min_u64(v->regions_end, size), VHDX_MIB);
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
 		if (!range_inside(tables[i].offset, tables[i].length, size) ||
 		    occupy(map, tables[i].offset, tables[i].length) < 0)
@@ -321,23 +322,22 @@ static uint8_t *make_entry(struct image *img, const struct vhdx_guid *guid, size
 	return p;
 }
 
-/* The ring: an entry may go over its end */
+/* Entries take the two halves of the log by turns, none right behind another: QEMU takes an entry that follows the first of
+ * a run for its next one, whatever its number is, and what a ring holds from its last turn is there. The last entry is
+ * whole while one is written. */
 static int write_entry(struct image *img, const struct vhdx_guid *guid, struct err *err)
 {
 	struct vhdx *v = img->priv;
 	struct vhdx_writer *w = v->writer;
-	uint64_t at = v->header.log_offset;
-	size_t len, first;
+	size_t len;
 	CLEANUP_FREE uint8_t *p = make_entry(img, guid, &len);
 
 	if (!p)
 		return err_nomem(err);
-	first = (size_t)min_u64(len, v->header.log_length - w->log_pos);
-	if (bfile_pwrite(img->file, p, first, at + w->log_pos, err) < 0 ||
-	    (first < len && bfile_pwrite(img->file, p + first, len - first, at, err) < 0) ||
+	if (bfile_pwrite(img->file, p, len, v->header.log_offset + w->log_pos, err) < 0 ||
 	    bfile_flush(img->file, err) < 0)
 		return -1;
-	w->log_pos = (uint32_t)((w->log_pos + len) % v->header.log_length);
+	w->log_pos = w->log_pos ? 0 : v->header.log_length / 2;
 	w->log_sequence++;
 	return 0;
 }

@@ -82,6 +82,7 @@ struct vhdx {
 	bool header_valid[2]; /* both should be */
 	bool regions_valid[2], regions_differ;
 	struct vhdx_region bat_region, metadata;
+	uint64_t regions_end; /* of all regions, those too that are not known here */
 	uint32_t block_size, logical_sector, physical_sector;
 	uint64_t size_at; /* of the virtual disk size, in the file */
 	bool fixed, has_parent, has_disk_id;

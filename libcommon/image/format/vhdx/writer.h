@@ -15,7 +15,7 @@
 
 enum {
 	VHDX_LOG_SECTOR = 4096,
-	/* of one log entry: one sector of descriptors has room for 126, and two entries fit in 1 MiB */
+	/* of one log entry: one sector of descriptors has room for 126, and half a MiB for the entry with a rest */
 	VHDX_PENDING_MOST = 120,
 	/* that one step of a write may change: bits of a block of 256 MiB, entries of the block and its bitmap */
 	VHDX_STEP_MOST = 20,
@@ -36,8 +36,8 @@ struct vhdx_writer {
 	/* ---- under @slow */
 	bool begun; /* the header has new GUIDs, @end is known; read without it as well */
 	bool failed;
-	uint64_t end; /* where the next block goes: a multiple of 1 MiB, nothing is behind it */
-	uint32_t log_pos;
+	uint64_t end;	  /* where the next block goes: a multiple of 1 MiB, nothing is behind it */
+	uint32_t log_pos; /* begin or middle of the log */
 	uint64_t log_sequence;
 };
 
