@@ -10,7 +10,7 @@ Control, unsigned:
     GET  /_log      one JSON line a request: method, path, status
     GET  /_keys     the names of all objects
     GET  /_hidden   those that a DELETE without a version has hidden
-save, restore: all objects; damage: some bytes of this object are inverted; unlock: its lock goes
+save, restore: all objects; damage: some bytes of this object are inverted; lose: it is gone; unlock: its lock goes
 versions: objects get version ids, and locks count; old_requests: dates of requests are not looked at
 With tls="FILE" (certificate and key) it speaks https. Kinds: reset (connection torn before an answer), lost (done, but torn before the answer), stall (no answer for a
 minute), truncate (half of a body), flip (one bit of a body), garbage (a body that is no XML), whole (a range is ignored),
@@ -179,6 +179,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.command == "DELETE" and found:
                 self.delete(name, dict((k.lower(), v) for k, v in found[1]), query.get("versionId"))
         if self.command == "DELETE":
+            if kind == "lost":
+                with lock:
+                    log.append({"method": "DELETE", "path": self.path, "status": kind})
+                self.tear()
             return self.answer(204)
         if not found:
             raise Refused(404, "NoSuchKey")
@@ -254,6 +258,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if name:
                     data, headers = objects[name]
                     objects[name] = (data[:5000] + bytes(b ^ 255 for b in data[5000:6000]) + data[6000:], headers)
+                objects.pop(order.pop("lose", None), None)
                 name = order.pop("unlock", None)
                 if name:
                     objects[name] = (objects[name][0], [h for h in objects[name][1] if "lock" not in h[0].lower()])

@@ -244,6 +244,102 @@ load s3
 	[ $all -gt $((40 / every)) ] || fail "only $all requests"
 }
 
+# goes_away N - back to what was saved; the server does the Nth request, but nobody hears of it, or not even that, and no other
+goes_away() {
+	local kind=lost
+	(($1 % 2)) || kind=reset
+	rm -rf cache
+	control "{\"restore\": true, \"clock\": 0, \"faults\": [{\"kind\": \"$kind\", \"skip\": $1, \"count\": 1},
+		{\"kind\": \"reset\", \"skip\": $1, \"count\": 1000000}]}"
+}
+
+# done_VERB - what status 0 promises; key: the passphrase that opens
+done_forget() { [ "$(vmbackup list --json 2>/dev/null | jq length)" = 2 ]; }
+done_copy() { [ "$(vmbackup list --json 2>/dev/null | jq length)" = 4 ]; }
+done_repair() { vmbackup verify >/dev/null 2>&1 || [ "$(vmbackup verify --json 2>/dev/null | jq .damaged_snapshots)" = 0 ]; }
+done_backup() { vmbackup restore e - 2>/dev/null | cmp - c.raw; }
+done_key() { VMKIT_PASSWORD_FILE=$PWD/two vmbackup list >/dev/null && ! vmbackup list >/dev/null 2>&1; }
+
+# opens FILE... - use the first of the passphrases with which the repository opens
+opens() {
+	local file
+	for file; do
+		export VMKIT_PASSWORD_FILE=$PWD/$file
+		vmbackup list >/dev/null 2>&1 && return
+	done
+	return 1
+}
+
+# bats test_tags=slow,release
+@test "the server goes away at every 21st request (VMKIT_EVERY=1: at all) of forget, copy, repair, key change, backup" {
+	local n rc verb words every one=$VMKIT_REPOSITORY
+	echo one >one
+	echo two >two
+	export VMKIT_PASSWORD_FILE=$PWD/one
+	vmbackup init --scrypt-log2n 10
+	vmbackup -r other init --scrypt-log2n 10
+	random_bytes 6 1500000 >a.raw
+	random_bytes 7 1500000 >b.raw
+	cat a.raw b.raw >c.raw
+	head -c 700000 b.raw >d.raw
+	vmbackup backup --vm a a.raw
+	vmbackup backup --vm x c.raw
+	vmbackup backup --vm d d.raw
+	vmbackup copy --to other
+	vmbackup -r other backup --vm later b.raw
+	for words in "forget x@latest" "copy --to $one" "key change --new-password-file two --scrypt-log2n 10" \
+		"backup --vm e c.raw" "repair --from other"; do
+		verb=${words%% *} every=${VMKIT_EVERY:-21}
+		[ "$verb" != key ] || every=3
+		# Beyond what parity gives back
+		[ "$verb" != repair ] || for n in $(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep "^t$BATS_TEST_NUMBER/packs"); do
+			control "{\"lose\": \"$n\"}"
+			break
+		done
+		control '{"save": true}'
+		for ((n = every / 3;; n += every)); do
+			goes_away "$n"
+			export VMKIT_PASSWORD_FILE=$PWD/one
+			rc=0
+			# shellcheck disable=SC2086 # words
+			if [ "$verb" = copy ]; then
+				vmbackup -r other --s3-retries 0 $words 2>err || rc=$?
+			else
+				vmbackup --s3-retries 0 $words >out 2>err || rc=$?
+			fi
+			[ "$(requests '.*' ' (reset|lost)')" != 0 ] || break
+			control '{"faults": [], "clock": 7300}'
+			[[ $rc = [07] ]] || [ "$verb $rc" = "repair 8" ] || fail "$words: request $n: status $rc: $(cat err)"
+			[ $rc != 0 ] || "done_$verb" || fail "$words: request $n: status 0: $(cat err)"
+			opens one two || fail "$words: request $n: no key opens it"
+			[ "$verb" = repair ] || vmbackup restore a - 2>/dev/null | cmp - a.raw || fail "$words: request $n"
+			VMKIT_PASSWORD_FILE=$PWD/one vmbackup -r other restore x - 2>/dev/null | cmp - c.raw || fail "$words: request $n"
+			# Once more
+			rc=0
+			# shellcheck disable=SC2086
+			if [ "$verb" = copy ]; then
+				vmbackup -r other $words 2>err || rc=$?
+			elif [ "$verb $VMKIT_PASSWORD_FILE" != "key $PWD/two" ]; then
+				vmbackup $words >out 2>err || rc=$?
+			fi
+			[ $rc = 0 ] || [ "$verb $rc" = "forget 4" ] || fail "$words: request $n: then $rc: $(cat err)"
+			VMKIT_PASSWORD_FILE=$PWD/one
+			"done_$verb" || fail "$words: request $n: not done"
+			opens one two
+			vmbackup prune --max-unused 0 2>err || fail "$words: request $n: $(cat err)"
+			[ "$(keys leases/)" = 0 ] || fail "$words: request $n: leases are left"
+			vmbackup restore a - 2>/dev/null | cmp - a.raw || fail "$words: request $n"
+			vmbackup restore d - 2>/dev/null | cmp - d.raw || fail "$words: request $n"
+			run --separate-stderr vmbackup verify
+			assert_success
+		done
+		export VMKIT_PASSWORD_FILE=$PWD/one
+		((n >= 6)) || fail "$words: only $n requests"
+		control '{"restore": true, "faults": [], "clock": 0}'
+		rm -rf cache
+	done
+}
+
 @test "who may only read has no session, and reads" {
 	vmbackup init --no-encryption
 	random_bytes 6 1000000 >a.raw
