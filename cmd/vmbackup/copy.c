@@ -219,7 +219,9 @@ const struct verb verb_copy = {
 	.details = "All of them, those of one machine, or those that are named. They keep their "
 		   "ids, times and tags, so the "
 		   "next run copies only what has come since; what the other repository holds "
-		   "already is not stored again. It "
+		   "already is not stored again, and what changed in place since the machine's "
+		   "snapshot before is stored as deltas there "
+		   "too. It "
 		   "has its own passphrase and settings. Snapshots are copied in their order; "
 		   "\"latest\" there is what came last.",
 	.options = options,

@@ -146,7 +146,9 @@ const struct verb verb_repair = {
 	.details = "Everything is looked at, as verify does. Packs are healed by their parity. Of "
 		   "a disk that is damaged still, "
 		   "what is lost is read from the other repository, when that has the same "
-		   "snapshot, and stored again. What "
+		   "snapshot, and stored again as it was (pages that tell of deltas need the "
+		   "machine's "
+		   "snapshot before, too). What "
 		   "is printed is damaged still; packs in which only copies are damaged that are "
 		   "elsewhere too cost no snapshot, and the next prune rewrites them.",
 	.options = options,

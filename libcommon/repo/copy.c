@@ -23,6 +23,7 @@ struct copy {
 	struct manifest_ids known; /* of theirs */
 	struct leaf_map map;	   /* what the other repository is known to have */
 	bool trust;		   /* nothing was ever found damaged there */
+	struct snapshot **made; /* by index of ours: the newest copy of each machine in this run */
 };
 
 static bool same_id(const struct repo_id *a, const struct repo_id *b)
@@ -96,14 +97,61 @@ static void learn_older(struct copy *c, size_t i)
 	}
 }
 
-static int copy_disk(struct copy *c, const struct snapshot *s, struct snapshot_disk *d,
-		     struct copied *done, struct err *err)
+/* The copy of the machine's snapshot before this one: what changed since is stored as deltas on it. */
+static const struct snapshot *parent_of(const struct copy *c, size_t i)
 {
+	for (size_t k = i; k-- > 0;) {
+		const struct snapshot *theirs = NULL;
+
+		if (strcmp(c->ours[k].vm, c->ours[i].vm) == 0)
+			theirs = c->made[k] ? c->made[k] : find_theirs(c, &c->ours[k].id);
+		if (theirs)
+			return theirs;
+	}
+	return NULL;
+}
+
+static const struct snapshot_disk *disk_of(const struct snapshot *s, const char *name)
+{
+	for (size_t i = 0; s && i < s->n_disks; i++)
+		if (strcmp(s->disks[i].name, name) == 0)
+			return &s->disks[i];
+	return NULL;
+}
+
+/* @there is kept, instead of an older one of the machine. */
+static int keep_made(struct copy *c, size_t i, const struct snapshot *there, struct err *err)
+{
+	struct snapshot *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return err_nomem(err);
+	if (manifest_copy(there, s, err) < 0) {
+		free(s);
+		return -1;
+	}
+	for (size_t k = 0; k < i; k++)
+		if (c->made[k] && strcmp(c->made[k]->vm, there->vm) == 0) {
+			snapshots_free(c->made[k], 1);
+			c->made[k] = NULL;
+		}
+	c->made[i] = s;
+	return 0;
+}
+
+static int copy_disk(struct copy *c, size_t i, struct snapshot_disk *d, struct copied *done,
+		     struct err *err)
+{
+	const struct snapshot *s = &c->ours[i];
+	const struct snapshot_disk *before = disk_of(parent_of(c, i), d->name);
+	const struct tree parent = before ? disk_tree(before) : (struct tree){0};
 	struct disk_copy job = {
 		.from = repo_store(c->from),
 		.to = repo_store(c->to),
 		.ours = disk_tree(d),
 		.map = &c->map,
+		.parent = before && c->trust && parent.size ? &parent : NULL,
+		.trust_parent = true,
 		.level = c->opts->level,
 		.threads = c->opts->threads ? c->opts->threads : threads_default(),
 		.rate_limit = c->opts->rate_limit,
@@ -127,23 +175,25 @@ static int copy_disk(struct copy *c, const struct snapshot *s, struct snapshot_d
 	return 0;
 }
 
-static int copy_snapshot(struct copy *c, const struct snapshot *s, struct copied *done,
-			 struct err *err)
+static int copy_snapshot(struct copy *c, size_t i, struct copied *done, struct err *err)
 {
+	const struct snapshot *s = &c->ours[i];
 	struct snapshot there;
 	bool came = false;
 	int rc = manifest_copy(s, &there, err);
 
 	if (rc < 0)
 		return -1;
-	for (size_t i = 0; i < there.n_disks && rc == 0; i++)
-		rc = copy_disk(c, s, &there.disks[i], done, err);
+	for (size_t k = 0; k < there.n_disks && rc == 0; k++)
+		rc = copy_disk(c, i, &there.disks[k], done, err);
 	if (rc == 0)
 		rc = manifest_commit_once(repo_store(c->to), &there, &c->known, &came, err);
 	if (came)
 		done->status = COPY_PRESENT; /* by another copy, meanwhile */
-	if (rc == 0 && !came)
+	if (rc == 0 && !came) {
 		learn(c, s, &there);
+		rc = keep_made(c, i, &there, err);
+	}
 	manifest_clear(&there);
 	return rc;
 }
@@ -190,7 +240,7 @@ static int one(struct copy *c, size_t i, struct err *err)
 		done.status = COPY_PRESENT;
 	} else if (!c->opts->dry_run) {
 		learn_older(c, i);
-		if (copy_snapshot(c, s, &done, &why) == 0) {
+		if (copy_snapshot(c, i, &done, &why) == 0) {
 			warn_of_order(c, s);
 		} else if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND) {
 			done = (struct copied){.snapshot = s, .status = COPY_FAILED, .why = &why};
@@ -213,7 +263,8 @@ static int run(struct copy *c, struct err *err)
 	    store_is_sound(repo_store(c->to), &c->trust, err) < 0)
 		return -1;
 	c->wanted = calloc(c->n_ours + 1, sizeof(*c->wanted));
-	if (!c->wanted)
+	c->made = calloc(c->n_ours + 1, sizeof(*c->made));
+	if (!c->wanted || !c->made)
 		return err_nomem(err);
 	if (choose(c, err) < 0)
 		return -1;
@@ -239,6 +290,10 @@ int repo_copy(struct repo *from, struct repo *to, const struct repo_copy_opts *o
 
 	memset(ret, 0, sizeof(*ret));
 	rc = run(&c, err ? err : &why);
+	for (size_t i = 0; c.made && i < c.n_ours; i++)
+		if (c.made[i])
+			snapshots_free(c.made[i], 1);
+	free(c.made);
 	snapshots_free(c.ours, c.n_ours);
 	snapshots_free(c.theirs, c.n_theirs);
 	free(c.wanted);

@@ -1,8 +1,8 @@
 /* One disk into another repository: see copy_disk.h.
  *
  * Ids, marks and the bounds of chunks depend on a repository's keys, so what is new is read, and stored as a backup to
- * the other repository would store it: it finds there what other machines' backups brought. What an earlier copy brought
- * is known by pairs of leaves and not read again.
+ * the other repository would store it: it finds there what other machines' backups brought, and makes deltas on the
+ * machine's older snapshot. What an earlier copy brought is known by pairs of leaves and not read again.
  */
 #include "libcommon/repo/copy_disk.h"
 
@@ -190,7 +190,7 @@ static int prepare(struct disk_copy *d, struct regions *r, struct err *err)
 	for (unsigned i = 0; i < d->threads; i++)
 		if (scan_worker_init(&r->workers[i], err) < 0)
 			return -1;
-	if (d->like && page_cache_new(&r->scan.cache, d->to, d->threads, err) < 0)
+	if ((d->like || d->parent) && page_cache_new(&r->scan.cache, d->to, d->threads, err) < 0)
 		return -1;
 	return chunker_init(&r->scan.chunker, secret, len, err) < 0 ||
 			       tree_builder_new(&r->scan.builder, tree_regions(d->ours.size), err) <
@@ -209,6 +209,9 @@ int disk_copy_run(struct disk_copy *d, struct err *err)
 			 .size = d->ours.size,
 			 .progress = d->progress,
 			 .like = d->like,
+			 .parent = d->parent,
+			 .trust_parent = d->parent != NULL,
+			 .look_up = !d->trust_parent,
 			 .level = d->level ? d->level : (int)store_compression_level(d->to),
 			 .pace = PACE_INIT(d->rate_limit)}};
 	int rc;

@@ -21,8 +21,10 @@ struct disk_copy {
 	struct image *image; /* the disk, open in @from */
 	struct tree ours;
 	const struct leaf_map *map;
-	const struct tree
-		*like; /* deltas are made as this tree of @to has them; NULL: none are made */
+	const struct tree *parent; /* an older disk in @to, on which deltas are made; NULL: none */
+	bool trust_parent; /* what it holds is there; else it is looked up, and stored when not */
+	const struct tree *
+		like; /* deltas are made as this tree of @to has them, where it can be read; NULL: none */
 	int level;
 	unsigned threads; /* at least 1 */
 	uint64_t rate_limit;

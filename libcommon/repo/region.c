@@ -103,6 +103,7 @@ static int window_fill(struct window *w, struct err *err)
 struct beside {
 	const struct page *page; /* NULL: none */
 	const struct page *like; /* of the tree that shall come out; NULL: none */
+	bool look_up;		 /* whether what is the same is there too */
 	size_t i;
 };
 
@@ -111,7 +112,7 @@ static const struct page_chunk *parent_same(struct beside *b, const struct page_
 {
 	const struct page_chunk *p;
 
-	if (!b->page)
+	if (!b->page || b->look_up)
 		return NULL;
 	while (b->i < b->page->n && b->page->chunks[b->i].off < c->off)
 		b->i++;
@@ -156,8 +157,8 @@ static int store_delta(struct scan *s, struct scan_worker *w, unsigned worker,
 
 	if (!s->writer)
 		return 0;
-	if (!delta_like(b->like, c, &d) &&
-	    (store_has(s->st, &c->id) || !delta_choose(s->st, b->page, c->off, c->len, &d)))
+	if (!delta_like(b->like, c, &d) && (b->like || store_has(s->st, &c->id) ||
+					    !delta_choose(s->st, b->page, c->off, c->len, &d)))
 		return 0;
 	wanted = d.id;
 	if (!w->delta && delta_maker_new(&w->delta, s->level, err) < 0)
@@ -317,7 +318,7 @@ int scan_region(struct scan *s, struct scan_worker *sw, unsigned worker, uint64_
 {
 	struct window w = {.s = s, .base = region * CHUNK_REGION, .buf = sw->buf};
 	struct known k = {.changes = s->changes, .base = w.base};
-	struct beside b = {0};
+	struct beside b = {.look_up = s->look_up};
 	struct repo_id leaf;
 	bool known;
 	int rc;

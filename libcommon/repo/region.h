@@ -24,6 +24,7 @@ struct scan {
 	const struct tree *parent; /* NULL: none */
 	struct page_cache *cache;  /* of the parent's pages, or of @like's */
 	const struct tree *like;   /* deltas are made anew as this tree has them; NULL: none */
+	bool look_up;	   /* the parent is only good for bases of deltas: all else is looked up */
 	bool trust_parent; /* nothing in the repository is known to be damaged: what the parent holds at
 				      the same place is there, without a look into the index */
 	const struct changes

@@ -89,12 +89,28 @@ static const struct snapshot *find_theirs(const struct repair *r, const struct s
 	return NULL;
 }
 
+/* The machine's disk before this one, on which the backup then made its deltas. */
+static const struct snapshot_disk *find_older(const struct repair *r, const struct snapshot *s,
+					      const struct snapshot_disk *d)
+{
+	for (size_t i = (size_t)(s - r->ours); i-- > 0;) {
+		const struct snapshot *o = &r->ours[i];
+
+		for (size_t k = 0; !strcmp(o->vm, s->vm) && k < o->n_disks; k++)
+			if (!strcmp(o->disks[k].name, d->name))
+				return o->disks[k].size ? &o->disks[k] : NULL;
+	}
+	return NULL;
+}
+
 static int fetch_disk(struct repair *r, const struct snapshot *s, const struct snapshot_disk *d,
 		      struct err *err)
 {
 	const struct snapshot_disk *their_disk;
 	const struct snapshot *theirs = find_theirs(r, s, d, &their_disk);
+	const struct snapshot_disk *older = find_older(r, s, d);
 	const struct tree lost = {d->root, d->tree_levels, d->size};
+	struct tree parent = {0};
 	struct leaf_map none = {0};
 	struct disk_copy job = {
 		.from = repo_store(r->opts->from),
@@ -112,6 +128,10 @@ static int fetch_disk(struct repair *r, const struct snapshot *s, const struct s
 		log_warning("%s@%s disk %s: the other repository does not have it", s->vm, id,
 			    d->name);
 		return 0;
+	}
+	if (older) {
+		parent = (struct tree){older->root, older->tree_levels, older->size};
+		job.parent = &parent;
 	}
 	job.ours = (struct tree){their_disk->root, their_disk->tree_levels, their_disk->size};
 	if (repo_open_disk(r->opts->from, theirs, their_disk->name, &job.image, err) < 0)

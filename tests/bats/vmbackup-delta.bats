@@ -134,23 +134,82 @@ stored() { json .stored_bytes; }
 	vmbackup restore db - | cmp - a.raw
 	vmbackup -r copy init --no-encryption
 	vmbackup copy --to copy
-	local pack
+	local pack i
 	update a.raw 7 60
 	vmbackup backup --vm db a.raw
 	vmbackup copy --to copy
-	# The newest pack: deltas of the last backup, and its pages. Those cannot be made again, what they say of deltas is lost.
+	# The newest pack: deltas of the last backup, and its pages. They are made again on the snapshot before, as the backup did.
 	pack=$(find repo/packs -type f -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2-)
 	cp "$pack" kept
 	rm -f "$pack"
+	vmbackup repair --from copy
+	vmbackup restore db - | cmp - a.raw
+	vmbackup prune
+	run vmbackup verify
+	assert_success
+	assert_output ''
+	# Put back it does no harm.
+	mkdir -p "$(dirname "$pack")"
+	cp kept "$pack"
+	run vmbackup verify
+	assert_success
+	# The snapshot before is gone: what the pages said of deltas is lost with them.
+	update a.raw 8 60
+	vmbackup backup --vm db a.raw
+	vmbackup copy --to copy
+	local newest
+	newest=$(vmbackup list --json | jq -r '.[-1].id')
+	for i in $(vmbackup list --json | jq -r '.[:-1][].id'); do vmbackup forget "db@$i"; done
+	rm -f "$(find repo/packs -type f -printf '%T@ %p\n' | sort -n | tail -1 | cut -d' ' -f2-)"
 	run vmbackup repair --from copy
 	assert_status 8
 	run vmbackup verify
 	assert_status 8
+	vmbackup -r copy restore "db@$newest" - | cmp - a.raw
 	vmbackup backup --vm db a.raw
 	vmbackup restore db - | cmp - a.raw
-	mkdir -p "$(dirname "$pack")"
-	cp kept "$pack"
-	run vmbackup verify
+}
+
+@test "a copy makes deltas of its own, in one run and from run to run; both restore bit by bit" {
+	local i id sum=0 copied=0
+	export VMKIT_PASSWORD_FILE=$PWD/key
+	echo secret >key
+	vmbackup init --scrypt-log2n 10
+	vmbackup -r copy init --scrypt-log2n 10
+	vmbackup -r old init --no-encryption --format-version 2
+	database a.raw
+	for i in 0 1 2 3; do
+		[ $i = 0 ] || update a.raw $i 60
+		cp a.raw "state$i.raw"
+		run vmbackup backup --json --vm db a.raw
+		[ $i = 0 ] || sum=$((sum + $(stored)))
+		# The first alone, then two, then the last
+		[ $i = 1 ] && continue
+		run vmbackup copy --json --to copy
+		assert_success
+		[ $i = 0 ] || copied=$((copied + $(stored)))
+	done
+	((copied < 2 * sum)) || fail "$copied bytes in the copy, $sum here"
+	i=0
+	for id in $(vmbackup list --json | jq -r '.[].id'); do
+		vmbackup -r copy restore "db@$id" - | cmp - "state$i.raw"
+		i=$((i + 1))
+	done
+	run vmbackup -r copy verify
+	assert_success
+	assert_output ''
+	vmbackup copy --to old
+	vmbackup -r old restore db - | cmp - a.raw
+	# What the copy needs stays there when the older ones go, here and there.
+	vmbackup -r copy prune --keep-last 1 --max-unused 0
+	vmbackup -r copy restore db - | cmp - a.raw
+	run vmbackup -r copy verify
+	assert_success
+	# A first copy of what is deltas here; and back
+	vmbackup -r again init --scrypt-log2n 10
+	vmbackup -r copy copy --to again
+	vmbackup -r again restore db - | cmp - a.raw
+	run vmbackup -r again verify
 	assert_success
 }
 
