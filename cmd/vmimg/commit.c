@@ -62,13 +62,17 @@ const struct verb verb_commit = {
 	.name = "commit",
 	.usage = "[OPTIONS] OVERLAY",
 	.summary = "write what an overlay holds into its backing file",
-	.details = "The backing file grows when its disk is the smaller one, and is safe on the "
-		   "disk before the overlay\n"
-		   "is emptied (qcow2; overlays of other formats stay as they are). An interrupted "
-		   "commit changes nothing\n"
-		   "that the overlay shows: do it again. Other overlays of the same backing file "
-		   "show its new content\n"
-		   "afterwards, which breaks them. Images with internal snapshots are refused.",
+	.details =
+		"The backing file grows when its disk is the smaller one, and is safe on the "
+		"disk before the overlay\n"
+		"is emptied (qcow2; overlays of other formats keep their content). VMDK, VHDX and "
+		"VDI know a backing\n"
+		"file by an ID of its content: the overlay takes the new one at the first write, "
+		"with --keep too. An\n"
+		"interrupted commit changes nothing that the overlay shows: do it again. Other "
+		"overlays of the same backing file "
+		"show its new content\n"
+		"afterwards, which breaks them. Images with internal snapshots are refused.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 2 usage, or no backing file, 4 not found, 6 locked, 8 corrupt, 9 "

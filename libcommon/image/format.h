@@ -65,6 +65,10 @@ struct image_format {
 	int (*set_backing)(struct image *img, const char *name, const char *format,
 			   struct err *err);
 
+	/* The header takes @base, an open image of the same format, for the layer that this one was made on, whatever it
+	 * says that its content is by now. Durable; the name stays. NULL: layers are not known by their content */
+	int (*adopt)(struct image *img, const struct image *base, struct err *err);
+
 	/* The layer below is open now: is it the one that this image was made on (CID, UUID, time)? NULL: any is */
 	int (*check_backing)(struct image *img, struct err *err);
 

@@ -250,3 +250,115 @@ killed_after() {
 	vmimg rebase -u -b ./mid.qcow2 top.qcow2
 	refused 9 vmimg rebase -b '' base.raw
 }
+
+# ---- formats that know the layer below by an ID of its content
+
+# chain_of FORMAT - a, b over it, c over that, with a.raw, b.raw and c.raw
+chain_of() {
+	local f=$1
+	rm -f [abc]."$f" [abc].raw
+	random_image a.raw 9437184 5 20
+	cp a.raw b.raw
+	random_bytes 3 400000 | dd of=b.raw bs=512 seek=3000 conv=notrunc status=none
+	head -c 2000000 /dev/zero | dd of=b.raw bs=512 seek=9000 conv=notrunc status=none
+	cp b.raw c.raw
+	random_bytes 4 5000 | dd of=c.raw bs=512 seek=3100 conv=notrunc status=none
+	vmimg convert -q a.raw "a.$f"
+	vmimg convert -q -B "a.$f" b.raw "b.$f"
+	vmimg convert -q -B "b.$f" c.raw "c.$f"
+}
+
+@test "commit of VMDK, VHD and VHDX overlays: they and theirs can still be read; rebase -u takes a parent that was changed" {
+	local f keep
+	for f in vmdk vhd vhdx; do
+		for keep in "" --keep; do
+			chain_of $f
+			run vmimg commit --json $keep b.$f
+			assert_schema vmimg-commit
+			[ "$(json .emptied)" = false ]
+			[ $f = vhd ] || qemu-img compare -q -F raw a.$f b.raw # QEMU rounds the size of a VHD
+			vmimg compare -q a.$f b.raw
+			vmimg compare -q b.$f b.raw
+			vmimg compare -q c.$f c.raw
+			vmimg check -q a.$f
+			vmimg check -q b.$f
+		done
+		[ $f != vmdk ] || qemu-img compare -q -F raw c.vmdk c.raw # it looks at content IDs
+		vmimg commit -q c.$f
+		vmimg commit -q b.$f
+		vmimg compare -q a.$f c.raw
+		vmimg compare -q c.$f c.raw
+		# Another program writes to the parent: the user's word counts
+		[ $f != vhd ] || continue
+		qemu-io -f $f -c "write -q 0 512" a.$f
+		run vmimg digest b.$f
+		[ $f = vhdx ] || qemu-io -f vmdk -c "write -q 0 512" a.$f
+		[ "$status" = 8 ] || "$VMKIT_TOOLS/imgio" a.$f "write 0 512 1"
+		refused 8 vmimg digest b.$f
+		[[ $stderr == *"rebase -u -F $f"* ]]
+		vmimg rebase -u --dry-run -F $f b.$f
+		refused 8 vmimg digest b.$f
+		vmimg rebase -u -F $f b.$f
+		vmimg digest b.$f
+		vmimg digest c.$f
+		cp a.$f other.$f
+		refused 9 vmimg rebase -u -b other.$f b.$f
+		refused 4 vmimg rebase -u -b none.$f -F $f b.$f
+	done
+}
+
+@test "commit of a VMDK overlay whose note of its parent has no leading zeros, as QEMU writes it" {
+	chain_of vmdk
+	python3 - <<-'END'
+		import re
+		for name, key in (("a", b"\nCID="), ("b", b"\nparentCID=")):
+		    with open(name + ".vmdk", "r+b") as f:
+		        head = bytearray(f.read(16384))
+		        at = head.index(key) + len(key)
+		        end = head.index(0, at)
+		        text = b"0000abcd" if name == "a" else b"abcd"
+		        head[at:end] = (text + head[at + 8:end]).ljust(end - at, b"\0")
+		        f.seek(0)
+		        f.write(head)
+	END
+	vmimg compare -q b.vmdk b.raw
+	vmimg commit -q b.vmdk
+	qemu-img compare -q -F raw b.vmdk b.raw
+	vmimg compare -q c.vmdk c.raw
+	"$VMKIT_TOOLS/imgio" b.vmdk "write 0 512 1"
+	vmimg check -q b.vmdk
+	refused 8 vmimg digest c.vmdk
+}
+
+# bats test_tags=slow,release
+@test "commit of VMDK and VHDX overlays, killed before each change: the overlay shows what it did, and it is done again" {
+	local f n refusals
+	for f in vmdk vhdx; do
+		chain_of $f
+		mkdir base
+		cp [ab].$f base
+		refusals=0
+		for ((n = 1; ; n++)); do
+			cp base/[ab].$f .
+			run env INJECT_AT=$n INJECT_HOW=kill LD_PRELOAD="$(preload inject.so)" "$VMKIT_BIN/vmimg" commit -q --threads 1 b.$f
+			[ "$status" != 0 ] || break
+			[ "$status" = 137 ]
+			# between the new content ID and the overlay's note of it
+			if ! vmimg digest b.$f >/dev/null 2>.err; then
+				grep -q "rebase -u" .err || fail "$f $n: $(cat .err)"
+				vmimg rebase -u -F $f b.$f
+				((refusals += 1))
+			fi
+			vmimg compare -q b.$f b.raw || fail "$f $n"
+			vmimg compare -q c.$f c.raw || fail "$f $n: the overlay's overlay"
+			((n % 4)) || {
+				vmimg commit -q b.$f
+				vmimg compare -q a.$f b.raw
+				vmimg compare -q b.$f b.raw
+			}
+		done
+		[ "$n" -gt 12 ]
+		[ "$refusals" -lt 9 ] || fail "$refusals"
+		rm -r base
+	done
+}

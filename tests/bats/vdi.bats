@@ -389,3 +389,25 @@ hurt() {
 		[ $n -gt 8 ]
 	done
 }
+
+@test "commit of a differencing image: it and its own can still be read; rebase -u takes a parent that was changed" {
+	random_image base.raw $SIZE 10
+	cp base.raw child.raw
+	vmimg convert -q base.raw base.vdi
+	child child.vdi base.vdi
+	"$VMKIT_TOOLS/imgio" child.vdi "write 1000448 200704 7" "zero 3145728 1048576"
+	"$VMKIT_TOOLS/imgio" child.raw "write 1000448 200704 7" "zero 3145728 1048576"
+	child top.vdi child.vdi
+	vmimg commit -q child.vdi
+	sound base.vdi child.raw
+	for f in child top; do vmimg compare -q $f.vdi child.raw; done
+	"$VMKIT_TOOLS/imgio" base.vdi "write 0 512 1"
+	"$VMKIT_TOOLS/imgio" child.raw "write 0 512 1"
+	refused 8 vmimg digest child.vdi
+	[[ $stderr == *"rebase -u -F vdi"* ]]
+	vmimg rebase -u -F vdi child.vdi
+	for f in child top; do vmimg digest $f.vdi; done
+	rm base.vdi
+	refused 2 vmimg rebase -u -F vdi child.vdi
+	refused 4 vmimg commit child.vdi
+}

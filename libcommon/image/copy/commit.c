@@ -25,6 +25,7 @@ struct committing {
 	struct progress *progress;
 	uint64_t pos; /* produce's */
 	_Atomic uint64_t data_bytes, zero_bytes;
+	bool adopted; /* the overlay knows the base by what that is since the first write */
 };
 
 static int unit_begin(void *ctx, void *unit, struct err *err)
@@ -77,11 +78,25 @@ static int work(void *ctx, void *unit, struct err *err)
 	return image_read(c->overlay, u->buf, u->off, u->len, err);
 }
 
+/* Before the first write. Some formats know the layer below by an ID of its content, which that changes. The overlay takes
+ * the new one at once: it can be read, and this be done again, whatever ends it. */
+static int adopt(struct committing *c, struct err *err)
+{
+	if (c->adopted || !image_can_adopt(c->overlay))
+		return 0;
+	if (image_adopt(c->overlay, c->base, err) < 0)
+		return -1;
+	c->adopted = true;
+	return 0;
+}
+
 static int store(void *ctx, void *unit, struct err *err)
 {
 	struct committing *c = ctx;
 	struct commit_unit *u = unit;
 
+	if (adopt(c, err) < 0)
+		return -1;
 	if (u->zero) {
 		c->zero_bytes += u->zero_len;
 		if (image_write_zeroes(c->base, u->off, u->zero_len, true, err) < 0)
@@ -145,7 +160,7 @@ static int commit_data(struct committing *c, const struct chain_opts *opts, stru
 	uint64_t size = image_size(c->overlay);
 
 	progress_begin(opts->progress, "commit", size);
-	if (ret->grown_to && image_resize(c->base, size, err) < 0)
+	if (ret->grown_to && (adopt(c, err) < 0 || image_resize(c->base, size, err) < 0))
 		return -1;
 	if (pipeline_run(&ops, c, opts->threads, 0, err) < 0 || image_flush(c->base, err) < 0)
 		return -1;
@@ -212,9 +227,11 @@ int image_commit(const char *name, const struct chain_opts *opts, struct chain_s
 	(void)snprintf(ret->backing, sizeof(ret->backing), "%s", c.overlay->backing_name);
 	ret->size = image_size(c.overlay);
 	open_opts.format = image_format_name(c.overlay);
+	open_opts.flags = IMAGE_NO_BACKING;
+	if (!opts->dry_run && (image_can_adopt(c.overlay) || !opts->keep))
+		open_opts.flags |= IMAGE_RDWR;
 	image_close(c.overlay);
 	c.overlay = NULL;
-	open_opts.flags = IMAGE_NO_BACKING | (opts->keep ? 0 : IMAGE_RDWR);
 	rc = image_open(&c.overlay, name, &open_opts, err);
 	if (rc == 0 && !c.overlay->backing_name) /* somebody else was quicker */
 		rc = err_set(err, ERR_USAGE, "has no backing file to commit into");

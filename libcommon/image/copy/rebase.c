@@ -181,6 +181,18 @@ static int open_new(const char *overlay, const char *backing, const char *format
 	return 0;
 }
 
+/* Formats that know the layer below by its content and keep its name: it is taken as it is by now */
+static int adopt(struct image *img, struct image *base, const char *backing, bool dry_run,
+		 struct err *err)
+{
+	if (!img->backing_name || strcmp(backing, img->backing_name) != 0) {
+		err_set(err, ERR_UNSUPPORTED, "%s images keep the name of their backing file",
+			image_format_name(img));
+		return err_hint(err, "vmimg convert -B FILE makes a new overlay");
+	}
+	return dry_run ? 0 : image_adopt(img, base, err);
+}
+
 /* The header alone. A file that is not there, or must not be opened, is taken on the user's word. */
 static int change_header(const char *name, const char *backing, const char *format,
 			 const struct image_open_opts *open_opts, const struct chain_opts *opts,
@@ -188,6 +200,7 @@ static int change_header(const char *name, const char *backing, const char *form
 {
 	struct image *img, *base = NULL;
 	char *kept = NULL;
+	bool adopts;
 	int rc = 0;
 
 	if (image_open(&img, name, open_opts, err) < 0)
@@ -198,12 +211,15 @@ static int change_header(const char *name, const char *backing, const char *form
 	if (!backing)
 		rc = img->backing_name ? err_nomem(err)
 				       : err_set(err, ERR_USAGE, "has no backing file");
-	if (rc == 0 && *backing && !format &&
-	    (rc = open_new(name, backing, NULL, opts, &base, &format, err)) < 0)
+	adopts = !image_can_set_backing(img) && image_can_adopt(img);
+	if (rc == 0 && *backing && (!format || adopts) &&
+	    (rc = open_new(name, backing, format, opts, &base, &format, err)) < 0 && !format)
 		err_hint(err, "-F FORMAT states the format of the backing file");
 	if (rc == 0)
 		rc = refuse_loop(img, base, err);
-	if (rc == 0 && !opts->dry_run)
+	if (rc == 0 && adopts)
+		rc = adopt(img, base, backing, opts->dry_run, err);
+	else if (rc == 0 && !opts->dry_run)
 		rc = image_set_backing(img, *backing ? backing : NULL, format, err);
 	if (rc == 0)
 		(void)snprintf(ret->backing, sizeof(ret->backing), "%s", backing);

@@ -49,6 +49,9 @@ static int open_tables(struct image *img, struct vdi *v, const struct image_open
 	if (!vdi_uuid_none(v->h.parent) && !(img->flags & lower) &&
 	    vdi_find_parent(img, opts, err) < 0)
 		return -1;
+	/* Who changes the header alone wants a name, when there is one */
+	if (!vdi_uuid_none(v->h.parent) && img->flags & IMAGE_RDWR && img->flags & IMAGE_NO_BACKING)
+		(void)vdi_find_parent(img, opts, NULL);
 	if (img->flags & IMAGE_RDWR && !(img->flags & IMAGE_CHECK))
 		return vdi_open_writer(img, err);
 	return 0;
@@ -174,6 +177,7 @@ const struct image_format image_format_vdi = {
 	.discard = vdi_discard,
 	.flush = vdi_flush,
 	.check_backing = vdi_check_backing,
+	.adopt = vdi_adopt,
 	.info = vdi_info,
 	.check = vdi_check,
 	.bulk = &vdi_bulk_ops,

@@ -100,7 +100,7 @@ int vdi_header_parse(const uint8_t raw[VDI_HEADER_SIZE], struct vdi_header *ret,
 	memcpy(ret->uuid, raw + 392, 16);
 	memcpy(ret->modify, raw + VDI_OFF_UUID_MODIFY, 16);
 	memcpy(ret->parent, raw + 424, 16);
-	memcpy(ret->parent_modify, raw + 440, 16);
+	memcpy(ret->parent_modify, raw + VDI_OFF_PARENT_MODIFY, 16);
 	if (ret->type == VDI_UNDO || ret->type < VDI_DYNAMIC || ret->type > VDI_DIFF)
 		return err_set(err, ERR_UNSUPPORTED, "VDI images of type %" PRIu32, ret->type);
 	if (get_le32(raw + 360) != 512)
@@ -138,5 +138,5 @@ void vdi_header_build(const struct vdi_header *h, uint8_t raw[VDI_HEADER_SIZE])
 	memcpy(raw + 392, h->uuid, 16);
 	memcpy(raw + VDI_OFF_UUID_MODIFY, h->modify, 16);
 	memcpy(raw + 424, h->parent, 16);
-	memcpy(raw + 440, h->parent_modify, 16);
+	memcpy(raw + VDI_OFF_PARENT_MODIFY, h->parent_modify, 16);
 }

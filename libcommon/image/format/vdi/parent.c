@@ -169,7 +169,22 @@ int vdi_check_backing(struct image *img, struct err *err)
 			"UUID is %s instead of %s",
 			img->backing->name, vdi_uuid_text(below->h.modify, is),
 			vdi_uuid_text(v->h.parent_modify, was));
-		return -1;
+		return err_hint(err, "if it is right: vmimg rebase -u -F vdi");
 	}
+	return 0;
+}
+
+int vdi_adopt(struct image *img, const struct image *base, struct err *err)
+{
+	struct vdi *v = img->priv;
+	const struct vdi *below = base->priv;
+
+	if (memcmp(below->h.uuid, v->h.parent, 16) != 0)
+		return err_set(err, ERR_USAGE, "%.300s has another UUID than the parent",
+			       base->name);
+	if (bfile_pwrite(img->file, below->h.modify, 16, VDI_OFF_PARENT_MODIFY, err) < 0 ||
+	    bfile_flush(img->file, err) < 0)
+		return -1;
+	memcpy(v->h.parent_modify, below->h.modify, 16);
 	return 0;
 }

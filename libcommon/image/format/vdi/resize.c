@@ -256,7 +256,7 @@ int vdi_resize(struct image *img, uint64_t size, struct err *err)
 	if (size % 512 || !size)
 		return err_set(err, ERR_USAGE, "%" PRIu64 " bytes are not a number of sectors",
 			       size);
-	if (v->h.type == VDI_DIFF)
+	if (v->h.type == VDI_DIFF || !v->writer)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "a differencing image has the size of its parent");
 	if (size == img->size)

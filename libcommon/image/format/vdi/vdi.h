@@ -22,6 +22,7 @@ enum {
 	VDI_BLOCK_MAX = 64 << 20,
 	VDI_OFF_ALLOCATED = 388,
 	VDI_OFF_UUID_MODIFY = 408,
+	VDI_OFF_PARENT_MODIFY = 440,
 };
 
 enum vdi_type { VDI_DYNAMIC = 1, VDI_STATIC = 2, VDI_UNDO = 3, VDI_DIFF = 4 };
@@ -64,6 +65,7 @@ static inline uint64_t vdi_host(const struct vdi_header *h, uint32_t index)
 /** vdi_find_parent() - set img->backing_name and backing_format to the file that has the parent's UUID (parent.c) */
 int vdi_find_parent(struct image *img, const struct image_open_opts *opts, struct err *err);
 int vdi_check_backing(struct image *img, struct err *err);
+int vdi_adopt(struct image *img, const struct image *base, struct err *err);
 
 /* write.c */
 int vdi_open_writer(struct image *img, struct err *err);

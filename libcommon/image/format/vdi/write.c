@@ -84,9 +84,9 @@ int vdi_open_writer(struct image *img, struct err *err)
 	struct vdi *v = img->priv;
 	struct vdi_writer *w;
 
+	/* Its header may be changed, see vdi_adopt(), and nothing else */
 	if (!vdi_uuid_none(v->h.parent) && img->flags & IMAGE_NO_BACKING)
-		return err_set(err, ERR_USAGE,
-			       "a differencing image cannot be written to without its parent");
+		return 0;
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return err_nomem(err);
@@ -122,7 +122,8 @@ int vdi_begin_change(struct image *img, struct err *err)
 		return err_sys(err, "cannot get random bytes");
 	id[7] = (uint8_t)((id[7] & 0x0f) | 0x40); /* version 4: its field is little endian here */
 	id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
-	if (bfile_pwrite(img->file, id, 16, VDI_OFF_UUID_MODIFY, err) < 0)
+	if (bfile_pwrite(img->file, id, 16, VDI_OFF_UUID_MODIFY, err) < 0 ||
+	    bfile_flush(img->file, err) < 0)
 		return -1;
 	v->writer->changed = true;
 	return 0;
@@ -131,10 +132,12 @@ int vdi_begin_change(struct image *img, struct err *err)
 static int begin_change_unlocked(struct image *img, struct err *err)
 {
 	struct vdi_writer *w = ((struct vdi *)img->priv)->writer;
+	bool failed;
 	int r;
 
-	bool failed;
-
+	if (!w)
+		return err_set(err, ERR_USAGE,
+			       "a differencing image cannot be written to without its parent");
 	pthread_rwlock_rdlock(&w->lock);
 	r = w->changed;
 	failed = w->failed;
@@ -361,6 +364,8 @@ int vdi_flush(struct image *img, struct err *err)
 	struct vdi_writer *w = ((struct vdi *)img->priv)->writer;
 	int r = 0;
 
+	if (!w)
+		return bfile_flush(img->file, err);
 	pthread_rwlock_wrlock(&w->lock);
 	if (w->unsaved)
 		r = vdi_save_map(img, err);

@@ -150,6 +150,7 @@ const struct image_format image_format_vhdx = {
 	.flush = vhdx_flush,
 	.settle = vhdx_settle,
 	.resize = vhdx_resize,
+	.adopt = vhdx_adopt,
 	.info = vhdx_info,
 	.check = vhdx_check,
 	.bulk = &vhdx_bulk_ops,

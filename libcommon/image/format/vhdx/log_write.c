@@ -79,7 +79,7 @@ void vhdx_close_writer(struct image *img)
 	if (!w)
 		return;
 	/* Nobody can be told of an error here: who cares settled before */
-	if (w->begun && !w->failed && vhdx_commit(img, NULL) == 0)
+	if (w->ready && !w->failed && vhdx_commit(img, NULL) == 0)
 		(void)vhdx_release_log(img, NULL);
 	for (unsigned i = 0; i < w->n; i++)
 		free(w->pending[i].bytes);
@@ -249,15 +249,27 @@ int vhdx_find_end(struct image *img, struct err *err)
 	return occupy_blocks(v, map, size, err);
 }
 
-int vhdx_begin_change(struct image *img, struct err *err)
+static int new_guids(struct image *img, bool data, struct err *err)
 {
 	struct vhdx *v = img->priv;
+
+	if (random_guid(&v->header.file_write, err) == 0 &&
+	    (!data || random_guid(&v->header.data_write, err) == 0) &&
+	    vhdx_header_update(img->file, v, err) == 0)
+		return 0;
+	v->writer->failed = true;
+	return -1;
+}
+
+static int prepare(struct image *img, struct err *err)
+{
+	const struct vhdx *v = img->priv;
 	struct vhdx_writer *w = v->writer;
 	uint64_t size = bfile_size(img->file), whole = round_up(size, VHDX_MIB);
 
 	if (w->failed)
 		return err_set(err, ERR_FAILED, "an earlier write failed: open the image again");
-	if (w->begun)
+	if (w->ready)
 		return 0;
 	if (v->header.log_length < VHDX_MIB || v->header.log_offset % VHDX_MIB ||
 	    v->header.log_length % VHDX_MIB ||
@@ -270,12 +282,26 @@ int vhdx_begin_change(struct image *img, struct err *err)
 	if (size != whole && !img->file->is_blockdev && bfile_truncate(img->file, whole, err) < 0)
 		return -1;
 	__atomic_store_n(&w->over.size, bfile_size(img->file), __ATOMIC_RELAXED);
-	if (random_guid(&v->header.file_write, err) < 0 ||
-	    random_guid(&v->header.data_write, err) < 0 ||
-	    vhdx_header_update(img->file, v, err) < 0) {
-		w->failed = true;
+	return 0;
+}
+
+int vhdx_begin_tables(struct image *img, struct err *err)
+{
+	struct vhdx_writer *w = ((struct vhdx *)img->priv)->writer;
+
+	if (prepare(img, err) < 0 || (!w->ready && new_guids(img, false, err) < 0))
 		return -1;
-	}
+	w->ready = true;
+	return 0;
+}
+
+int vhdx_begin_change(struct image *img, struct err *err)
+{
+	struct vhdx_writer *w = ((struct vhdx *)img->priv)->writer;
+
+	if (prepare(img, err) < 0 || (!w->begun && new_guids(img, true, err) < 0))
+		return -1;
+	w->ready = true;
 	__atomic_store_n(&w->begun, true, __ATOMIC_RELEASE);
 	return 0;
 }

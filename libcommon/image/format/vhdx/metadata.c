@@ -169,5 +169,6 @@ int vhdx_metadata_read(struct image *img, struct vhdx *v, struct err *err)
 		return err_nomem(err);
 	if (read_item(v, &found[LOCATOR], locator, found[LOCATOR].length, err) < 0)
 		return -1;
+	v->locator_at = v->metadata.offset + found[LOCATOR].offset;
 	return vhdx_locator_parse(v, locator, found[LOCATOR].length, err);
 }

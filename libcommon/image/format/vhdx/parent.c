@@ -1,12 +1,13 @@
 /* Differencing VHDX: the parent locator, a list of keys and values, and finding the parent by it. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
-#include "libcommon/image/format/vhdx/vhdx.h"
+#include "libcommon/image/format/vhdx/writer.h"
 #include "libcommon/image/utf16.h"
 
 enum { PAIRS_MOST = 64, PAIR_BYTES = 12, NAMES = 3 };
@@ -55,6 +56,10 @@ int vhdx_locator_parse(struct vhdx *v, const uint8_t *p, size_t len, struct err 
 		    utf16_to_utf8(p + value_at, value_len, false, &value, err) < 0 ||
 		    take_pair(v, key, &value, err) < 0)
 			return -1;
+		if (!strcmp(key, "parent_linkage")) {
+			v->linkage_at = value_at;
+			v->linkage_bytes = value_len;
+		}
 	}
 	if (vhdx_guid_zero(&v->parent_linkage))
 		return err_set(err, ERR_CORRUPT, "the parent locator has no parent_linkage");
@@ -107,12 +112,13 @@ static int try_parent(struct image *img, const struct vhdx *v, const struct imag
 		return err_prefix(err, "parent %s", name);
 	if (memcmp(&g, &v->parent_linkage, sizeof(g)) != 0 &&
 	    (vhdx_guid_zero(&v->parent_linkage2) ||
-	     memcmp(&g, &v->parent_linkage2, sizeof(g)) != 0))
-		return err_set(
-			err, ERR_CORRUPT,
+	     memcmp(&g, &v->parent_linkage2, sizeof(g)) != 0)) {
+		err_set(err, ERR_CORRUPT,
 			"parent %s is not the disk that this one was made over, or was written "
 			"to since: its data have the GUID %s, not %s",
 			name, vhdx_guid_text(&g, have), vhdx_guid_text(&v->parent_linkage, want));
+		return err_hint(err, "if it is right: vmimg rebase -u -F vhdx");
+	}
 	return 1;
 }
 
@@ -143,4 +149,42 @@ int vhdx_find_parent(struct image *img, struct vhdx *v, const struct image_open_
 		return look ? err_set(err, ERR_CORRUPT, "a differencing disk names no parent") : 0;
 	img->backing_format = strdup("vhdx");
 	return img->backing_format ? 0 : err_nomem(err);
+}
+
+/* Its text has the length it had: with braces or without */
+static int put_linkage(struct image *img, const struct vhdx_guid *g, struct err *err)
+{
+	struct vhdx *v = img->priv;
+	char guid[VHDX_GUID_TEXT], text[VHDX_GUID_TEXT + 2];
+	CLEANUP_FREE uint8_t *bytes = NULL;
+	bool braces = v->linkage_bytes == 2 * (VHDX_GUID_TEXT + 1);
+	size_t len;
+
+	(void)snprintf(text, sizeof(text), braces ? "{%s}" : "%s", vhdx_guid_text(g, guid));
+	if (utf8_to_utf16(text, false, &bytes, &len, err) < 0)
+		return -1;
+	if (len != v->linkage_bytes)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the parent_linkage has a form that cannot be changed");
+	/* The disk shows what it showed: children of it stay right */
+	if (vhdx_begin_tables(img, err) < 0 ||
+	    vhdx_patch(img, NULL, v->locator_at + v->linkage_at, bytes, len, err) < 0)
+		return -1;
+	return vhdx_commit(img, err);
+}
+
+int vhdx_adopt(struct image *img, const struct image *base, struct err *err)
+{
+	struct vhdx *v = img->priv;
+	const struct vhdx *below = base->priv;
+	int rc;
+
+	if (!v->has_parent)
+		return err_set(err, ERR_USAGE, "is no differencing disk");
+	pthread_mutex_lock(&v->writer->slow);
+	rc = put_linkage(img, &below->header.data_write, err);
+	pthread_mutex_unlock(&v->writer->slow);
+	if (rc == 0)
+		v->parent_linkage = below->header.data_write;
+	return rc;
 }

@@ -91,7 +91,9 @@ struct vhdx {
 	uint64_t chunk_blocks; /* blocks of a chunk */
 	uint64_t bat_entries;
 	struct table_cache *bat, *bitmaps;
-	struct vhdx_guid parent_linkage, parent_linkage2;  /* zero: not there */
+	struct vhdx_guid parent_linkage, parent_linkage2; /* zero: not there */
+	uint64_t locator_at;				  /* in the file */
+	uint32_t linkage_at, linkage_bytes; /* the text of parent_linkage, in the locator */
 	char *relative_path, *absolute_path, *volume_path; /* of the parent; owned; NULL */
 };
 
@@ -135,6 +137,7 @@ void vhdx_log_free(struct vhdx_log *log);
 int vhdx_find_parent(struct image *img, struct vhdx *v, const struct image_open_opts *opts,
 		     struct err *err);
 int vhdx_locator_parse(struct vhdx *v, const uint8_t *p, size_t len, struct err *err);
+int vhdx_adopt(struct image *img, const struct image *base, struct err *err);
 /** vhdx_identity_of() - the DataWriteGuid of a VHDX file */
 int vhdx_identity_of(struct bfile *file, struct vhdx_guid *ret, struct err *err);
 

@@ -34,7 +34,8 @@ struct vhdx_writer {
 	struct vhdx_sector pending[VHDX_PENDING_MOST];
 	unsigned n;
 	/* ---- under @slow */
-	bool begun; /* the header has new GUIDs, @end is known; read without it as well */
+	bool begun; /* the header has new GUIDs; read without it as well */
+	bool ready; /* it has one of the file at least, and @end is known */
 	bool failed;
 	uint64_t end;	  /* where the next block goes: a multiple of 1 MiB, nothing is behind it */
 	uint32_t log_pos; /* begin or middle of the log */
@@ -45,7 +46,9 @@ int vhdx_open_writer(struct image *img, struct err *err);
 void vhdx_close_writer(struct image *img);
 
 /* log_write.c; all: @slow is held */
-/** vhdx_begin_change() - before the first byte is changed */
+/** vhdx_begin_tables() - before the first byte is changed that the disk does not show */
+int vhdx_begin_tables(struct image *img, struct err *err);
+/** vhdx_begin_change() - before the first byte is changed that it does */
 int vhdx_begin_change(struct image *img, struct err *err);
 /** vhdx_patch() - bytes of a table, seen at once, in the file with the next commit; @cache: of that table, or NULL */
 int vhdx_patch(struct image *img, struct table_cache *cache, uint64_t off, const void *bytes,

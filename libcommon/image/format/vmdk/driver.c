@@ -204,7 +204,7 @@ static int vmdk_check_backing(struct image *img, struct err *err)
 		"its parent has content ID %08" PRIx32 ", it was made on %08" PRIx32, below->d.cid,
 		v->d.parent_cid);
 	return err_hint(err, "the parent was changed after the snapshot was taken, or is another "
-			     "disk; if it is right, set parentCID in the descriptor");
+			     "disk; if it is right: vmimg rebase -u -F vmdk");
 }
 
 static const char *const suffixes[] = {"vmdk", NULL};
@@ -225,6 +225,7 @@ const struct image_format image_format_vmdk = {
 	.flush = vmdk_flush,
 	.settle = vmdk_settle,
 	.check_backing = vmdk_check_backing,
+	.adopt = vmdk_adopt,
 	.info = vmdk_info,
 	.check = vmdk_check,
 	.bulk = &vmdk_sparse_bulk_ops,

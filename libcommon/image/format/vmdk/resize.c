@@ -113,7 +113,7 @@ static int describe(struct image *img, uint64_t size, char **ret, size_t *ret_ol
 	return 0;
 }
 
-static int put_descriptor(struct image *img, const char *text, size_t old, struct err *err)
+int vmdk_put_descriptor(struct image *img, const char *text, size_t old, struct err *err)
 {
 	struct vmdk *v = img->priv;
 	size_t len = strlen(text), all = len > old ? len : old;
@@ -263,8 +263,8 @@ static int change(struct image *img, struct vmdk_extent *x, uint64_t size, const
 	if (size > img->size)
 		return (flat ? grow_flat(img, x, size, err) : grow_sparse(img, x, size, err)) < 0
 			       ? -1
-			       : put_descriptor(img, text, old, err);
-	if (put_descriptor(img, text, old, err) < 0)
+			       : vmdk_put_descriptor(img, text, old, err);
+	if (vmdk_put_descriptor(img, text, old, err) < 0)
 		return -1;
 	return flat ? bfile_truncate(x->file, size, err) : shrink_sparse(img, x, size, err);
 }

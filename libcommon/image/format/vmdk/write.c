@@ -33,9 +33,10 @@ struct vmdk_writer {
 };
 
 /* The digits behind "CID=" at the beginning of a line; they are written over, as many as there are */
-static int find_cid(struct image *img, struct vmdk_writer *w, struct err *err)
+int vmdk_find_cid(struct image *img, struct err *err)
 {
 	const struct vmdk *v = img->priv;
+	struct vmdk_writer *w = v->writer;
 	size_t len = (size_t)v->desc_room;
 	CLEANUP_FREE char *text = malloc(len + 1);
 
@@ -95,7 +96,7 @@ int vmdk_writer_open(struct image *img, struct err *err)
 		if (v->extents[i].kind == VMDK_SPARSE &&
 		    !u64_round_up(bfile_size(v->extents[i].file), v->extents[i].grain, &w->next[i]))
 			return err_set(err, ERR_CORRUPT, "the file is too long");
-	return find_cid(img, w, err);
+	return vmdk_find_cid(img, err);
 }
 
 static int mark(struct vmdk *v, bool unclean, struct err *err)
