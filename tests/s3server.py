@@ -10,7 +10,7 @@ Control, unsigned:
     GET  /_log      one JSON line a request: method, path, status
     GET  /_keys     the names of all objects
     GET  /_hidden   those that a DELETE without a version has hidden
-save, restore: all objects; damage: some bytes of this object are inverted; lose: it is gone; unlock: its lock goes
+save, restore: all objects; damage: some bytes of this object are inverted; lose: it is gone; make: it is there, empty; dump: its bytes in base64; unlock: its lock goes
 versions: objects get version ids, and locks count; old_requests: dates of requests are not looked at
 With tls="FILE" (certificate and key) it speaks https. Kinds: reset (connection torn before an answer), lost (done, but torn before the answer), stall (no answer for a
 minute), truncate (half of a body), flip (one bit of a body), garbage (a body that is no XML), whole (a range is ignored),
@@ -259,12 +259,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     data, headers = objects[name]
                     objects[name] = (data[:5000] + bytes(b ^ 255 for b in data[5000:6000]) + data[6000:], headers)
                 objects.pop(order.pop("lose", None), None)
+                name = order.pop("make", None)
+                if name:
+                    objects[name], modified[name] = (b"", []), time.time() + state["clock"]
+                name = order.pop("dump", None)
+                answer = base64.b64encode(objects[name][0]) if name else b""
                 name = order.pop("unlock", None)
                 if name:
                     objects[name] = (objects[name][0], [h for h in objects[name][1] if "lock" not in h[0].lower()])
                 state.update(order)
                 log.clear()
-            return self.plain(b"")
+            return self.plain(answer)
         with lock:
             lines = log if path == "/_log" else hidden if path == "/_hidden" else sorted(objects)
             return self.plain("".join((l if isinstance(l, str) else json.dumps(l)) + "\n" for l in lines).encode())

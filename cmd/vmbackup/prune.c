@@ -6,6 +6,7 @@
 
 #include "cmd/vmbackup/retention.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/log.h"
 #include "libcommon/base/size.h"
 
 enum { MAX_UNUSED = 20 };
@@ -47,7 +48,15 @@ static const char *const examples[] = {
 	NULL,
 };
 
-static json_t *result_json(const struct retention_plan *p, const struct prune_result *r)
+/* who holds up what is pending */
+struct held {
+	struct repo_holder *items;
+	size_t n;
+	uint64_t grace_s;
+};
+
+static json_t *result_json(const struct retention_plan *p, const struct prune_result *r,
+			   const struct held *held)
 {
 	json_t *out = retention_json(p);
 	json_t *c = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
@@ -59,6 +68,10 @@ static json_t *result_json(const struct retention_plan *p, const struct prune_re
 			      "pending_packs", (json_int_t)r->pending, "locked_packs",
 			      (json_int_t)r->locked, "locked_bytes", (json_int_t)r->locked_bytes);
 
+	if (c && json_object_set_new(c, "holders", holders_json(held->items, held->n)) < 0) {
+		json_decref(c);
+		c = NULL;
+	}
 	if (!out || !c || json_object_set_new(out, "collection", c) < 0) {
 		json_decref(out);
 		return NULL;
@@ -66,7 +79,7 @@ static json_t *result_json(const struct retention_plan *p, const struct prune_re
 	return out;
 }
 
-static void print_collection(const struct prune_result *r)
+static void print_collection(const struct prune_result *r, const struct held *held)
 {
 	char end[LOCK_END_MAX], before[SIZE_TEXT_MAX], gone[SIZE_TEXT_MAX], fresh[SIZE_TEXT_MAX];
 
@@ -84,17 +97,18 @@ static void print_collection(const struct prune_result *r)
 			     " packs may still be needed by processes that began before: "
 			     "the next prune removes them\n",
 			     r->pending);
+	holders_print(held->items, held->n, held->grace_s);
 }
 
 static int report(struct cli *cli, const struct retention_plan *p, const struct prune_result *r,
-		  struct err *err)
+		  const struct held *held, struct err *err)
 {
 	if (cli->json)
-		return cli_print_json(cli, result_json(p, r), err);
+		return cli_print_json(cli, result_json(p, r, held), err);
 	retention_print(cli, p);
 	/* With more than --max-delete nothing would be collected either. */
 	if (!(retention.dry_run && retention_refused(p)) && (retention.dry_run || cli->verbose))
-		print_collection(r);
+		print_collection(r, held);
 	return 0;
 }
 
@@ -119,6 +133,9 @@ static int collect(struct cli *cli, const struct retention_plan *p, struct repo 
 		.progress = &cli->progress,
 	};
 	struct prune_result result;
+	struct held held = {.grace_s = repo_grace_s(repo)};
+	struct err why = ERR_INIT;
+	int rc;
 
 	if (!without)
 		return err_nomem(err);
@@ -132,7 +149,11 @@ static int collect(struct cli *cli, const struct retention_plan *p, struct repo 
 	} else if (repo_prune(repo, &opts, &result, err) < 0) {
 		return -1;
 	}
-	return report(cli, p, &result, err);
+	if (result.pending && repo_get_holders(repo, false, &held.items, &held.n, &why) < 0)
+		log_warning("whose processes they are cannot be told: %s", why.message);
+	rc = report(cli, p, &result, &held, err);
+	repo_holders_free(held.items, held.n);
+	return rc;
 }
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
@@ -174,6 +195,7 @@ const struct verb verb_prune = {
 		"not are rewritten. Other processes may use the repository all the while, and no "
 		"lock is ever left behind: what a process that began earlier may still need is "
 		"only marked, and the next prune removes it, unless --wait waits for that process. "
+		"On an S3 API, -v and --json say whose process it is. "
 		"What an object lock of S3 keeps stays, as --dry-run and -v say.",
 	.options = options,
 	.examples = examples,

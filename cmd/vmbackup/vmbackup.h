@@ -31,6 +31,10 @@ int vmbackup_each_given(int (*each)(void *ctx, const char *word, struct err *), 
 /** local_time() - "2026-11-23 11:00" of a snapshot's time, in the zone of the user; returns @buf */
 const char *local_time(const char *utc, char buf[32]);
 
+/** holders_json(), holders_print() - who may still use the repository; unlock.c */
+json_t *holders_json(const struct repo_holder *h, size_t n);
+void holders_print(const struct repo_holder *h, size_t n, uint64_t grace_s);
+
 /** join_names() - "vda, vdb"; owned, NULL without memory */
 char *join_names(const struct snapshot *s, bool tags);
 

@@ -28,6 +28,16 @@ struct backend_writer {
 	const struct backend_ops *ops;
 };
 
+enum { BACKEND_NOTE_MAX = 1024 };
+
+/** struct backend_user - another process that has a session */
+struct backend_user {
+	uint64_t epoch;	     /* of the session */
+	uint64_t silent_s;   /* since it was heard of */
+	const uint8_t *note; /* what it left with backend_note(), if anything */
+	size_t n_note;
+};
+
 struct backend_ops {
 	const char *scheme;
 	int (*create)(struct backend *b, const char *name, const void *data, size_t len,
@@ -57,6 +67,11 @@ struct backend_ops {
 	int (*session)(struct backend *b, uint64_t epoch, struct err *err);
 	int (*sessions_before)(struct backend *b, uint64_t epoch, bool *ret_any, struct err *err);
 	int (*collector)(struct backend *b, struct err *err);
+	/* What others may read of this process, and what of the others; NULL: nothing is known */
+	void (*note)(struct backend *b, const void *data, size_t len);
+	int (*users)(struct backend *b,
+		     int (*fn)(void *ctx, const struct backend_user *u, struct err *err), void *ctx,
+		     struct err *err);
 	/* How long a session of the dead may seem to live; NULL: not at all */
 	uint64_t (*grace_s)(struct backend *b);
 	/* NULL: nothing is ever locked */
@@ -203,6 +218,21 @@ static inline int backend_sessions_before(struct backend *b, uint64_t epoch, boo
 					  struct err *err)
 {
 	return b->ops->sessions_before(b, epoch, ret_any, err);
+}
+
+/** backend_note() - up to BACKEND_NOTE_MAX bytes that go with the session from the next backend_session() on */
+static inline void backend_note(struct backend *b, const void *data, size_t len)
+{
+	if (b->ops->note)
+		b->ops->note(b, data, len);
+}
+
+/** backend_users() - each other session that may live; none where the kernel alone knows */
+static inline int backend_users(struct backend *b,
+				int (*fn)(void *ctx, const struct backend_user *u, struct err *err),
+				void *ctx, struct err *err)
+{
+	return b->ops->users ? b->ops->users(b, fn, ctx, err) : 0;
 }
 
 /** backend_collector() - be the only collector until backend_close() or death; ERR_BUSY */

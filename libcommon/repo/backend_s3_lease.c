@@ -3,7 +3,7 @@
  *	leases/s-EPOCH-WHO-N	a session (16, 16 and 8 hexadecimal digits)
  *	leases/c-N		the collector (16)
  *
- * A lease is an empty object. To renew it is to make one of the next number, if absent, and to remove the old one. Only the
+ * A lease is an object with a note that says whose it is, which nothing rests on. To renew it is to make one of the next number, if absent, and to remove the old one. Only the
  * server's clock counts: a lease is dead when its object was last modified (as the listing says) longer ago than the grace
  * (by the Date of the answer). The owner, for its part, counts from the moment in which it asked for the last renewal, by
  * the same clock (s3_http_now()), and what may hurt others (a manifest, an epoch, the removal of a pack) it sends only
@@ -64,7 +64,7 @@ static int renew(struct s3_backend *b, struct s3_lease *l, struct err *err)
 	if (atomic_load(&l->lost))
 		return lost(b, l, err);
 	lease_name(b, l, l->number + 1, name);
-	if (s3_put(b, name, "", -1, 0, NULL, err)) {
+	if (s3_put(b, name, b->note, -1, b->n_note, NULL, err)) {
 		/* Who took it over waited until it was dead. */
 		if (err->code == ERR_EXISTS && l->held)
 			return lost(b, l, err);
@@ -264,6 +264,58 @@ int s3_sessions_before(struct backend *base, uint64_t epoch, bool *ret_any, stru
 
 	*ret_any = k.any;
 	return rc;
+}
+
+void s3_note(struct backend *base, const void *data, size_t len)
+{
+	struct s3_backend *b = (struct s3_backend *)base;
+
+	pthread_mutex_lock(&b->lease_lock);
+	b->n_note = len <= sizeof(b->note) ? len : 0;
+	memcpy(b->note, data, b->n_note);
+	pthread_mutex_unlock(&b->lease_lock);
+}
+
+struct users {
+	struct s3_backend *b;
+	int (*fn)(void *ctx, const struct backend_user *u, struct err *err);
+	void *ctx;
+};
+
+static int one_user(void *ctx, const struct s3_list_entry *e, struct err *err)
+{
+	const struct users *u = ctx;
+	const char *p = e->key + strlen(SESSIONS);
+	int64_t silent = s3_http_now(u->b->http) - e->modified;
+	struct backend_user user = {.silent_s = silent > 0 && e->modified ? (uint64_t)silent : 0};
+	struct err why = ERR_INIT;
+	uint8_t note[BACKEND_NOTE_MAX];
+
+	if (strncmp(e->key, SESSIONS, strlen(SESSIONS)) != 0 || !is_hex(p, EPOCH_DIGITS) ||
+	    p[EPOCH_DIGITS] != '-' || is_dead(u->b, e))
+		return 0;
+	user.epoch = hex_number(p, EPOCH_DIGITS);
+	p += EPOCH_DIGITS + 1;
+	if (u->b->who[0] && !strncmp(p, u->b->who, WHO_DIGITS))
+		return 0;
+	if (e->size > 0 && e->size <= sizeof(note)) {
+		if (!s3_get_range(u->b, e->key, 0, note, (size_t)e->size, NULL, &why)) {
+			user.note = note;
+			user.n_note = (size_t)e->size;
+		} else if (why.code == ERR_NOT_FOUND) {
+			return 0; /* has ended, or its next one is there */
+		}
+	}
+	return u->fn(u->ctx, &user, err);
+}
+
+int s3_users(struct backend *base,
+	     int (*fn)(void *ctx, const struct backend_user *u, struct err *err), void *ctx,
+	     struct err *err)
+{
+	struct users u = {.b = (struct s3_backend *)base, .fn = fn, .ctx = ctx};
+
+	return s3_list_folder(u.b, "leases", one_user, &u, err);
 }
 
 /* Everything rests on the server refusing what was signed long ago. */

@@ -83,6 +83,8 @@ struct s3_backend {
 	struct s3_lease session, collector;
 	uint64_t epoch; /* of the session */
 	char who[17];
+	uint8_t note[BACKEND_NOTE_MAX]; /* what is in the leases */
+	size_t n_note;
 	struct err no_session; /* why there is none, for who may only read */
 	pthread_t lease_tid;
 	bool lease_thread, lease_stop;
@@ -144,6 +146,9 @@ int s3_locked_until(struct backend *b, const char *name, int64_t *ret, struct er
 int s3_session(struct backend *b, uint64_t epoch, struct err *err);
 int s3_sessions_before(struct backend *b, uint64_t epoch, bool *ret_any, struct err *err);
 int s3_collector(struct backend *b, struct err *err);
+void s3_note(struct backend *b, const void *data, size_t len);
+int s3_users(struct backend *b, int (*fn)(void *ctx, const struct backend_user *u, struct err *err),
+	     void *ctx, struct err *err);
 /** s3_lease_guard() - for what only a living session or collector may send; ERR_DENIED without one */
 int s3_lease_guard(struct s3_backend *b, bool collector, struct s3_guard *ret, struct err *err);
 /** s3_leases_end() - give them back */

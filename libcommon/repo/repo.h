@@ -403,6 +403,20 @@ struct repo_users {
 	uint64_t grace_s; /* for so long who was killed may still be among them */
 };
 
+/** struct repo_holder - a process that has an S3 repository open, or was killed less than repo_users.grace_s ago */
+struct repo_holder {
+	char *host, *began; /* as it says; NULL: it does not */
+	int64_t pid;	    /* there; 0: it does not say */
+	uint64_t silent_s;  /* so long ago it was last heard of */
+};
+
+/** repo_get_holders() - those that hold up a collection: whose session began before what is condemned was; or @all. In a
+ *  folder there are none: the kernel knows who lives. *@ret: repo_holders_free() */
+int repo_get_holders(struct repo *repo, bool all, struct repo_holder **ret, size_t *ret_n,
+		     struct err *err);
+uint64_t repo_grace_s(struct repo *repo); /* after so many seconds of silence they are dead */
+void repo_holders_free(struct repo_holder *h, size_t n);
+
 /** repo_get_users() - and finish what dead writers left, as every backup does; ERR_UNSUPPORTED where nobody knows */
 int repo_get_users(struct repo *repo, struct repo_users *ret, struct err *err);
 

@@ -27,6 +27,7 @@ int store_open(struct store **ret, struct backend *backend, struct crypto *crypt
 	pthread_mutex_init(&st->heal_lock, NULL);
 	pthread_mutex_init(&st->cache_lock, NULL);
 	pthread_cond_init(&st->cache_ready, NULL);
+	store_leave_note(st);
 	if (epoch_begin(st, err) || store_refresh(st, err) || bad_load(st, err)) {
 		store_close(st);
 		return -1;

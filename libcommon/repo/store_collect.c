@@ -289,7 +289,8 @@ static int second_phase(struct collection *c, struct err *err)
 		if (!c->o->wait_ms)
 			return 0;
 		err_set(err, ERR_BUSY, "processes that began before still use the repository");
-		return err_hint(err, "the next prune removes what this one condemned");
+		return err_hint(err, "the next prune removes what this one condemned; on an S3 API "
+				     "vmbackup unlock says whose they are");
 	}
 	return mark(c, err) || sweep(c, err) ? -1 : 0;
 }

@@ -159,6 +159,9 @@ int store_adopt(struct store *st, struct err *err);
 int store_adopt_tight(struct store *st, struct err *err);
 /** store_find_gone() - packs that a run names and that are not there: what they held does not count as present */
 int store_find_gone(struct store *st, struct err *err);
+/** store_leave_note() - before the session begins: whose it is; holders.c */
+void store_leave_note(struct store *st);
+
 /** store_rescan() - for readers: packs that no run names, into memory; once. Return: 1 when it looked, 0, -1 */
 int store_rescan(struct store *st, struct err *err);
 /** store_rescan_again() - the same, whether it was done or not */

@@ -74,15 +74,61 @@ load s3
 	exec 8>&-
 	wait "$slow" || true
 	run vmbackup prune --json a@latest
+	assert_schema vmbackup-prune
 	[ "$(json .collection.pending_packs)" = 1 ]
+	# It is said whose process holds it up, and since when.
+	local me
+	me="process $slow of $(hostname), since $(date -u +%Y-%m-%d)T*Z"
+	[ "$(json '.collection.holders | map([.host, .pid] | join(" ")) | join(",")')" = "$(hostname) $slow" ] || fail "$output"
+	[ "$(json '.collection.holders[0].silent_seconds < 60')" = true ]
 	control '{"clock": 7000}'
 	run --separate-stderr vmbackup prune --json
 	[ "$(json .collection.pending_packs)" = 1 ]
+	[ "$(json '.collection.holders[0].silent_seconds >= 6999')" = true ]
+	run --separate-stderr vmbackup prune -v
+	# shellcheck disable=SC2053 # a pattern
+	[[ ${lines[-1]} == $me": last heard of 116 minutes ago, dead after 120" ]] || fail "$output"
+	run --separate-stderr vmbackup unlock
+	# shellcheck disable=SC2053
+	[[ ${lines[-1]} == $me": last heard of 116 minutes ago, dead after 120" ]] || fail "$output"
+	run --separate-stderr vmbackup unlock --json
+	assert_schema vmbackup-unlock
+	[ "$(json '.holders | length')" = 1 ]
 	control '{"clock": 7300}'
 	run --separate-stderr vmbackup prune --json
 	[ "$(json '[.collection.removed_packs, .collection.pending_packs] | join(" ")')" = '1 0' ]
+	[ "$(json .collection.holders)" = '[]' ]
 	[ "$(keys leases/)" = 0 ]
 	[ "$(keys packs/)" = 0 ]
+}
+
+@test "who uses an encrypted repository: the server cannot read it, and what is no note is none" {
+	echo secret >key
+	export VMKIT_PASSWORD_FILE=$PWD/key
+	vmbackup init --scrypt-log2n 10
+	random_bytes 6 2000000 >a.raw
+	slow_backup s a.raw 1500000
+	local lease
+	lease=$(curl -sf "$AWS_ENDPOINT_URL/_keys" | grep "^t$BATS_TEST_NUMBER/leases/s-")
+	control "{\"dump\": \"$lease\"}" | base64 -d >note
+	[ "$(stat -c %s note)" = 592 ]
+	run grep -aqE "began|host|pid" note
+	assert_failure
+	run vmbackup unlock --json
+	[ "$(json '.holders[0].pid')" = "$slow" ]
+	# Empty leases are those of older versions.
+	control "{\"lose\": \"$lease\", \"make\": \"$lease\"}"
+	run vmbackup unlock
+	assert_success
+	assert_line 'a process that does not say whose it is: last heard of 0 minutes ago, dead after 120'
+	run vmbackup unlock --json
+	assert_schema vmbackup-unlock
+	[ "$(json '.holders[0] | [.host, .pid, .began] | tostring')" = '[null,null,null]' ]
+	tail -c +1500001 a.raw >&8
+	exec 8>&-
+	wait "$slow"
+	vmbackup restore s - | cmp - a.raw
+	[ "$(keys leases/)" = 0 ]
 }
 
 @test "who was taken for dead commits nothing: asleep for longer than the grace" {
