@@ -21,6 +21,7 @@ struct image_format {
 	const char *name;	 /* "qcow2" */
 	const char *description; /* one line for --help and README */
 	bool can_name_files;	 /* its header may name backing or data files */
+	bool backing_unnamed;	 /* knows the layer below by an ID alone, see adopt() */
 	/* QEMU's name where it is another one: accepted, and written into headers. NULL: the same */
 	const char *qemu_name;
 	/* NULL-terminated, without the dot: target format by file name */
@@ -66,8 +67,10 @@ struct image_format {
 			   struct err *err);
 
 	/* The header takes @base, an open image of the same format, for the layer that this one was made on, whatever it
-	 * says that its content is by now. Durable; the name stays. NULL: layers are not known by their content */
-	int (*adopt)(struct image *img, const struct image *base, struct err *err);
+	 * says that its content is by now. @name: how it shall call it, NULL: as it did. Durable, the old header or the
+	 * new one at any moment. NULL: layers are not known by their content */
+	int (*adopt)(struct image *img, const struct image *base, const char *name,
+		     struct err *err);
 
 	/* The layer below is open now: is it the one that this image was made on (CID, UUID, time)? NULL: any is */
 	int (*check_backing)(struct image *img, struct err *err);

@@ -287,12 +287,12 @@ bool image_can_set_backing(const struct image *img)
 	return img->format->set_backing;
 }
 
-bool image_can_adopt(const struct image *img)
+bool image_can_adopt(const struct image *img, bool by_name)
 {
-	return img->format->adopt;
+	return img->format->adopt && !(by_name && img->format->backing_unnamed);
 }
 
-int image_adopt(struct image *img, struct image *base, struct err *err)
+int image_adopt(struct image *img, struct image *base, const char *name, struct err *err)
 {
 	if (check_write(img, 0, 0, "change", err) < 0)
 		return -1;
@@ -302,13 +302,13 @@ int image_adopt(struct image *img, struct image *base, struct err *err)
 		return err_object(err, img->name);
 	}
 	/* What it is now, first: that it can be done is known, and the next one takes the fewest steps */
-	if (img->format->adopt(img, base, err) < 0)
+	if (img->format->adopt(img, base, name, err) < 0)
 		return named(img, -1, err);
 	if (!(base->flags & IMAGE_RDWR))
 		return 0;
 	if (base->format->write(base, "", 0, 0, err) < 0)
 		return named(base, -1, err);
-	return named(img, img->format->adopt(img, base, err), err);
+	return named(img, img->format->adopt(img, base, name, err), err);
 }
 
 int image_forget(struct image *img, uint64_t off, uint64_t len, struct err *err)

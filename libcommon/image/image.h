@@ -154,10 +154,10 @@ int image_settle(struct image *img, struct err *err);
 /** image_resize() - new virtual size; growing reads as zero; shrinking drops the end for good */
 int image_resize(struct image *img, uint64_t size, struct err *err);
 
-/** image_can_forget() - image_forget() works; image_can_set_backing(), image_can_adopt() likewise */
+/** image_can_forget() - image_forget() works; image_can_set_backing(), image_can_adopt() likewise, @by_name: with a name */
 bool image_can_forget(const struct image *img);
 bool image_can_set_backing(const struct image *img);
-bool image_can_adopt(const struct image *img);
+bool image_can_adopt(const struct image *img, bool by_name);
 
 /** image_forget() - whole clusters of [off, off + len) as if never written, so that the backing file shows */
 int image_forget(struct image *img, uint64_t off, uint64_t len, struct err *err);
@@ -167,10 +167,11 @@ int image_set_backing(struct image *img, const char *name, const char *format, s
 
 /**
  * image_adopt() - @base, open, is what @img was made on, though its content ID, UUID or GUID is another one by now
+ * @name: how the header shall call it, from the image's folder; NULL: as it does. ERR_UNSUPPORTED: another format
  * When @base is open for writing it gets its new ID here, for all that is written to it after. @img is open for
  * writing, with or without its chain.
  */
-int image_adopt(struct image *img, struct image *base, struct err *err);
+int image_adopt(struct image *img, struct image *base, const char *name, struct err *err);
 
 /**
  * image_info() - what `vmimg info --json` prints for one layer: name, format, virtual_size, actual_size,

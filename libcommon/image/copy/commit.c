@@ -82,9 +82,9 @@ static int work(void *ctx, void *unit, struct err *err)
  * the new one at once: it can be read, and this be done again, whatever ends it. */
 static int adopt(struct committing *c, struct err *err)
 {
-	if (c->adopted || !image_can_adopt(c->overlay))
+	if (c->adopted || !image_can_adopt(c->overlay, false))
 		return 0;
-	if (image_adopt(c->overlay, c->base, err) < 0)
+	if (image_adopt(c->overlay, c->base, NULL, err) < 0)
 		return -1;
 	c->adopted = true;
 	return 0;
@@ -228,7 +228,7 @@ int image_commit(const char *name, const struct chain_opts *opts, struct chain_s
 	ret->size = image_size(c.overlay);
 	open_opts.format = image_format_name(c.overlay);
 	open_opts.flags = IMAGE_NO_BACKING;
-	if (!opts->dry_run && (image_can_adopt(c.overlay) || !opts->keep))
+	if (!opts->dry_run && (image_can_adopt(c.overlay, false) || !opts->keep))
 		open_opts.flags |= IMAGE_RDWR;
 	image_close(c.overlay);
 	c.overlay = NULL;

@@ -181,16 +181,33 @@ static int open_new(const char *overlay, const char *backing, const char *format
 	return 0;
 }
 
-/* Formats that know the layer below by its content and keep its name: it is taken as it is by now */
-static int adopt(struct image *img, struct image *base, const char *backing, bool dry_run,
-		 struct err *err)
+/* Formats that know the layer below by an ID of its content, which has to be of the same format */
+static bool adopts(const struct image *img)
 {
-	if (!img->backing_name || strcmp(backing, img->backing_name) != 0) {
-		err_set(err, ERR_UNSUPPORTED, "%s images keep the name of their backing file",
-			image_format_name(img));
-		return err_hint(err, "vmimg convert -B FILE makes a new overlay");
-	}
-	return dry_run ? 0 : image_adopt(img, base, err);
+	return !image_can_set_backing(img) && image_can_adopt(img, false);
+}
+
+static int can_adopt(const struct image *img, const struct image *base, struct err *err)
+{
+	const char *f = image_format_name(img);
+
+	if (base && !strcmp(image_format_name(base), f))
+		return 0;
+	err_set(err, ERR_UNSUPPORTED, "%s images need a backing file, and one of their own format",
+		f);
+	return err_hint(err, "vmimg convert makes an image without a backing file, or of another "
+			     "format");
+}
+
+/* @base: open, or NULL where the format is content with a name */
+static int name_backing(struct image *img, struct image *base, const char *backing,
+			const char *format, struct err *err)
+{
+	bool same = img->backing_name && !strcmp(backing, img->backing_name);
+
+	if (adopts(img))
+		return image_adopt(img, base, same ? NULL : backing, err);
+	return image_set_backing(img, *backing ? backing : NULL, format, err);
 }
 
 /* The header alone. A file that is not there, or must not be opened, is taken on the user's word. */
@@ -200,7 +217,6 @@ static int change_header(const char *name, const char *backing, const char *form
 {
 	struct image *img, *base = NULL;
 	char *kept = NULL;
-	bool adopts;
 	int rc = 0;
 
 	if (image_open(&img, name, open_opts, err) < 0)
@@ -211,16 +227,15 @@ static int change_header(const char *name, const char *backing, const char *form
 	if (!backing)
 		rc = img->backing_name ? err_nomem(err)
 				       : err_set(err, ERR_USAGE, "has no backing file");
-	adopts = !image_can_set_backing(img) && image_can_adopt(img);
-	if (rc == 0 && *backing && (!format || adopts) &&
+	if (rc == 0 && *backing && (!format || adopts(img)) &&
 	    (rc = open_new(name, backing, format, opts, &base, &format, err)) < 0 && !format)
 		err_hint(err, "-F FORMAT states the format of the backing file");
 	if (rc == 0)
 		rc = refuse_loop(img, base, err);
-	if (rc == 0 && adopts)
-		rc = adopt(img, base, backing, opts->dry_run, err);
-	else if (rc == 0 && !opts->dry_run)
-		rc = image_set_backing(img, *backing ? backing : NULL, format, err);
+	if (rc == 0 && adopts(img))
+		rc = can_adopt(img, base, err);
+	if (rc == 0 && !opts->dry_run)
+		rc = name_backing(img, base, backing, format, err);
 	if (rc == 0)
 		(void)snprintf(ret->backing, sizeof(ret->backing), "%s", backing);
 	image_close(base);
@@ -248,7 +263,9 @@ static int rebase(const char *name, const char *backing, const char *format,
 	open_opts->flags = IMAGE_RDWR;
 	if (rc == 0)
 		rc = image_open(&img, name, open_opts, err);
-	if (rc == 0 && !image_can_set_backing(img)) {
+	if (rc == 0 && adopts(img) && image_can_adopt(img, true)) {
+		rc = can_adopt(img, base, err);
+	} else if (rc == 0 && !image_can_set_backing(img)) {
 		rc = err_set(err, ERR_UNSUPPORTED,
 			     "the backing file of %s images cannot be changed",
 			     image_format_name(img));
@@ -259,7 +276,7 @@ static int rebase(const char *name, const char *backing, const char *format,
 	if (rc == 0)
 		rc = write_differences(img, base, opts, ret, err);
 	if (rc == 0 && !opts->dry_run)
-		rc = image_set_backing(img, *backing ? backing : NULL, format, err);
+		rc = name_backing(img, base, backing, format, err);
 	if (rc == 0) {
 		ret->size = image_size(img);
 		(void)snprintf(ret->backing, sizeof(ret->backing), "%s", backing);

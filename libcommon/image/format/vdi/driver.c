@@ -167,6 +167,7 @@ const struct image_format image_format_vdi = {
 	.suffixes = suffixes,
 	.description = "VirtualBox disk image: dynamic, static; differencing to read",
 	.can_name_files = true,
+	.backing_unnamed = true,
 	.probe = vdi_probe,
 	.open = vdi_open,
 	.close = vdi_close,

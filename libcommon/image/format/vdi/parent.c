@@ -174,11 +174,14 @@ int vdi_check_backing(struct image *img, struct err *err)
 	return 0;
 }
 
-int vdi_adopt(struct image *img, const struct image *base, struct err *err)
+int vdi_adopt(struct image *img, const struct image *base, const char *name, struct err *err)
 {
 	struct vdi *v = img->priv;
 	const struct vdi *below = base->priv;
 
+	if (name)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "a VDI does not name its parent, but knows it by its UUID");
 	if (memcmp(below->h.uuid, v->h.parent, 16) != 0)
 		return err_set(err, ERR_USAGE, "%.300s has another UUID than the parent",
 			       base->name);

@@ -65,7 +65,7 @@ static inline uint64_t vdi_host(const struct vdi_header *h, uint32_t index)
 /** vdi_find_parent() - set img->backing_name and backing_format to the file that has the parent's UUID (parent.c) */
 int vdi_find_parent(struct image *img, const struct image_open_opts *opts, struct err *err);
 int vdi_check_backing(struct image *img, struct err *err);
-int vdi_adopt(struct image *img, const struct image *base, struct err *err);
+int vdi_adopt(struct image *img, const struct image *base, const char *name, struct err *err);
 
 /* write.c */
 int vdi_open_writer(struct image *img, struct err *err);

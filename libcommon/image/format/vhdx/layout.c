@@ -82,8 +82,8 @@ static uint8_t *add_item(uint8_t *p, unsigned *n, size_t *at, const char *guid, 
 }
 
 /* Keys and values follow the pairs. Return: bytes, or -1 */
-static ssize_t make_locator(uint8_t *p, size_t room, const struct vhdx_parent *parent,
-			    struct err *err)
+ssize_t vhdx_make_locator(uint8_t *p, size_t room, const struct vhdx_parent *parent,
+			  struct err *err)
 {
 	char guid[VHDX_GUID_TEXT], linkage[VHDX_GUID_TEXT + 2];
 	bool absolute = parent->name[0] == '/';
@@ -139,7 +139,7 @@ static int write_metadata(struct bfile *file, const struct vhdx_options *o,
 	put_le32(add_item(p, &n, &at, GUID_LOGICAL, 4, disk), o->logical_sector);
 	put_le32(add_item(p, &n, &at, GUID_PHYSICAL, 4, disk), o->physical_sector);
 	if (parent->name) {
-		ssize_t len = make_locator(p + at, LOCATOR_MOST, parent, err);
+		ssize_t len = vhdx_make_locator(p + at, LOCATOR_MOST, parent, err);
 
 		if (len < 0)
 			return -1;

@@ -37,7 +37,8 @@ struct place {
 	uint32_t offset, length; /* in the region; length 0: not there */
 };
 
-static int find_item(const uint8_t *e, struct place *found, struct err *err)
+static int find_item(struct vhdx *v, const uint8_t *e, uint64_t at, struct place *found,
+		     struct err *err)
 {
 	struct vhdx_guid g;
 	uint32_t flags = get_le32(e + 24);
@@ -45,6 +46,10 @@ static int find_item(const uint8_t *e, struct place *found, struct err *err)
 	enum item i = FILE_PARAMS;
 
 	memcpy(g.b, e, 16);
+	if (get_le32(e + 20) &&
+	    range_inside(get_le32(e + 16), get_le32(e + 20), v->metadata.length))
+		v->metadata_end = (uint32_t)max_u64(v->metadata_end,
+						    (uint64_t)get_le32(e + 16) + get_le32(e + 20));
 	while (i < ITEMS && (flags & FLAG_USER || !vhdx_guid_is(&g, items[i].guid)))
 		i++;
 	if (i == ITEMS) {
@@ -57,6 +62,8 @@ static int find_item(const uint8_t *e, struct place *found, struct err *err)
 	}
 	if (found[i].length)
 		return err_set(err, ERR_CORRUPT, "the %s stands there twice", items[i].what);
+	if (i == LOCATOR)
+		v->locator_entry = at;
 	found[i] = (struct place){.offset = get_le32(e + 16), .length = get_le32(e + 20)};
 	return 0;
 }
@@ -77,7 +84,8 @@ static int read_table(struct vhdx *v, struct place found[ITEMS], struct err *err
 	if (n > ITEMS_MOST)
 		return err_set(err, ERR_CORRUPT, "the metadata table has %" PRIu16 " entries", n);
 	for (size_t i = 0; i < n; i++)
-		if (find_item(p + 32 + i * ENTRY_BYTES, found, err) < 0)
+		if (find_item(v, p + 32 + i * ENTRY_BYTES,
+			      v->metadata.offset + 32 + i * ENTRY_BYTES, found, err) < 0)
 			return -1;
 	for (enum item i = FILE_PARAMS; i < ITEMS; i++) {
 		struct place *f = &found[i];
@@ -170,5 +178,6 @@ int vhdx_metadata_read(struct image *img, struct vhdx *v, struct err *err)
 	if (read_item(v, &found[LOCATOR], locator, found[LOCATOR].length, err) < 0)
 		return -1;
 	v->locator_at = v->metadata.offset + found[LOCATOR].offset;
+	v->locator_bytes = found[LOCATOR].length;
 	return vhdx_locator_parse(v, locator, found[LOCATOR].length, err);
 }

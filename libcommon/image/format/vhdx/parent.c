@@ -173,18 +173,71 @@ static int put_linkage(struct image *img, const struct vhdx_guid *g, struct err 
 	return vhdx_commit(img, err);
 }
 
-int vhdx_adopt(struct image *img, const struct image *base, struct err *err)
+/* Another locator: in the old one's place, or behind all items. What it says is one transaction. */
+static int put_locator(struct image *img, const struct vhdx_parent *parent, struct err *err)
+{
+	enum { MOST = 64 << 10 }; /* fits in one transaction */
+	struct vhdx *v = img->priv;
+	CLEANUP_FREE uint8_t *p = calloc(1, MOST);
+	uint32_t offset = (uint32_t)(v->locator_at - v->metadata.offset);
+	uint8_t place[8];
+	ssize_t len;
+
+	if (!p)
+		return err_nomem(err);
+	len = vhdx_make_locator(p, MOST, parent, err);
+	if (len < 0)
+		return -1;
+	if ((uint64_t)len > v->locator_bytes)
+		offset = v->metadata_end;
+	if (!range_inside(offset, (uint64_t)len, v->metadata.length))
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the metadata region has no room for the name of the parent");
+	put_le32(place, offset);
+	put_le32(place + 4, (uint32_t)len);
+	if (vhdx_begin_tables(img, err) < 0 || vhdx_commit(img, err) < 0 ||
+	    vhdx_patch(img, NULL, v->metadata.offset + offset, p, (size_t)len, err) < 0 ||
+	    vhdx_patch(img, NULL, v->locator_entry + 16, place, sizeof(place), err) < 0 ||
+	    vhdx_commit(img, err) < 0)
+		return -1;
+	v->locator_at = v->metadata.offset + offset;
+	v->locator_bytes = (uint32_t)len;
+	v->metadata_end = (uint32_t)max_u64(v->metadata_end, offset + (uint64_t)len);
+	free(steal_ptr(&v->relative_path));
+	free(steal_ptr(&v->absolute_path));
+	free(steal_ptr(&v->volume_path));
+	return vhdx_locator_parse(v, p, (size_t)len, err);
+}
+
+static int rename_parent(struct image *img, const struct vhdx_parent *parent, struct err *err)
+{
+	char *name;
+
+	if (!strncmp(parent->name, "file:", 5))
+		return err_set(err, ERR_USAGE, "a VHDX names its parent by a plain path");
+	if (put_locator(img, parent, err) < 0)
+		return -1;
+	name = strdup(parent->name);
+	if (!name)
+		return err_nomem(err);
+	free(img->backing_name);
+	img->backing_name = name;
+	return 0;
+}
+
+int vhdx_adopt(struct image *img, const struct image *base, const char *name, struct err *err)
 {
 	struct vhdx *v = img->priv;
 	const struct vhdx *below = base->priv;
+	const struct vhdx_parent parent = {.identity = below->header.data_write, .name = name};
 	int rc;
 
 	if (!v->has_parent)
 		return err_set(err, ERR_USAGE, "is no differencing disk");
 	pthread_mutex_lock(&v->writer->slow);
-	rc = put_linkage(img, &below->header.data_write, err);
+	rc = name ? rename_parent(img, &parent, err) : put_linkage(img, &parent.identity, err);
 	pthread_mutex_unlock(&v->writer->slow);
 	if (rc == 0)
-		v->parent_linkage = below->header.data_write;
+		v->parent_linkage = parent.identity;
 	return rc;
 }

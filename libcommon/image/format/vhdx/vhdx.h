@@ -92,6 +92,8 @@ struct vhdx {
 	uint64_t bat_entries;
 	struct table_cache *bat, *bitmaps;
 	struct vhdx_guid parent_linkage, parent_linkage2; /* zero: not there */
+	uint32_t locator_bytes, metadata_end;		  /* end: of the last item, in the region */
+	uint64_t locator_entry;				  /* of the metadata table, in the file */
 	uint64_t locator_at;				  /* in the file */
 	uint32_t linkage_at, linkage_bytes; /* the text of parent_linkage, in the locator */
 	char *relative_path, *absolute_path, *volume_path; /* of the parent; owned; NULL */
@@ -137,7 +139,7 @@ void vhdx_log_free(struct vhdx_log *log);
 int vhdx_find_parent(struct image *img, struct vhdx *v, const struct image_open_opts *opts,
 		     struct err *err);
 int vhdx_locator_parse(struct vhdx *v, const uint8_t *p, size_t len, struct err *err);
-int vhdx_adopt(struct image *img, const struct image *base, struct err *err);
+int vhdx_adopt(struct image *img, const struct image *base, const char *name, struct err *err);
 /** vhdx_identity_of() - the DataWriteGuid of a VHDX file */
 int vhdx_identity_of(struct bfile *file, struct vhdx_guid *ret, struct err *err);
 
@@ -194,6 +196,9 @@ struct vhdx_parent {
 	struct vhdx_guid identity;
 	const char *name; /* relative to the image's folder, or absolute; NULL: none */
 };
+/** vhdx_make_locator() - of @parent to @p; Return: bytes, or -1 */
+ssize_t vhdx_make_locator(uint8_t *p, size_t room, const struct vhdx_parent *parent,
+			  struct err *err);
 /** vhdx_write_tables() - all of the first MiB and the metadata region */
 int vhdx_write_tables(struct bfile *file, const struct vhdx_options *o, const struct vhdx_ids *ids,
 		      const struct vhdx_parent *parent, uint64_t bat_bytes, struct err *err);

@@ -1,4 +1,4 @@
-/* The parent's content ID in the descriptor of a child, changed. */
+/* The parent in the descriptor of a child, changed: its content ID, its name. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,47 +8,73 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/image/format/vmdk/write.h"
 
-static char *parent_cid(char *text, size_t *ret_digits)
-{
-	static const char key[] = "parentCID=";
+static const char cid_key[] = "parentCID=", hint_key[] = "parentFileNameHint=\"";
 
+/* What follows @key at the beginning of a line, up to one of @ends; NULL: there is none */
+static char *value_of(char *text, const char *key, const char *ends, size_t *ret_len)
+{
 	for (char *p = text; p; p = strchr(p, '\n') ? strchr(p, '\n') + 1 : NULL) {
 		if (strncasecmp(p, key, strlen(key)) != 0)
 			continue;
 		p += strlen(key);
-		*ret_digits = strspn(p, "0123456789abcdefABCDEF");
-		return *ret_digits ? p : NULL;
+		*ret_len = strcspn(p, ends);
+		return p;
 	}
 	return NULL;
 }
 
-/* QEMU writes no leading zeros: what has less digits is moved aside. An embedded descriptor has its sectors and no more */
-static int make_room(struct image *img, char *text, const char *at, size_t digits, const char *cid,
-		     struct err *err)
+/* *@text, owned, with another value */
+static int replace(char **text, const char *key, const char *ends, const char *value,
+		   struct err *err)
 {
-	struct vmdk *v = img->priv;
-	CLEANUP_FREE char *longer = NULL;
+	size_t len = 0;
+	const char *at = value_of(*text, key, ends, &len);
+	char *ret;
 
-	if (asprintf(&longer, "%.*s%s%s", (int)(at - text), text, cid, at + digits) < 0) {
-		longer = NULL;
+	if (!at)
+		return err_set(err, ERR_UNSUPPORTED, "the descriptor has no %.*s",
+			       (int)strcspn(key, "="), key);
+	if (asprintf(&ret, "%.*s%s%s", (int)(at - *text), *text, value, at + len) < 0)
 		return err_nomem(err);
-	}
-	if (v->extents[0].file == img->file && strlen(longer) > v->desc_room)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "the descriptor has no room for the parent's content ID");
-	if (vmdk_put_descriptor(img, longer, strlen(text), err) < 0)
+	free(*text);
+	*text = ret;
+	return 0;
+}
+
+static int check_name(const char *name, char *text, struct err *err)
+{
+	size_t len = 0;
+	const char *encoding = value_of(text, "encoding=\"", "\"", &len);
+	bool plain = true;
+
+	for (const char *c = name; *c; c++)
+		plain = plain && !((unsigned char)*c & 0x80);
+	if (strpbrk(name, "\"\r\n") || !strncmp(name, "file:", 5) ||
+	    (!plain && !(encoding && len == 5 && !strncasecmp(encoding, "UTF-8", 5))))
+		return err_set(err, ERR_USAGE, "the descriptor cannot name %.300s", name);
+	return 0;
+}
+
+/* An embedded descriptor has its sectors and no more */
+static int put_text(struct image *img, const char *text, size_t old, struct err *err)
+{
+	const struct vmdk *v = img->priv;
+
+	if (v->extents[0].file == img->file && strlen(text) > v->desc_room)
+		return err_set(err, ERR_UNSUPPORTED, "the descriptor has no room for the parent");
+	if (vmdk_put_descriptor(img, text, old, err) < 0)
 		return -1;
 	return vmdk_find_cid(img, err);
 }
 
-int vmdk_adopt(struct image *img, const struct image *base, struct err *err)
+int vmdk_adopt(struct image *img, const struct image *base, const char *name, struct err *err)
 {
 	struct vmdk *v = img->priv;
-	const struct vmdk *below = base->priv;
-	size_t room = (size_t)v->desc_room, digits = 0;
+	uint32_t parent = ((const struct vmdk *)base->priv)->d.cid;
+	size_t room = (size_t)v->desc_room, len = 0, old;
 	CLEANUP_FREE char *text = malloc(room + 1);
-	char cid[9];
 	const char *at;
+	char cid[9];
 	int rc;
 
 	if (!text)
@@ -56,17 +82,21 @@ int vmdk_adopt(struct image *img, const struct image *base, struct err *err)
 	if (bfile_pread(img->file, text, room, v->desc_off, err) < 0)
 		return -1;
 	text[room] = '\0';
-	at = parent_cid(text, &digits);
-	if (!at)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "the descriptor has no content ID of a parent that can be changed");
-	(void)snprintf(cid, sizeof(cid), "%08" PRIx32, below->d.cid);
-	if (digits == 8)
+	old = strlen(text);
+	(void)snprintf(cid, sizeof(cid), "%08" PRIx32, parent);
+	at = value_of(text, cid_key, " \t\r\n", &len);
+	if (at && len == 8 && !name) {
 		rc = bfile_pwrite(img->file, cid, 8, v->desc_off + (uint64_t)(at - text), err);
-	else
-		rc = make_room(img, text, at, digits, cid, err);
+	} else {
+		/* QEMU writes no leading zeros: what has less digits moves what follows */
+		rc = replace(&text, cid_key, " \t\r\n", cid, err);
+		if (rc == 0 && name && (rc = check_name(name, text, err)) == 0)
+			rc = replace(&text, hint_key, "\"", name, err);
+		if (rc == 0)
+			rc = put_text(img, text, old, err);
+	}
 	if (rc < 0 || bfile_flush(img->file, err) < 0)
 		return -1;
-	v->d.parent_cid = below->d.cid;
+	v->d.parent_cid = parent;
 	return 0;
 }

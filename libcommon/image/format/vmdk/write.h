@@ -27,6 +27,6 @@ int vmdk_flush(struct image *img, struct err *err);
 int vmdk_settle(struct image *img, struct err *err);
 
 /* adopt.c */
-int vmdk_adopt(struct image *img, const struct image *base, struct err *err);
+int vmdk_adopt(struct image *img, const struct image *base, const char *name, struct err *err);
 
 #endif
