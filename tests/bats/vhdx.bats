@@ -497,3 +497,25 @@ power_cuts() {
 	assert_output --partial "not all inside the file"
 	assert_same_bytes a.vhdx b.vhdx
 }
+
+@test "discard frees what a block takes of the file; a fixed disk keeps its room" {
+	random_bytes 1 8388608 >a.raw
+	vmimg convert -q -o block_size=2M a.raw a.vhdx
+	vmimg convert -q -o subformat=fixed a.raw f.vhdx
+	local full
+	full=$(allocated f.vhdx)
+	for f in a f; do "$VMKIT_TOOLS/imgio" $f.vhdx "discard 1M 6M" flush; done
+	[ "$(allocated a.vhdx)" -lt 3000000 ]
+	[ "$(allocated f.vhdx)" = "$full" ]
+	"$VMKIT_TOOLS/imgio" a.vhdx "read 1M 6M 0"
+	qemu-io -f raw -c "write -z 1M 6M" a.raw >/dev/null
+	same_as a.vhdx a.raw
+	clean a.vhdx
+	qemu-img check -q -f vhdx a.vhdx
+	# sectors of a child that are its own; where it has none the parent shows as before
+	vmimg create -q -b a.vhdx -o block_size=2M c.vhdx
+	"$VMKIT_TOOLS/imgio" c.vhdx "write 0 512k 7" flush "discard 0 1M" flush "read 0 512k 0"
+	vmimg convert -q c.vhdx c.raw
+	cmp -i 524288 c.raw a.raw
+	clean c.vhdx
+}

@@ -147,6 +147,7 @@ const struct image_format image_format_vhdx = {
 	.map = vhdx_map,
 	.write = vhdx_write,
 	.write_zeroes = vhdx_write_zeroes,
+	.discard = vhdx_discard,
 	.flush = vhdx_flush,
 	.settle = vhdx_settle,
 	.resize = vhdx_resize,

@@ -247,6 +247,26 @@ int vhdx_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_un
 	return 0;
 }
 
+/* Blocks stay where they are, and become holes of the file */
+int vhdx_discard(struct image *img, uint64_t off, uint64_t len, struct err *err)
+{
+	const struct vhdx *v = img->priv;
+
+	if (begin(img, err) < 0)
+		return -1;
+	while (len && !v->fixed) {
+		struct extent e = {0};
+
+		if (vhdx_lookup(img, off, len, &e, err) < 0)
+			return -1;
+		if (e.kind == EXTENT_DATA && bfile_discard(img->file, e.host_off, e.len, err) < 0)
+			return -1;
+		off += e.len;
+		len -= e.len;
+	}
+	return 0;
+}
+
 int vhdx_flush(struct image *img, struct err *err)
 {
 	struct vhdx *v = img->priv;

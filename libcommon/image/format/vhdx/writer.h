@@ -68,6 +68,7 @@ int vhdx_make_place(struct image *img, uint64_t len, uint64_t *ret, struct err *
 int vhdx_write(struct image *img, const void *buf, uint64_t off, size_t len, struct err *err);
 int vhdx_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap,
 		      struct err *err);
+int vhdx_discard(struct image *img, uint64_t off, uint64_t len, struct err *err);
 int vhdx_flush(struct image *img, struct err *err);
 int vhdx_settle(struct image *img, struct err *err);
 int vhdx_resize(struct image *img, uint64_t size, struct err *err);
