@@ -192,7 +192,7 @@ for name in args.j or JOBS:
     if not calls:
         sys.exit(f"{name}: no call was counted")
     for how in HOWS:
-        step = min(args.s, getattr(job, "step", args.s))
+        step = getattr(job, "step", args.s) if args.s > 1 else 1
         for n in range(1 + (calls + len(how)) % step, calls + 1, step):
             job.prepare()
             r = vm(*job.words, env={**inject, "INJECT_AT": str(n), "INJECT_HOW": how})

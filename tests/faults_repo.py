@@ -10,12 +10,12 @@ from faultlib import content, leftovers, must, remove, vm
 class Backup:
     """A second backup into a repository that has one"""
 
-    def __init__(self, *options, key=None, new=True):
+    def __init__(self, *options, key=None, new=True, deltas=False):
         self.env = {"VMKIT_REPOSITORY": "t/repo"}
+        self.want = "e.raw" if deltas else "b.raw" if new else "a.raw"
         if key:
             self.env["VMKIT_PASSWORD_COMMAND"] = "echo " + key
-        self.words = ("vmbackup", "backup", "--threads=1", "--vm", "a", *options, "b.raw" if new else "a.raw")
-        self.want = "b.raw" if new else "a.raw"
+        self.words = ("vmbackup", "backup", "--threads=1", "--vm", "a", *options, self.want)
         self.program = "vmbackup"
         self.start = ["--scrypt-log2n=10"] if key else ["--no-encryption"]
         remove("t")
@@ -334,6 +334,35 @@ class Fetch(Repositories):
         return bad or self.whole("t/repo", 4) or self.tidy()
 
 
+class PruneRepaired(Repositories):
+    """A collection after repair --from: a lost pack, and one that is damaged, leave the index, and nothing else changes"""
+    words, step = ("vmbackup", "prune", "--threads=1"), 13
+
+    def make(self):
+        must("vmbackup", "copy", "--to", "t/other", env=self.env)
+        for n, pack in enumerate(sorted(files("t/repo/packs"), key=os.path.getsize)[-2:]):
+            if n:
+                os.remove(pack)
+                continue
+            os.chmod(pack, 0o600)
+            with open(pack, "r+b") as f:
+                f.seek(4096)
+                f.write(random.Random(7).randbytes(os.path.getsize(pack) // 3))
+        must("vmbackup", "repair", "--from", "t/other", env=self.env)
+        if vm("vmbackup", "verify", env=self.env).returncode != 8:
+            raise SystemExit("there is nothing to collect")
+
+    def check(self, r, how):
+        if r.returncode == 0 and (bad := self.verified("t/repo")):
+            return bad
+        for bad in filter(None, (self.restores("t/repo", s) for s in self.snapshots("t/repo"))):
+            return bad
+        return None if len(self.snapshots("t/repo")) == 4 else "a snapshot is gone"
+
+    def again(self):
+        return self.run_again() or self.whole("t/repo", 4) or self.tidy()
+
+
 class Damaged(Fetch):
     """verify of what is beyond healing, which goes on record: older disks backed up again make all of them whole"""
     words, ends = ("vmbackup", "verify", "--threads=1"), 8
@@ -436,6 +465,7 @@ JOBS = {
     "init": Init,
     "backup": Backup,
     "backup-unchanged": lambda: Backup(new=False),
+    "backup-deltas": lambda: Backup(deltas=True),
     "backup-encrypted": lambda: Backup(key="secret"),
     "backup-adopts": lambda: BackupAdopts(INJECT),
     "prune": Prune,
@@ -445,6 +475,7 @@ JOBS = {
     "heal": lambda: Heal("vmbackup", "repair", "--threads=1"),
     "verify-heal": lambda: Heal("vmbackup", "verify", "--heal", "--threads=1"),
     "repair-from": Fetch,
+    "prune-repaired": PruneRepaired,
     "verify-damaged": Damaged,
     "key-change": lambda: Keys("change", "--new-password-file", "two", "--scrypt-log2n=10"),
     "key-change-file": lambda: Keys("change", "--new-key", "t/new.key"),

@@ -516,11 +516,37 @@ static int try_all(struct store *st, const struct request *q, struct err *err)
 	return try_places(st, q, true, &gone, err);
 }
 
+static bool is_rescanned(struct store *st)
+{
+	bool done;
+
+	pthread_rwlock_rdlock(&st->runs_lock);
+	done = st->rescanned;
+	pthread_rwlock_unlock(&st->runs_lock);
+	return done;
+}
+
+/* A whole copy may lie in a pack that no run names: its writer was killed, or a run was given up for room. That another
+ * thread has looked for such packs since the first try is as good. @rc: of that. Return: as try_all() */
+static int try_unindexed(struct store *st, const struct request *q, int rc, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	if (store_rescan(st, &why) < 0) {
+		if (rc > 0)
+			*err = why;
+		return rc;
+	}
+	err_clear(err);
+	return try_all(st, q, err);
+}
+
 int store_get_range(struct store *st, enum blob_type type, const struct repo_id *id,
 		    size_t blob_len, size_t off, void *buf, size_t len, struct err *err)
 {
 	const struct request q = {
 		.type = type, .id = id, .blob_len = blob_len, .off = off, .len = len, .buf = buf};
+	bool rescanned = is_rescanned(st);
 	struct err why = ERR_INIT;
 	char hex[17];
 	int rc;
@@ -531,8 +557,8 @@ int store_get_range(struct store *st, enum blob_type type, const struct repo_id 
 	rc = try_all(st, &q, &why);
 	if (rc > 0 && !store_refresh(st, &why))
 		rc = try_all(st, &q, &why);
-	if (rc > 0 && store_rescan(st, &why) > 0)
-		rc = try_all(st, &q, &why);
+	if (!rescanned && (rc > 0 || (rc < 0 && is_damage(&why))))
+		rc = try_unindexed(st, &q, rc, &why);
 	if (!rc)
 		return 0;
 	hex_encode(id->bytes, 8, hex);

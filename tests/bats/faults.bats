@@ -40,12 +40,12 @@ at_each_fault() {
 
 # bats test_tags=release
 @test "init and backup: a call fails, or is the last: older snapshots stay, the next run works" {
-	at_each_fault init backup backup-unchanged backup-adopts
+	at_each_fault init backup backup-unchanged backup-adopts backup-deltas
 }
 
 # bats test_tags=release
 @test "prune: a call fails, or is the last: what stays is whole, the next one frees the rest" {
-	at_each_fault prune prune-again forget
+	at_each_fault prune prune-again prune-repaired forget
 }
 
 # bats test_tags=release

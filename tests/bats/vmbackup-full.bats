@@ -82,7 +82,7 @@ sound() {
 	random_bytes 7 110000000 >big.raw
 	vmbackup backup --vm a a.raw
 	refused 13 vmbackup backup --vm big big.raw
-	[ "$(find disk/repo/packs -type f | wc -l)" = 2 ]
+	[ "$(find disk/repo/packs -type f | wc -l)" = 2 ] || fail "$(left) bytes are free: $(find disk/repo -type f -size +1000 -ls)"
 	[ "$(find disk/repo/index -type f | wc -l)" = 1 ]
 	fill
 	run --separate-stderr vmbackup prune
