@@ -8,7 +8,7 @@
  * holes_told() - does lseek() with SEEK_DATA and SEEK_HOLE on @fd find all data, those just written too?
  *
  * No on ZFS before 2.1.14 and 2.2.2 (openzfs issue 15526: for a moment a changed block is told to be a hole; Debian 12 has
- * 2.1.11), whether seen itself or behind an overlay, and where VMKIT_HOLES=read is in the environment. All of the file then
+ * 2.1.11), whether seen itself or behind an overlay, and where VMKIT_HOLES is set in the environment, to whatever. All of the file then
  * has to be read: zeros cost time, not content.
  */
 bool holes_told(int fd);

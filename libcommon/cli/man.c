@@ -164,10 +164,11 @@ static bool in_environment(const struct opt *table)
 
 /* What the layers below the options look at */
 static const char *const variables =
-	".TP\n.B VMKIT_HOLES\n\\fBread\\fR: files are read whole, whatever the file system says "
-	"about "
-	"holes. ZFS before 2.1.14 and 2.2.2, which is known to take new data for holes, is never "
-	"asked.\n"
+	".TP\n.B VMKIT_HOLES\nWhen set (to \\fBread\\fR, say), files are read whole, whatever the "
+	"file system "
+	"says about holes. ZFS before 2.1.14 and 2.2.2, which is known to take new data for holes, "
+	"is "
+	"never asked.\n"
 	".TP\n.B VMKIT_NBD_TIMEOUT\nSeconds that an NBD server may take for an answer.\n";
 
 static void tail(FILE *out, const struct program *p)

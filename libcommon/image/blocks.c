@@ -12,7 +12,9 @@
 #include <xxhash.h>
 
 #include "libcommon/base/checked.h"
+#include "libcommon/base/cleanup.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/image/format.h"
 
 enum {
 	WORDS = BULK_UNIT_MAX / BLOCKS_GRANULE / 64 + 1,
@@ -164,6 +166,63 @@ int blocks_see_holes(struct extent *e, struct err *err)
 	e->kind = EXTENT_ZERO;
 	e->file = NULL;
 	e->host_off = e->host_len = 0;
+	return 0;
+}
+
+int blocks_write(struct image *img, const void *buf, uint64_t off, size_t len,
+		 pthread_mutex_t *slow,
+		 int (*look_up)(struct image *img, uint64_t off, uint64_t max, struct extent *ret,
+				struct err *err),
+		 int (*write_slow)(struct image *img, const uint8_t *buf, uint64_t off, size_t len,
+				   size_t *ret_done, struct err *err),
+		 struct err *err)
+{
+	const uint8_t *p = buf;
+
+	while (len) {
+		struct extent e = {0};
+		size_t n;
+		int rc;
+
+		if (look_up(img, off, len, &e, err) < 0)
+			return -1;
+		n = (size_t)e.len;
+		if (e.kind == EXTENT_DATA) {
+			rc = bfile_pwrite(img->file, p, n, e.host_off, err);
+		} else {
+			pthread_mutex_lock(slow);
+			rc = write_slow(img, p, off, len, &n, err);
+			pthread_mutex_unlock(slow);
+		}
+		if (rc < 0)
+			return -1;
+		p += n;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int blocks_whole_sectors(struct image *img, uint32_t sector, const uint8_t *buf, uint64_t *off,
+			 size_t *len, uint8_t **ret, struct err *err)
+{
+	uint64_t from = round_down(*off, sector), to = round_up(*off + *len, sector);
+	CLEANUP_FREE uint8_t *whole = NULL;
+
+	*ret = NULL;
+	if (from == *off && to == *off + *len)
+		return 0;
+	whole = malloc((size_t)(to - from));
+	if (!whole)
+		return err_nomem(err);
+	if (image_read(img, whole, from, sector, err) < 0 ||
+	    (to - from > sector &&
+	     image_read(img, whole + (to - from - sector), to - sector, sector, err) < 0))
+		return -1;
+	memcpy(whole + (*off - from), buf, *len);
+	*off = from;
+	*len = (size_t)(to - from);
+	*ret = steal_ptr(&whole);
 	return 0;
 }
 

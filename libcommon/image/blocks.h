@@ -9,6 +9,8 @@
 #ifndef VMKIT_IMAGE_BLOCKS_H
 #define VMKIT_IMAGE_BLOCKS_H
 
+#include <pthread.h>
+
 #include "libcommon/image/bulk.h"
 
 enum { BLOCKS_GRANULE = 4096 };
@@ -36,6 +38,26 @@ int blocks_store(struct bulk *b, struct bulk_unit *u, uint64_t off, uint64_t len
  * is a place that can be written to. @e is cut to what is alike.
  */
 int blocks_see_holes(struct extent *e, struct err *err);
+
+/**
+ * blocks_write() - write() of such a format: in place where @look_up, which is map() without holes, finds data of
+ * img->file; else by @write_slow, one at a time under @slow
+ * @write_slow: looks again, for another writer may have been there meanwhile; *@ret_done: how many of @len bytes it wrote
+ */
+int blocks_write(struct image *img, const void *buf, uint64_t off, size_t len,
+		 pthread_mutex_t *slow,
+		 int (*look_up)(struct image *img, uint64_t off, uint64_t max, struct extent *ret,
+				struct err *err),
+		 int (*write_slow)(struct image *img, const uint8_t *buf, uint64_t off, size_t len,
+				   size_t *ret_done, struct err *err),
+		 struct err *err);
+
+/**
+ * blocks_whole_sectors() - [off, off + len) widened to sectors of @sector bytes, what is around it as it reads now
+ * Return: 0; *@ret is NULL when they were whole, else owned by the caller, *@off and *@len are those of *@ret
+ */
+int blocks_whole_sectors(struct image *img, uint32_t sector, const uint8_t *buf, uint64_t *off,
+			 size_t *len, uint8_t **ret, struct err *err);
 
 /** struct blocks_id - what ids are made from; zeroed at begin */
 struct blocks_id {

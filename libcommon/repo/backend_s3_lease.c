@@ -3,14 +3,14 @@
  *	leases/s-EPOCH-WHO-N	a session (16, 16 and 8 hexadecimal digits)
  *	leases/c-N		the collector (16)
  *
- * A lease is an object with a note that says whose it is, which nothing rests on. To renew it is to make one of the next number, if absent, and to remove the old one. Only the
- * server's clock counts: a lease is dead when its object was last modified (as the listing says) longer ago than the grace
- * (by the Date of the answer). The owner, for its part, counts from the moment in which it asked for the last renewal, by
- * the same clock (s3_http_now()), and what may hurt others (a manifest, an epoch, the removal of a pack) it sends only
- * while that is less than a sixth of the grace ago. Each request carries the time at which it was signed, and the server
- * takes none that is older than a quarter of an hour: so what was held up on its way, in a process that was asleep or a
- * machine that was stopped, cannot arrive after others took its sender for dead. A collector tries out whether the server
- * does so.
+ * A lease is an object with a note that says whose it is, which nothing rests on. To renew it is to make one of the
+ * next number, if absent, and to remove the old one. Only the server's clock counts: a lease is dead when its object
+ * was last modified (as the listing says) longer ago than the grace (by the Date of the answer). The owner, for its
+ * part, counts from the moment in which it asked for the last renewal, by the same clock (s3_http_now()), and what may
+ * hurt others (a manifest, an epoch, the removal of a pack) it sends only while that is less than a sixth of the grace
+ * ago. Each request carries the time at which it was signed, and the server takes none that is older than a quarter of
+ * an hour: so what was held up on its way, in a process that was asleep or a machine that was stopped, cannot arrive
+ * after others took its sender for dead. A collector tries out whether the server does so.
  *
  * Nobody waits for a lock, and nothing is ever left to unlock.
  */

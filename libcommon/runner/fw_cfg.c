@@ -17,6 +17,7 @@ enum {
 	KEY_DIRECTORY = 0x19,
 	KEY_FILES = 0x20,
 	DIRECTORY_ENTRY = 64,
+	FILES_MOST = 8,
 	NAME = 56,
 	E820_ENTRY = 20,
 	/* The script: entries of 128 bytes (SeaBIOS, src/fw/romfile_loader.h) */
@@ -58,9 +59,11 @@ static void add_number(struct fw_cfg *f, uint16_t key, uint64_t v, uint32_t len)
 static uint8_t *add_file(struct fw_cfg *f, uint8_t *directory, const char *name, uint32_t len)
 {
 	uint32_t n = get_be32(directory);
-	uint8_t *entry = directory + 4 + DIRECTORY_ENTRY * n,
-		*at = add(f, (uint16_t)(KEY_FILES + n), len);
+	uint8_t *entry = directory + 4 + DIRECTORY_ENTRY * n, *at;
 
+	if (n == FILES_MOST)
+		return NULL; /* as with add(): what is in it is ours */
+	at = add(f, (uint16_t)(KEY_FILES + n), len);
 	put_be32(directory, n + 1);
 	put_be32(entry, len);
 	put_be16(entry + 4, (uint16_t)(KEY_FILES + n));
@@ -196,7 +199,7 @@ void fw_cfg_init(struct fw_cfg *f, const struct guest_memory *mem, unsigned cpus
 	add_number(f, KEY_ID, 1, 4); /* no DMA */
 	add_number(f, KEY_CPUS, cpus, 2);
 	add_number(f, KEY_MAX_CPUS, cpus, 2);
-	directory = add(f, KEY_DIRECTORY, 4 + DIRECTORY_ENTRY * 8);
+	directory = add(f, KEY_DIRECTORY, 4 + DIRECTORY_ENTRY * FILES_MOST);
 	add_map(f, directory, mem);
 	add_acpi(f, directory, cpus);
 	/* There is no screen: the BIOS's output and keyboard are the serial line's. No menu is waited for. */

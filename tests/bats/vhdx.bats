@@ -519,3 +519,27 @@ power_cuts() {
 	cmp -i 524288 c.raw a.raw
 	clean c.vhdx
 }
+
+# bats test_tags=release
+@test "resize on a full disk: the old size, and nothing taken; or the new one" {
+	local n total size given_back=0
+	random_image a.raw 9437184 4 20
+	vmimg convert -o block_size=1M a.raw a.vhdx
+	size=$(stat -c %s a.vhdx)
+	cp a.vhdx w.vhdx
+	INJECT_COUNT=count LD_PRELOAD=$(preload inject.so) vmimg resize w.vhdx 200000M
+	total=$(cat count)
+	[ "$total" -gt 10 ]
+	for ((n = 1; n <= total; n++)); do
+		cp a.vhdx w.vhdx
+		INJECT_AT=$n INJECT_HOW=full LD_PRELOAD=$(preload inject.so) run vmimg resize w.vhdx 200000M
+		[ "$(vmimg info --json w.vhdx | jq .virtual_size)" != 9437184 ] || {
+			assert_status 13
+			[ "$(stat -c %s w.vhdx)" != "$size" ] || given_back=$((given_back + 1))
+		}
+		vmimg check --repair --json w.vhdx >found || [ $? = 8 ] # from the log on, what was added may be named by it
+		[ "$(jq .corruptions found)" = 0 ]
+		vmimg compare -q a.raw w.vhdx
+	done
+	[ "$given_back" -ge 7 ] # all before the log
+}

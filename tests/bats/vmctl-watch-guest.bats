@@ -45,7 +45,7 @@ state() { ctl list --json | jq -r '.[0] | .state + " " + .reason'; }
 		sleep 0.1
 	done
 	[ "$(state)" = "running " ]
-	kill "$pid"
+	pkill -P "$pid" # the function's shell waits for it
 	wait "$pid" || true
 	assert_schema vmctl-watch watch.out
 	[ "$(jq -rs '[.[] | select(.machine) | .action + " \(.done)"] | join(",")' watch.out)" = "wait-for-space true,resume true" ]

@@ -9,6 +9,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/image/blocks.h"
 #include "libcommon/image/cache.h"
 
 enum { BAT_PER_SECTOR = VHD_SECTOR / 4, FILE_BLOCK = 4096, BAT_MOST = 16 << 20 };
@@ -281,20 +282,11 @@ static int write_sectors(struct image *img, const uint8_t *buf, uint64_t off, si
 static int write_new(struct image *img, const uint8_t *buf, uint64_t off, size_t len,
 		     struct err *err)
 {
-	uint64_t from = round_down(off, VHD_SECTOR), to = round_up(off + len, VHD_SECTOR);
 	CLEANUP_FREE uint8_t *whole = NULL;
 
-	if (from == off && to == off + len)
-		return write_sectors(img, buf, off, len, err);
-	whole = calloc(1, (size_t)(to - from));
-	if (!whole)
-		return err_nomem(err);
-	if (image_read(img, whole, from, VHD_SECTOR, err) < 0 ||
-	    (to - from > VHD_SECTOR && image_read(img, whole + (to - from - VHD_SECTOR),
-						  to - VHD_SECTOR, VHD_SECTOR, err) < 0))
+	if (blocks_whole_sectors(img, VHD_SECTOR, buf, &off, &len, &whole, err) < 0)
 		return -1;
-	memcpy(whole + (off - from), buf, len);
-	return write_sectors(img, whole, from, (size_t)(to - from), err);
+	return write_sectors(img, whole ? whole : buf, off, len, err);
 }
 
 static int write_slow(struct image *img, const uint8_t *buf, uint64_t off, size_t len,
@@ -318,32 +310,10 @@ static int write_slow(struct image *img, const uint8_t *buf, uint64_t off, size_
 int vhd_write(struct image *img, const void *buf, uint64_t off, size_t len, struct err *err)
 {
 	struct vhd *v = img->priv;
-	const uint8_t *p = buf;
 
 	if (v->footer.type == VHD_FIXED)
 		return bfile_pwrite(img->file, buf, len, off, err);
-	while (len) {
-		struct extent e = {0};
-		size_t n;
-		int rc;
-
-		if (vhd_map(img, off, len, &e, err) < 0)
-			return -1;
-		n = (size_t)e.len;
-		if (e.kind == EXTENT_DATA) {
-			rc = bfile_pwrite(img->file, p, n, e.host_off, err);
-		} else {
-			pthread_mutex_lock(&v->writer->slow);
-			rc = write_slow(img, p, off, len, &n, err);
-			pthread_mutex_unlock(&v->writer->slow);
-		}
-		if (rc < 0)
-			return -1;
-		p += n;
-		off += n;
-		len -= n;
-	}
-	return 0;
+	return blocks_write(img, buf, off, len, &v->writer->slow, vhd_map, write_slow, err);
 }
 
 int vhd_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap, struct err *err)

@@ -14,7 +14,7 @@
 #include "libcommon/image/cache.h"
 #include "libcommon/image/format/vhdx/vhdx.h"
 
-enum { REPORTS_MOST = 1000, CHUNK = 64 << 10 };
+enum { REPORTS_MOST = 1000 };
 
 enum span_kind {
 	SPAN_TABLE,
@@ -37,6 +37,7 @@ struct check {
 	unsigned reported;
 	struct span *spans;
 	size_t n, room, most;
+	uint64_t partial; /* entry of a block whose bitmap has to come; UINT64_MAX: none */
 };
 
 static void tell(struct check *c, const char *fmt, va_list ap)
@@ -230,45 +231,29 @@ static int check_entry(struct check *c, uint64_t index, uint64_t entry, struct e
 	if (entry & VHDX_RESERVED)
 		fault(c, "entry %" PRIu64 " of the block allocation table has reserved bits set",
 		      index);
-	return index % (c->v->chunk_blocks + 1) == c->v->chunk_blocks
-		       ? check_bitmap(c, index, entry, err)
-		       : check_block(c, index, entry, err);
+	return vhdx_is_bitmap(c->v, index) ? check_bitmap(c, index, entry, err)
+					   : check_block(c, index, entry, err);
 }
 
-/* A block that is here in part needs the bitmap of its chunk */
-static int check_bat(struct check *c, struct err *err)
+/* A block that is here in part needs the bitmap of its chunk, whose entry comes later */
+static int check_one(void *ctx, uint64_t index, uint64_t entry, struct err *err)
 {
-	struct vhdx *v = c->v;
-	CLEANUP_FREE uint8_t *chunk = malloc(CHUNK);
-	uint64_t bytes = 8 * v->bat_entries, partial = UINT64_MAX;
+	struct check *c = ctx;
+	unsigned state = entry & VHDX_STATE_MASK;
 
-	if (!chunk)
-		return err_nomem(err);
-	for (uint64_t at = 0; at < bytes; at += CHUNK) {
-		size_t n = (size_t)min_u64(CHUNK, bytes - at);
-
-		if (bfile_pread(v->file, chunk, n, v->bat_region.offset + at, err) < 0)
-			return -1;
-		for (size_t i = 0; i < n; i += 8) {
-			uint64_t index = (at + i) / 8, entry = get_le64(chunk + i);
-			unsigned state = entry & VHDX_STATE_MASK;
-			bool bitmap = index % (v->chunk_blocks + 1) == v->chunk_blocks;
-
-			if (check_entry(c, index, entry, err) < 0)
-				return -1;
-			if (!bitmap && v->has_parent && state == VHDX_PARTIAL)
-				partial = index;
-			if (!bitmap)
-				continue;
-			if (partial != UINT64_MAX && state != VHDX_FULL)
-				fault(c,
-				      "entry %" PRIu64
-				      " of the block allocation table is of a block "
-				      "that is here in part, but there is no bitmap for it",
-				      partial);
-			partial = UINT64_MAX;
-		}
+	if (check_entry(c, index, entry, err) < 0)
+		return -1;
+	if (!vhdx_is_bitmap(c->v, index)) {
+		if (c->v->has_parent && state == VHDX_PARTIAL)
+			c->partial = index;
+		return 0;
 	}
+	if (c->partial != UINT64_MAX && state != VHDX_FULL)
+		fault(c,
+		      "entry %" PRIu64 " of the block allocation table is of a block "
+		      "that is here in part, but there is no bitmap for it",
+		      c->partial);
+	c->partial = UINT64_MAX;
 	return 0;
 }
 
@@ -337,7 +322,7 @@ static int check_all(struct check *c, bool repair, struct err *err)
 	if (add_span(c, 0, VHDX_MIB, SPAN_TABLE, err) < 0 || check_log_place(c, err) < 0 ||
 	    add_span(c, v->metadata.offset, v->metadata.length, SPAN_TABLE, err) < 0 ||
 	    add_span(c, v->bat_region.offset, v->bat_region.length, SPAN_TABLE, err) < 0 ||
-	    check_bat(c, err) < 0)
+	    vhdx_each_entry(v, check_one, c, err) < 0)
 		return -1;
 	check_overlaps(c);
 	return 0;
@@ -346,7 +331,8 @@ static int check_all(struct check *c, bool repair, struct err *err)
 int vhdx_check(struct image *img, unsigned flags, void (*report)(void *, const char *), void *ctx,
 	       struct image_check_result *ret, struct err *err)
 {
-	struct check c = {.img = img, .v = img->priv, .report = report, .ctx = ctx};
+	struct check c = {
+		.img = img, .v = img->priv, .report = report, .ctx = ctx, .partial = UINT64_MAX};
 	int rc = check_all(&c, flags & CHECK_REPAIR_ALL, err);
 
 	free(c.spans);

@@ -8,7 +8,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/image/format/vhdx/vhdx.h"
 
-enum { REGIONS_MOST = 2047, ENTRY_BYTES = 32, CHECKSUM_AT = 4 };
+enum { REGIONS_MOST = 2047, ENTRY_BYTES = 32 };
 
 static struct vhdx_guid get_guid(const uint8_t *p)
 {
@@ -21,7 +21,7 @@ static struct vhdx_guid get_guid(const uint8_t *p)
 static bool header_parse(const uint8_t *p, struct vhdx_header *h)
 {
 	if (memcmp(p, "head", 4) != 0 ||
-	    get_le32(p + CHECKSUM_AT) != vhdx_crc(0, p, VHDX_HEADER_BYTES, CHECKSUM_AT))
+	    get_le32(p + VHDX_CHECKSUM_AT) != vhdx_crc(0, p, VHDX_HEADER_BYTES, VHDX_CHECKSUM_AT))
 		return false;
 	*h = (struct vhdx_header){.sequence = get_le64(p + 8),
 				  .file_write = get_guid(p + 16),
@@ -46,7 +46,7 @@ void vhdx_header_encode(const struct vhdx_header *h, uint8_t p[VHDX_HEADER_BYTES
 	put_le16(p + 66, h->version);
 	put_le32(p + 68, h->log_length);
 	put_le64(p + 72, h->log_offset);
-	put_le32(p + CHECKSUM_AT, vhdx_crc(0, p, VHDX_HEADER_BYTES, CHECKSUM_AT));
+	put_le32(p + VHDX_CHECKSUM_AT, vhdx_crc(0, p, VHDX_HEADER_BYTES, VHDX_CHECKSUM_AT));
 }
 
 int vhdx_headers_read(struct bfile *file, struct vhdx *v, struct err *err)
@@ -173,9 +173,9 @@ int vhdx_regions_read(struct vhdx *v, struct err *err)
 	for (size_t i = 0; i < 2; i++) {
 		const uint8_t *t = p + i * VHDX_TABLE_BYTES;
 
-		v->regions_valid[i] =
-			!memcmp(t, "regi", 4) &&
-			get_le32(t + CHECKSUM_AT) == vhdx_crc(0, t, VHDX_TABLE_BYTES, CHECKSUM_AT);
+		v->regions_valid[i] = !memcmp(t, "regi", 4) &&
+				      get_le32(t + VHDX_CHECKSUM_AT) ==
+					      vhdx_crc(0, t, VHDX_TABLE_BYTES, VHDX_CHECKSUM_AT);
 	}
 	if (!v->regions_valid[0] && !v->regions_valid[1])
 		return err_set(

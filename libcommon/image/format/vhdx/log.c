@@ -14,10 +14,7 @@
 #include "libcommon/image/format/vhdx/vhdx.h"
 
 enum {
-	SECTOR = 4096,
-	ENTRY_HEADER = 64,
-	DESCRIPTOR = 32,
-	CHECKSUM_AT = 4,
+	SECTOR = VHDX_LOG_SECTOR,
 	PIECES_MOST = 8192,
 	DATA_FROM = 8, /* of a data sector in the log: bytes that are the sector's own */
 	DATA_TO = SECTOR - 4,
@@ -83,7 +80,7 @@ static int entry_sum(struct vhdx_log *l, const struct entry *e, uint32_t *ret, s
 
 		if (log_read(l, advance(l, e->pos, at), buf, n, err) < 0)
 			return -1;
-		crc = vhdx_crc(crc, buf, n, at ? SIZE_MAX : CHECKSUM_AT);
+		crc = vhdx_crc(crc, buf, n, at ? SIZE_MAX : VHDX_CHECKSUM_AT);
 		at += n;
 	}
 	*ret = crc;
@@ -93,7 +90,7 @@ static int entry_sum(struct vhdx_log *l, const struct entry *e, uint32_t *ret, s
 /* Return: 1 an entry, 0 none, -1 */
 static int entry_at(struct vhdx_log *l, uint32_t pos, struct entry *e, struct err *err)
 {
-	uint8_t p[ENTRY_HEADER];
+	uint8_t p[VHDX_LOG_HEADER];
 	uint32_t sum = 0;
 
 	if (log_read(l, pos, p, sizeof(p), err) < 0)
@@ -108,11 +105,11 @@ static int entry_at(struct vhdx_log *l, uint32_t pos, struct entry *e, struct er
 	if (memcmp(p, "loge", 4) != 0 || memcmp(p + 32, l->guid.b, 16) != 0 || !e->sequence ||
 	    !e->length || e->length % SECTOR || e->length > l->length || e->tail % SECTOR ||
 	    e->tail >= l->length ||
-	    ENTRY_HEADER + (uint64_t)e->descriptors * DESCRIPTOR > e->length)
+	    VHDX_LOG_HEADER + (uint64_t)e->descriptors * VHDX_LOG_DESCRIPTOR > e->length)
 		return 0;
 	if (entry_sum(l, e, &sum, err) < 0)
 		return -1;
-	return sum == get_le32(p + CHECKSUM_AT);
+	return sum == get_le32(p + VHDX_CHECKSUM_AT);
 }
 
 /* A run of entries, one behind the other */
@@ -273,12 +270,13 @@ static int take_data(struct vhdx_log *l, const struct entry *e, uint32_t i, cons
 
 static int take_entry(struct vhdx_log *l, const struct entry *e, struct err *err)
 {
-	uint64_t area = round_up(ENTRY_HEADER + (uint64_t)e->descriptors * DESCRIPTOR, SECTOR);
+	uint64_t area =
+		round_up(VHDX_LOG_HEADER + (uint64_t)e->descriptors * VHDX_LOG_DESCRIPTOR, SECTOR);
 	uint64_t data = area;
 
 	for (uint32_t i = 0; i < e->descriptors; i++) {
-		uint8_t d[DESCRIPTOR];
-		uint32_t at = advance(l, e->pos, ENTRY_HEADER + i * DESCRIPTOR);
+		uint8_t d[VHDX_LOG_DESCRIPTOR];
+		uint32_t at = advance(l, e->pos, VHDX_LOG_HEADER + i * VHDX_LOG_DESCRIPTOR);
 
 		if (log_read(l, at, d, sizeof(d), err) < 0)
 			return -1;

@@ -10,7 +10,7 @@
 #include "libcommon/image/cache.h"
 #include "libcommon/image/format/vhdx/writer.h"
 
-enum { SECTOR = VHDX_LOG_SECTOR, ENTRY_HEADER = 64, DESCRIPTOR = 32, CHECKSUM_AT = 4 };
+enum { SECTOR = VHDX_LOG_SECTOR };
 
 static int random_guid(struct vhdx_guid *ret, struct err *err)
 {
@@ -185,40 +185,32 @@ static int occupy(uint8_t *map, uint64_t off, uint64_t len)
 	return 0;
 }
 
-static int occupy_blocks(struct vhdx *v, uint8_t *map, uint64_t size, struct err *err)
+struct places {
+	struct vhdx *v;
+	uint8_t *map; /* a bit a MiB of the file */
+	uint64_t size;
+};
+
+static int occupy_block(void *ctx, uint64_t index, uint64_t entry, struct err *err)
 {
-	enum { CHUNK = 64 << 10 };
-	CLEANUP_FREE uint8_t *chunk = malloc(CHUNK);
-	uint64_t bytes = 8 * v->bat_entries;
+	const struct places *p = ctx;
+	struct vhdx_writer *w = p->v->writer;
+	uint64_t off = entry & VHDX_OFFSET;
+	uint64_t len = vhdx_is_bitmap(p->v, index) ? VHDX_MIB : p->v->block_size;
+	unsigned state = entry & VHDX_STATE_MASK;
+	bool inside = range_inside(off, len, p->size);
 
-	if (!chunk)
-		return err_nomem(err);
-	for (uint64_t at = 0; at < bytes; at += CHUNK) {
-		size_t n = (size_t)min_u64(CHUNK, bytes - at);
-
-		if (bfile_pread(v->file, chunk, n, v->bat_region.offset + at, err) < 0)
-			return -1;
-		for (size_t i = 0; i < n; i += 8) {
-			uint64_t entry = get_le64(chunk + i), off = entry & VHDX_OFFSET;
-			unsigned state = entry & VHDX_STATE_MASK;
-			bool bitmap = (at + i) / 8 % (v->chunk_blocks + 1) == v->chunk_blocks;
-			uint64_t len = bitmap ? VHDX_MIB : v->block_size;
-
-			if (state != VHDX_FULL && state != VHDX_PARTIAL)
-				continue;
-			/* Beyond the end new blocks would come to lie in its place */
-			if (!range_inside(off, len, size) || occupy(map, off, len) < 0)
-				return err_set(err, ERR_CORRUPT,
-					       "entry %" PRIu64
-					       " of the block allocation table names offset "
-					       "%" PRIu64 ", %s",
-					       (at + i) / 8, off,
-					       range_inside(off, len, size)
-						       ? "where something else lies"
-						       : "which is not all inside the file");
-			v->writer->end = max_u64(v->writer->end, off + len);
-		}
-	}
+	if (state != VHDX_FULL && state != VHDX_PARTIAL)
+		return 0;
+	/* Beyond the end new blocks would come to lie in its place */
+	if (!inside || occupy(p->map, off, len) < 0)
+		return err_set(err, ERR_CORRUPT,
+			       "entry %" PRIu64
+			       " of the block allocation table names offset %" PRIu64 ", %s",
+			       index, off,
+			       inside ? "where something else lies"
+				      : "which is not all inside the file");
+	w->end = max_u64(w->end, off + len);
 	return 0;
 }
 
@@ -246,7 +238,7 @@ int vhdx_find_end(struct image *img, struct err *err)
 				       tables[i].offset);
 		w->end = max_u64(w->end, tables[i].offset + tables[i].length);
 	}
-	return occupy_blocks(v, map, size, err);
+	return vhdx_each_entry(v, occupy_block, &(struct places){v, map, size}, err);
 }
 
 static int new_guids(struct image *img, bool data, struct err *err)
@@ -342,9 +334,9 @@ static uint8_t *make_entry(struct image *img, const struct vhdx_guid *guid, size
 	put_le64(p + 48, size);
 	put_le64(p + 56, size);
 	for (unsigned i = 0; i < w->n; i++)
-		put_sector(w, &w->pending[i], p + ENTRY_HEADER + (size_t)DESCRIPTOR * i,
+		put_sector(w, &w->pending[i], p + VHDX_LOG_HEADER + (size_t)VHDX_LOG_DESCRIPTOR * i,
 			   p + (1 + (size_t)i) * SECTOR);
-	put_le32(p + CHECKSUM_AT, vhdx_crc(0, p, *ret_len, CHECKSUM_AT));
+	put_le32(p + VHDX_CHECKSUM_AT, vhdx_crc(0, p, *ret_len, VHDX_CHECKSUM_AT));
 	return p;
 }
 

@@ -1,13 +1,15 @@
 /* Guest offset to host offset: the BAT, and the bits of blocks that are here in part. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
+#include "libcommon/base/cleanup.h"
 #include "libcommon/image/blocks.h"
 #include "libcommon/image/cache.h"
 #include "libcommon/image/format/vhdx/writer.h"
 
-enum { JOIN_MOST = 64 };
+enum { JOIN_MOST = 64, CHUNK = 64 << 10 };
 
 int vhdx_bat_entry(struct vhdx *v, uint64_t index, uint64_t *ret, struct err *err)
 {
@@ -18,6 +20,27 @@ int vhdx_bat_entry(struct vhdx *v, uint64_t index, uint64_t *ret, struct err *er
 		return err_prefix(err, "block allocation table");
 	*ret = get_le64(p);
 	table_cache_put(v->bat, p);
+	return 0;
+}
+
+int vhdx_each_entry(struct vhdx *v,
+		    int (*fn)(void *ctx, uint64_t index, uint64_t entry, struct err *err),
+		    void *ctx, struct err *err)
+{
+	CLEANUP_FREE uint8_t *chunk = malloc(CHUNK);
+	uint64_t bytes = 8 * v->bat_entries;
+
+	if (!chunk)
+		return err_nomem(err);
+	for (uint64_t at = 0; at < bytes; at += CHUNK) {
+		size_t n = (size_t)min_u64(CHUNK, bytes - at);
+
+		if (bfile_pread(v->file, chunk, n, v->bat_region.offset + at, err) < 0)
+			return -1;
+		for (size_t i = 0; i < n; i += 8)
+			if (fn(ctx, (at + i) / 8, get_le64(chunk + i), err) < 0)
+				return -1;
+	}
 	return 0;
 }
 

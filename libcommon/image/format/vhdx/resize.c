@@ -11,7 +11,7 @@
 #include "libcommon/image/cache.h"
 #include "libcommon/image/format/vhdx/writer.h"
 
-enum { CHUNK = 64 << 10, REGION_ENTRY = 32, REGION_ENTRIES = 16, CHECKSUM_AT = 4 };
+enum { CHUNK = 64 << 10, REGION_ENTRY = 32, REGION_ENTRIES = 16 };
 
 /* How the disk will be */
 struct target {
@@ -58,7 +58,7 @@ static int fill_entries(struct image *img, const struct vhdx_region *bat, uint64
 
 		memset(buf, 0, CHUNK);
 		for (size_t i = 0; i < n; i++) {
-			if ((from + i) % (v->chunk_blocks + 1) == v->chunk_blocks)
+			if (vhdx_is_bitmap(v, from + i))
 				continue;
 			put_le64(buf + 8 * i, place | VHDX_FULL);
 			place += v->block_size;
@@ -113,7 +113,7 @@ static int patch_regions(struct image *img, const struct target *t, struct err *
 		put_le64(e + 16, t->bat.offset);
 		put_le32(e + 24, t->bat.length);
 	}
-	put_le32(p + CHECKSUM_AT, vhdx_crc(0, p, VHDX_TABLE_BYTES, CHECKSUM_AT));
+	put_le32(p + VHDX_CHECKSUM_AT, vhdx_crc(0, p, VHDX_TABLE_BYTES, VHDX_CHECKSUM_AT));
 	for (uint64_t i = 0; i < 2; i++)
 		for (uint64_t at = 0; at < VHDX_TABLE_BYTES; at += VHDX_LOG_SECTOR) {
 			uint64_t to = VHDX_REGIONS_AT + i * VHDX_TABLE_BYTES + at;
@@ -150,15 +150,12 @@ static int switch_to(struct image *img, const struct target *t, struct err *err)
 	return 0;
 }
 
-static int grow(struct image *img, struct target *t, struct err *err)
+/* All that the new size leads to. Nobody looks there before it does. */
+static int make_room(struct image *img, struct target *t, struct err *err)
 {
 	struct vhdx *v = img->priv;
 	uint64_t place = 0;
 
-	if (img->backing && image_size(img->backing) > img->size)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "the parent is larger than this disk: what lies behind its end "
-			       "would come to light");
 	if (clear_tail(img, err) < 0)
 		return -1;
 	if (8 * t->entries > v->bat_region.length && copy_table(img, t, err) < 0)
@@ -166,15 +163,29 @@ static int grow(struct image *img, struct target *t, struct err *err)
 	if (v->fixed && t->blocks > v->blocks &&
 	    vhdx_make_place(img, (t->blocks - v->blocks) * v->block_size, &place, err) < 0)
 		return -1;
-	/* Nobody looks there before the size says so. Blocks of a chunk begun before have entries that are unused. */
+	/* Blocks of a chunk begun before have entries that are unused. */
 	if (v->has_parent &&
 	    fill_entries(img, &t->bat, vhdx_bat_index(v, v->blocks - 1) + 1,
 			 min_u64(vhdx_bat_index(v, t->blocks - 1) + 1, v->bat_entries - 1), 0,
 			 err) < 0)
 		return -1;
-	if (fill_entries(img, &t->bat, v->bat_entries, t->entries, place, err) < 0)
-		return -1;
-	return switch_to(img, t, err);
+	return fill_entries(img, &t->bat, v->bat_entries, t->entries, place, err);
+}
+
+static int grow(struct image *img, struct target *t, struct err *err)
+{
+	uint64_t old = bfile_size(img->file);
+
+	if (img->backing && image_size(img->backing) > img->size)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the parent is larger than this disk: what lies behind its end "
+			       "would come to light");
+	if (make_room(img, t, err) == 0)
+		return switch_to(img, t, err);
+	/* A full disk, most likely: nothing leads to what was added */
+	if (!img->file->is_blockdev)
+		(void)bfile_truncate(img->file, old, NULL);
+	return -1;
 }
 
 static int shrink(struct image *img, struct target *t, struct err *err)

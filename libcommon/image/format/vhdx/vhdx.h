@@ -37,6 +37,10 @@ enum {
 	VHDX_HEADER_AT = 64 << 10,   /* the first; the second 64 KiB on; then the region tables */
 	VHDX_REGIONS_AT = 192 << 10,
 	VHDX_LOG_MOST = 16 << 20, /* that is replayed; all known writers make 1 MiB */
+	VHDX_LOG_SECTOR = 4096,	  /* what the log keeps of the file, and counts itself in */
+	VHDX_LOG_HEADER = 64,	  /* of an entry */
+	VHDX_LOG_DESCRIPTOR = 32,
+	VHDX_CHECKSUM_AT = 4, /* in headers, region tables and log entries */
 	VHDX_GUID_TEXT = 37,
 };
 
@@ -72,8 +76,8 @@ enum { VHDX_STATE_MASK = 7 };
 
 /** struct vhdx - img->priv; constant after open but for what a repair changes */
 struct vhdx {
-	struct bfile
-		*file; /* img->file, or the log, or changes of the writer laid over it; borrowed */
+	/* img->file, or the log, or changes of the writer laid over it; borrowed */
+	struct bfile *file;
 	struct bfile *data; /* the same without the writer's; borrowed */
 	struct vhdx_log *log;
 	struct vhdx_writer *writer; /* when open for writing; else NULL */
@@ -152,6 +156,15 @@ int vhdx_replay(struct image *img, struct vhdx *v, struct err *err);
 /* map.c */
 /** vhdx_bat_entry() - entry @index of the BAT; for writers: holding w->slow or w->lock */
 int vhdx_bat_entry(struct vhdx *v, uint64_t index, uint64_t *ret, struct err *err);
+/** vhdx_each_entry() - all entries of the BAT, those of bitmaps too; @fn ends it with -1. Locks as vhdx_bat_entry() */
+int vhdx_each_entry(struct vhdx *v,
+		    int (*fn)(void *ctx, uint64_t index, uint64_t entry, struct err *err),
+		    void *ctx, struct err *err);
+/** vhdx_is_bitmap() - is entry @index of the BAT that of a chunk's bitmap? */
+static inline bool vhdx_is_bitmap(const struct vhdx *v, uint64_t index)
+{
+	return index % (v->chunk_blocks + 1) == v->chunk_blocks;
+}
 /** vhdx_lookup() - as map(), but a hole of the file in a block is data: a place that can be written to */
 int vhdx_lookup(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err);
 int vhdx_map(struct image *img, uint64_t off, uint64_t max, struct extent *ret, struct err *err);

@@ -6,6 +6,7 @@
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/image/blocks.h"
 #include "libcommon/image/format/vhdx/writer.h"
 
 static int begin(struct image *img, struct err *err)
@@ -113,25 +114,15 @@ static int write_sectors(struct image *img, const uint8_t *buf, uint64_t off, si
 static int write_new(struct image *img, const uint8_t *buf, uint64_t off, size_t len,
 		     struct err *err)
 {
-	struct vhdx *v = img->priv;
-	uint32_t sector = v->logical_sector;
-	uint64_t from = round_down(off, sector), to = round_up(off + len, sector);
+	const struct vhdx *v = img->priv;
 	CLEANUP_FREE uint8_t *whole = NULL;
 
-	if (!v->has_parent || (from == off && to == off + len))
-		return write_sectors(img, buf, off, len, err);
-	whole = malloc((size_t)(to - from));
-	if (!whole)
-		return err_nomem(err);
-	if (image_read(img, whole, from, sector, err) < 0 ||
-	    (to - from > sector &&
-	     image_read(img, whole + (to - from - sector), to - sector, sector, err) < 0))
+	if (v->has_parent &&
+	    blocks_whole_sectors(img, v->logical_sector, buf, &off, &len, &whole, err) < 0)
 		return -1;
-	memcpy(whole + (off - from), buf, len);
-	return write_sectors(img, whole, from, (size_t)(to - from), err);
+	return write_sectors(img, whole ? whole : buf, off, len, err);
 }
 
-/* @slow is held. *@ret_done: bytes of @len that were written */
 static int write_slow(struct image *img, const uint8_t *buf, uint64_t off, size_t len,
 		      size_t *ret_done, struct err *err)
 {
@@ -139,8 +130,8 @@ static int write_slow(struct image *img, const uint8_t *buf, uint64_t off, size_
 	uint64_t left = v->block_size - off % v->block_size;
 	struct extent e = {0};
 
-	/* Another writer may have been here while we waited */
-	if (vhdx_reserve(img, err) < 0 || vhdx_lookup(img, off, min_u64(len, left), &e, err) < 0)
+	if (vhdx_begin_change(img, err) < 0 || vhdx_reserve(img, err) < 0 ||
+	    vhdx_lookup(img, off, min_u64(len, left), &e, err) < 0)
 		return -1;
 	*ret_done = (size_t)e.len;
 	if (e.kind == EXTENT_DATA)
@@ -154,34 +145,10 @@ static int write_slow(struct image *img, const uint8_t *buf, uint64_t off, size_
 int vhdx_write(struct image *img, const void *buf, uint64_t off, size_t len, struct err *err)
 {
 	struct vhdx *v = img->priv;
-	const uint8_t *p = buf;
 
 	if (begin(img, err) < 0)
 		return -1;
-	while (len) {
-		struct extent e = {0};
-		size_t n;
-		int rc;
-
-		if (vhdx_lookup(img, off, len, &e, err) < 0)
-			return -1;
-		n = (size_t)e.len;
-		if (e.kind == EXTENT_DATA) {
-			rc = bfile_pwrite(img->file, p, n, e.host_off, err);
-		} else {
-			pthread_mutex_lock(&v->writer->slow);
-			rc = vhdx_begin_change(img, err);
-			if (rc == 0)
-				rc = write_slow(img, p, off, len, &n, err);
-			pthread_mutex_unlock(&v->writer->slow);
-		}
-		if (rc < 0)
-			return -1;
-		p += n;
-		off += n;
-		len -= n;
-	}
-	return 0;
+	return blocks_write(img, buf, off, len, &v->writer->slow, vhdx_lookup, write_slow, err);
 }
 
 /* A whole block that shows the parent's becomes one of zeros. *@ret_done: bytes; 0 when somebody wrote to it */
@@ -252,9 +219,11 @@ int vhdx_discard(struct image *img, uint64_t off, uint64_t len, struct err *err)
 {
 	const struct vhdx *v = img->priv;
 
+	if (v->fixed)
+		return 0;
 	if (begin(img, err) < 0)
 		return -1;
-	while (len && !v->fixed) {
+	while (len) {
 		struct extent e = {0};
 
 		if (vhdx_lookup(img, off, len, &e, err) < 0)

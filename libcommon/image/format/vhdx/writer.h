@@ -14,7 +14,6 @@
 #include "libcommon/image/format/vhdx/vhdx.h"
 
 enum {
-	VHDX_LOG_SECTOR = 4096,
 	/* of one log entry: one sector of descriptors has room for 126, and half a MiB for the entry with a rest */
 	VHDX_PENDING_MOST = 120,
 	/* that one step of a write may change: bits of a block of 256 MiB, entries of the block and its bitmap */
