@@ -27,7 +27,7 @@ three_layers() {
 		assert_status 0
 		assert_schema vmimg-commit
 		[ "$(json '"\(.backing_file) \(.emptied) \(.backing_grown)"')" = "mid.qcow2 true false" ]
-		[ "$(json ".data_bytes + .zero_bytes")" -gt 0 ]
+		[ "$(json .data_bytes)" -gt 0 ]
 		assert_same_disk full.raw mid.qcow2 raw
 		assert_same_disk full.raw top.qcow2 raw
 		assert_qemu_clean top.qcow2
@@ -291,9 +291,6 @@ chain_of() {
 		# Another program writes to the parent: the user's word counts
 		[ $f != vhd ] || continue
 		qemu-io -f $f -c "write -q 0 512" a.$f
-		run vmimg digest b.$f
-		[ $f = vhdx ] || qemu-io -f vmdk -c "write -q 0 512" a.$f
-		[ "$status" = 8 ] || "$VMKIT_TOOLS/imgio" a.$f "write 0 512 1"
 		refused 8 vmimg digest b.$f
 		[[ $stderr == *"rebase -u -F $f"* ]]
 		vmimg rebase -u --dry-run -F $f b.$f
