@@ -9,14 +9,22 @@
 
 # shellcheck disable=SC2154 # bats sets status, output and stderr
 bats_require_minimum_version 1.5.0
-bats_load_library bats-support
-bats_load_library bats-assert
-bats_load_library bats-file
+# Their own loaders start two processes for each of two dozen files, before every test.
+for library in bats-support bats-assert bats-file; do
+	if [ -d "/usr/lib/bats/$library/src" ]; then
+		# shellcheck disable=SC1090 # the packages'
+		for file in "/usr/lib/bats/$library/src"/*.bash; do source "$file"; done
+	else
+		bats_load_library $library
+	fi
+done
 
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-VMKIT_BIN=$(realpath -m "${VMKIT_BIN:-$ROOT/build/bin}")
-VMKIT_TOOLS=${VMKIT_TOOLS:-$(dirname "$VMKIT_BIN")/tools}
-PATH=$VMKIT_BIN:$PATH:/usr/sbin:/sbin
+ROOT=${BATS_TEST_DIRNAME%/tests/*}
+VMKIT_BIN=${VMKIT_BIN:-$ROOT/build/bin}
+[[ $VMKIT_BIN == /* ]] || VMKIT_BIN=$(realpath -m "$VMKIT_BIN")
+VMKIT_TOOLS=${VMKIT_TOOLS:-${VMKIT_BIN%/*}/tools}
+# What scripts/deps.sh installed, before others of its name: a shim for python3 costs ten times what python3 does.
+PATH=$VMKIT_BIN:/usr/bin:/bin:$PATH:/usr/sbin:/sbin
 export ROOT VMKIT_BIN VMKIT_TOOLS PATH LC_ALL=C
 umask 022
 
@@ -143,28 +151,11 @@ assert_qemu_clean() {
 # ---- making disks. All of it is a function of the arguments: the same seed, the same bytes.
 
 # random_bytes SEED LENGTH - to standard output
-random_bytes() {
-	openssl enc -aes-128-ctr -nosalt -K "$(printf %032x "$1")" -iv 0 </dev/zero 2>/dev/null | head -c "$2"
-}
+random_bytes() { "$VMKIT_TOOLS/testdata" bytes "$1" "$2"; }
 
 # random_image FILE SIZE [SEED [PIECES]] - a sparse raw file (SIZE in bytes) with PIECES (default 20) runs of data:
 # random, text that compresses, and written zeros, of 512 bytes to 128 KiB, at multiples of 512
-random_image() {
-	local file=$1 size=$2 state=${3:-1} pieces=${4:-20} i off len
-	truncate -s "$size" "$file" || return 1
-	for ((i = 0; i < pieces; i++)); do
-		state=$(((state * 1103515245 + 12345) & 0x7fffffff))
-		off=$((state * 512 % (size / 512 * 512)))
-		state=$(((state * 1103515245 + 12345) & 0x7fffffff))
-		len=$(((state >> 8) % 256 * 512 + 512))
-		((off + len <= size)) || len=$((size - off))
-		case $((state >> 20 & 3)) in
-		0) yes "piece $i at $off" | head -c "$len" ;;
-		1) head -c "$len" /dev/zero ;;
-		*) random_bytes "$state" "$len" ;;
-		esac | dd of="$file" bs=64k seek="$off" oflag=seek_bytes conv=notrunc iflag=fullblock status=none
-	done
-}
+random_image() { "$VMKIT_TOOLS/testdata" image "$1" "$2" "${3:-1}" "${4:-20}"; }
 
 # qemu_writes FILE FORMAT SIZE [SEED [COUNT]] - COUNT (default 100) random writes, zero writes and discards by qemu-io
 qemu_writes() {

@@ -120,7 +120,7 @@ ours() {
 }
 
 @test "several connections, with requests in flight on each" {
-	random_bytes 3 8M >dense.raw
+	random_bytes 3 8388608 >dense.raw
 	foreign --filter=log --filter=delay file dense.raw logfile=log rdelay=30ms
 	vmimg compare --threads 4 "$uri" dense.raw
 	[ "$(grep -c ' Connect ' log)" -ge 2 ]
@@ -172,10 +172,10 @@ ours() {
 # ---- writing
 
 @test "convert writes to an export only with --force, and all of it" {
-	random_bytes 9 6M >target.raw
+	random_bytes 9 6291456 >target.raw
 	foreign file target.raw
 	refused 5 vmimg convert disk.raw "$uri"
-	random_bytes 9 6M | cmp - target.raw
+	random_bytes 9 6291456 | cmp - target.raw
 	vmimg convert --force disk.raw "$uri"
 	cmp -n 5242880 disk.raw target.raw
 	truncate -s 6M disk.raw

@@ -12,6 +12,8 @@ if [ "${1:-}" = --quick ]; then
 fi
 cd "$(dirname "$0")/../.." || exit 1
 export BUILD=${1:-build} LC_ALL=C
+# What scripts/deps.sh installed, before others of its name.
+export PATH=/usr/bin:/bin:$PATH
 logs=${2:-$BUILD/check/lint}
 mkdir -p "$logs"
 
