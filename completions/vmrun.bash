@@ -4,7 +4,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 {
 	case $1 in
 	run)
-		options=" --kernel= --initrd= --direct --firmware= --append= --memory= --hugepages --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --user= --modules= --prepare= --quiet --verbose --help --version"
+		options=" --kernel= --initrd= --direct --firmware= --firmware-vars= --append= --memory= --hugepages --cpus= --disk= --format= --ephemeral --read-only-disk= --read-only --allow-backing= --net= --publish= --name= --timeout= --metrics= --root= --write-root --copy-root --share= --vsock= --balloon --env= --workdir= --user= --modules= --prepare= --quiet --verbose --help --version"
 		kind=none ;;
 	ps)
 		options=" --null --json --quiet --verbose --help --version"
@@ -45,6 +45,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	run:--kernel|run:--kernel=|run:-k) kind=file ;;
 	run:--initrd|run:--initrd=|run:-i) kind=file ;;
 	run:--firmware|run:--firmware=) kind=file ;;
+	run:--firmware-vars|run:--firmware-vars=) kind=file ;;
 	run:--append|run:--append=|run:-a) kind=none ;;
 	run:--memory|run:--memory=|run:-m) kind=none ;;
 	run:--cpus|run:--cpus=|run:-c) kind=none ;;

@@ -56,7 +56,8 @@ _vmrun() {
 		'(-i --initrd)-i+[its initial RAM disk]:FILE:_files' \
 		'(-i --initrd)--initrd=[its initial RAM disk]:FILE:_files' \
 		'--direct[without --kernel\: start the kernel that the disk'\''s GRUB, or its entries of the Boot Loader Specification, would start, with its initial RAM disk and command line; no BIOS runs]' \
-		'--firmware=[the BIOS that starts a disk without --kernel (default\: SeaBIOS of this host)]:FILE:_files' \
+		'--firmware=[what starts a disk without --kernel\: a BIOS (SeaBIOS of this host, the default), UEFI (OVMF of this host), or either from a file]:bios|uefi|FILE:_files' \
+		'--firmware-vars=[where UEFI'\''s variables stay, boot entries among them; made when it is not there (default\: they go with the machine)]:FILE:_files' \
 		'(-a --append)-a+[its command line, behind console=ttyS0 panic=-1]:TEXT:' \
 		'(-a --append)--append=[its command line, behind console=ttyS0 panic=-1]:TEXT:' \
 		'(-m --memory)-m+[of the guest (default\: 256M); taken from the host as it is used]:SIZE:' \

@@ -10,7 +10,7 @@ build="gcc libc6-dev make pkg-config libjansson-dev libssl-dev libzstd-dev libde
 test="$build libcmocka-dev bats bats-support bats-assert bats-file qemu-utils nbdkit libnbd-bin libqcow-utils libvmdk-utils libvhdi-utils e2fsprogs jq libxml2-utils openssl python3
 	curl mandoc zsh fish python3-jsonschema zstd fdisk gdisk dosfstools mtools ntfs-3g xfsprogs libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86
 	qemu-guest-agent busybox-static genisoimage openssh-client python3-yaml cpio kmod linux-image-cloud-amd64 acpica-tools binutils
-	ceph-mon ceph-osd radosgw ceph-common fuse3 passt libguestfs0 supermin btrfs-progs seabios grub-pc-bin grub-common lz4"
+	ceph-mon ceph-osd radosgw ceph-common fuse3 passt libguestfs0 supermin btrfs-progs seabios ovmf grub-pc-bin grub-efi-amd64-bin grub-common lz4"
 fuzz="$build clang llvm libclang-rt-dev"
 lint="$build clang clang-tidy clang-format cppcheck shellcheck man-db mawk"
 demo="$build e2fsprogs qemu-utils"

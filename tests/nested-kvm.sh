@@ -11,6 +11,8 @@
 # one that is lost. Once a host stood still that did take time, though every wait in its script had an end: so a process there
 # says each second that it lives, and a host of which nothing is heard for two minutes is lost too. A lost host is started
 # once more, with what it said so far in serial-lost.log; one that lives is not, whatever its script waits for.
+#
+# QEMU runs with qemubql.so of $VMKIT_TOOLS, where that is set: see tests/preload/qemubql.c. UEFI guests need it.
 set -euo pipefail
 work=$1 payload=$2 script=$3 limit=${4:-600}
 mkdir -p "$work"
@@ -99,7 +101,7 @@ ticks() { awk '$3 != "Z" { print $14 + $15 }' "/proc/$1/stat" 2>/dev/null; }
 # Return: 1 when the host was lost
 host() {
 	local qemu end=$((SECONDS + limit)) last='' now idle=0 heard='' still=0 beats
-	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+	env ${VMKIT_TOOLS:+LD_PRELOAD="$VMKIT_TOOLS/qemubql.so"} qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
 		-M q35 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 1 -m 1536 -kernel "$kernel" -initrd "$work/initrd" \
 		-append "console=ttyS0 panic=-1 quiet mitigations=off random.trust_cpu=on tsc=reliable idle=poll" \
 		-drive "if=virtio,format=raw,file=$work/out.tar" -serial stdio -serial "file:$work/alive" </dev/null 2>"$work/qemu.err" >"$work/serial.log" &

@@ -160,7 +160,8 @@ int inside_find(struct inside *ret, struct image *img, struct err *err)
 		rc = err_set(err, ERR_NOT_FOUND,
 			     "no configuration of GRUB or of the Boot Loader Specification names a "
 			     "kernel on it");
-		err_hint(err, "without --direct its boot loader is started by a BIOS");
+		err_hint(err, "without --direct its boot loader is started by a BIOS, or by "
+			      "--firmware uefi");
 	} else {
 		rc = take(ret, g, at, &e, err);
 	}

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cmd/vmrun/command.h"
+#include "cmd/vmrun/firmware.h"
 #include "cmd/vmrun/here.h"
 #include "cmd/vmrun/inside.h"
 #include "cmd/vmrun/metrics.h"
@@ -18,15 +19,14 @@
 #include "libcommon/base/outfile.h"
 #include "libcommon/runner/control.h"
 #include "libcommon/runner/disk.h"
-#include "libcommon/runner/firmware.h"
 #include "libcommon/runner/runner.h"
 
 /* Put in front of what --append says: what comes later wins */
 static const char default_command[] = "console=ttyS0 panic=-1";
 
 static struct {
-	const char *kernel, *firmware, *initrd, *append, *format, *kvm, *root, *modules, *workdir,
-		*metrics, *name, *prepare, *vsock, *user;
+	const char *kernel, *firmware, *firmware_vars, *initrd, *append, *format, *kvm, *root,
+		*modules, *workdir, *metrics, *name, *prepare, *vsock, *user;
 	struct opt_list disks, fixed, allow, env, nets, publish, shares;
 	bool direct, ephemeral, read_only, copy_root, write_root, balloon, hugepages;
 	uint64_t memory, timeout;
@@ -59,9 +59,17 @@ static const struct opt options[] = {
 	{.name = "firmware",
 	 .type = OPT_STRING,
 	 .value = &o.firmware,
+	 .arg = "bios|uefi|FILE",
+	 .complete = COMPLETE_FILE,
+	 .help = "what starts a disk without --kernel: a BIOS (SeaBIOS of this host, the default), "
+		 "UEFI (OVMF of this host), or either from a file"},
+	{.name = "firmware-vars",
+	 .type = OPT_STRING,
+	 .value = &o.firmware_vars,
 	 .arg = "FILE",
 	 .complete = COMPLETE_FILE,
-	 .help = "the BIOS that starts a disk without --kernel (default: SeaBIOS of this host)"},
+	 .help = "where UEFI's variables stay, boot entries among them; made when it is not there "
+		 "(default: they go with the machine)"},
 	{.letter = 'a',
 	 .name = "append",
 	 .type = OPT_STRING,
@@ -244,6 +252,7 @@ static const struct opt options[] = {
 
 static const char *const examples[] = {
 	"vmrun --ephemeral --memory 1G disk.qcow2",
+	"vmrun --firmware uefi --firmware-vars web.vars web.qcow2",
 	"vmrun --direct --append systemd.unit=rescue.target disk.vmdk",
 	"vmrun -k /boot/vmlinuz -i initrd.img --append root=/dev/vda1 --disk disk.qcow2",
 	"vmrun -k vmlinuz --root rootfs -- sh -c 'make check' <input >output",
@@ -312,13 +321,16 @@ static struct control *control;
 static struct shares shares;
 static struct metrics metrics;
 static struct vsock *vsock;
+static struct firmware_choice firmware;
 static uint32_t vsock_cid;
 
 static struct machine_opts machine(const struct disks *d, const char *command_line)
 {
 	return (struct machine_opts){
 		.kvm = o.kvm,
-		.firmware = o.kernel ? NULL : o.firmware,
+		.firmware = firmware.path,
+		.firmware_vars = firmware.vars,
+		.firmware_template = firmware.vars_begin,
 		.kernel = o.kernel,
 		.initrd = o.initrd,
 		.initrd_fd = -1,
@@ -466,9 +478,9 @@ static int check_firmware(const struct cli *cli, int argc, struct err *err)
 	    o.env.count || o.prepare)
 		return err_set(err, ERR_USAGE,
 			       "--initrd, --append and what is for commands need --kernel FILE");
-	if (o.firmware && o.direct)
+	if ((o.firmware || o.firmware_vars) && o.direct)
 		return err_set(err, ERR_USAGE, "--direct and --firmware exclude each other");
-	return o.firmware || o.direct ? 0 : firmware_path(&o.firmware, err);
+	return o.direct ? 0 : firmware_choose(&firmware, o.firmware, o.firmware_vars, err);
 }
 
 static int check_options(const struct cli *cli, int argc, struct err *err)
@@ -483,7 +495,7 @@ static int check_options(const struct cli *cli, int argc, struct err *err)
 			       "huge pages do not go back");
 	if (!o.kernel)
 		return check_firmware(cli, argc, err);
-	if (o.direct || o.firmware)
+	if (o.direct || o.firmware || o.firmware_vars)
 		return err_set(err, ERR_USAGE, "--kernel excludes --direct and --firmware");
 	if (argc && !cli->dashes) {
 		err_set(err, ERR_USAGE, "a command stands behind --");
@@ -518,6 +530,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		rc = control_open(&control, o.name, err);
 	if (rc == 0)
 		rc = open_disks(&d, argv, command ? 0 : (unsigned)argc, err);
+	if (rc == 0)
+		rc = firmware_open_vars(&firmware, o.firmware_vars, err);
 	if (rc == 0 && o.direct)
 		rc = inside_find(&in, d.image[0], err);
 	if (rc == 0)
@@ -533,6 +547,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	nets_close(&nets);
 	inside_release(&in);
 	disks_close(&d);
+	firmware_release(&firmware);
 	shares_close(&shares);
 	vsock_close(vsock);
 	rc = metrics_end(&metrics, o.name, cli, rc, err);
@@ -546,7 +561,8 @@ const struct verb verb_run = {
 	.summary =
 		"start a disk or a Linux kernel in a machine of its own; \"run\" may be left out",
 	.details =
-		"DISKs, images of any format, are started by a BIOS, from the boot loader of the "
+		"DISKs, images of any format, are started by a BIOS or UEFI, from the boot loader "
+		"of the "
 		"first one; "
 		"their guests find them as virtio disks. A kernel is started without any.\n\n"
 		"The guest's serial console is standard input and output. On a terminal, which is "
@@ -574,7 +590,8 @@ const struct verb verb_run = {
 		"4 no such kernel or image, 5 a machine of this name runs, 6 a disk is locked or a "
 		"port taken, 8 a "
 		"file is cut off or corrupt, "
-		"9 no KVM, no passt, or not a kernel, 10 --timeout ran out, 12 no permission, 13 "
+		"9 no KVM, no passt, or not a kernel or firmware, 10 --timeout ran out, 12 no "
+		"permission, 13 "
 		"no space, "
 		"124 --timeout ran out before COMMAND ended, 125 COMMAND given, and vmrun failed, "
 		"126 COMMAND cannot be run, 127 COMMAND was not found",

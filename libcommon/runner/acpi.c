@@ -63,7 +63,7 @@ static void interrupt_routing(struct aml *a)
 	aml_close(a, all);
 }
 
-static void host_bridge(struct aml *a)
+static void host_bridge(struct aml *a, uint32_t window)
 {
 	size_t device = aml_device(a, "PCI0", "PNP0A03"), crs;
 
@@ -74,7 +74,7 @@ static void host_bridge(struct aml *a)
 	aml_res_io(a, 0xcf8, 8);
 	aml_res_space(a, 1, 0, 0xcf7);
 	aml_res_space(a, 1, 0xd00, 0xffff);
-	aml_res_space(a, 0, PCI_WINDOW, PCI_WINDOW_END - 1);
+	aml_res_space(a, 0, window, PCI_WINDOW_END - 1);
 	aml_crs_close(a, crs);
 	interrupt_routing(a);
 	aml_close(a, device);
@@ -95,7 +95,7 @@ static void port_device(struct aml *a, const char *name, const char *hid, uint16
 	aml_close(a, device);
 }
 
-static size_t dsdt(uint8_t *at, size_t max)
+static size_t dsdt(uint8_t *at, size_t max, uint32_t window)
 {
 	struct aml a = {.at = at, .len = HEADER, .max = max};
 	size_t block;
@@ -110,7 +110,7 @@ static size_t dsdt(uint8_t *at, size_t max)
 	aml_close(&a, block);
 	block = aml_open(&a, OP_SCOPE);
 	aml_bytes(&a, "\\_SB_", 5);
-	host_bridge(&a);
+	host_bridge(&a, window);
 	port_device(&a, "COM1", "PNP0501", SERIAL_PORT, SERIAL_PORTS, SERIAL_GSI);
 	port_device(&a, "RTC_", "PNP0B00", CMOS_PORT, 2, -1);
 	port_device(&a, "PEVT", "QEMU0001", PVPANIC_PORT, 1, -1);
@@ -206,14 +206,14 @@ static void rsdp(uint8_t *at, uint64_t xsdt_at, uint64_t rsdt_at)
 	checksum(at, RSDP_LEN, 32);
 }
 
-size_t acpi_build(uint8_t *out, uint64_t base, unsigned cpus)
+size_t acpi_build(uint8_t *out, uint64_t base, unsigned cpus, uint32_t window)
 {
 	size_t at = 64, facs_at, dsdt_at, fadt_at, madt_at, xsdt_at;
 
 	facs_at = at; /* on a multiple of 64 */
 	at += facs(out + at);
 	dsdt_at = at;
-	at = round_up(at + dsdt(out + at, ACPI_SPACE - at), 16);
+	at = round_up(at + dsdt(out + at, ACPI_SPACE - at, window), 16);
 	fadt_at = at;
 	at = round_up(at + fadt(out + at, base + facs_at, base + dsdt_at), 16);
 	madt_at = at;

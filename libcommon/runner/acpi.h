@@ -12,8 +12,9 @@ enum { ACPI_SPACE = 0x10000 };
  * acpi_build() - all tables, as they lie from @base on
  * @out: ACPI_SPACE bytes, zeroed; the RSDP comes first
  * @cpus: 1 to 255, with APIC ids from 0
+ * @window: where addresses for PCI begin: PCI_WINDOW, or lower when firmware places devices by itself
  * Return: bytes used
  */
-size_t acpi_build(uint8_t *out, uint64_t base, unsigned cpus);
+size_t acpi_build(uint8_t *out, uint64_t base, unsigned cpus, uint32_t window);
 
 #endif

@@ -5,14 +5,17 @@
 #include <string.h>
 
 #include "libcommon/base/bytes.h"
+#include "libcommon/base/checked.h"
 #include "libcommon/runner/acpi.h"
 #include "libcommon/runner/linux.h"
+#include "libcommon/runner/pci.h"
 #include "libcommon/runner/serial.h"
 
 enum {
 	KEY_SIGNATURE = 0,
 	KEY_ID = 1,
 	KEY_CPUS = 5,
+	KEY_BOOT_MENU = 14,
 	KEY_MAX_CPUS = 15,
 	KEY_DIRECTORY = 0x19,
 	KEY_FILES = 0x20,
@@ -30,6 +33,8 @@ enum {
 	RSDP = 36,	   /* its length; it is apart from the other tables, below 1 MiB */
 	XSDT_ENTRIES = 36, /* and those of the RSDT */
 };
+
+#define UEFI_WINDOW UINT64_C(0x80000000)
 
 static const char tables_file[] = "etc/acpi/tables", rsdp_file[] = "etc/acpi/rsdp";
 
@@ -146,7 +151,7 @@ static void checksum(struct links *l, const char *file, uint32_t where, uint32_t
 
 /* The tables as acpi_build() lays them out from address 0 on, then what has to be added to each address in them. Sums are made
  * anew: they begin with the byte 0. */
-static void add_acpi(struct fw_cfg *f, uint8_t *directory, unsigned cpus)
+static void add_acpi(struct fw_cfg *f, uint8_t *directory, unsigned cpus, uint32_t window)
 {
 	enum { LINKS = 16 };
 	static const uint32_t fadt_pointers[] = {36, 40};
@@ -156,7 +161,7 @@ static void add_acpi(struct fw_cfg *f, uint8_t *directory, unsigned cpus)
 	struct links l;
 
 	memset(built, 0, sizeof(built));
-	len = (uint32_t)acpi_build(built, 0, cpus);
+	len = (uint32_t)acpi_build(built, 0, cpus, window);
 	xsdt = (uint32_t)get_le64(built + 24);
 	rsdt = get_le32(built + 16);
 	fadt = (uint32_t)get_le64(built + xsdt + XSDT_ENTRIES);
@@ -188,7 +193,13 @@ static void add_acpi(struct fw_cfg *f, uint8_t *directory, unsigned cpus)
 	checksum(&l, rsdp_file, 32, 0, RSDP);
 }
 
-void fw_cfg_init(struct fw_cfg *f, const struct guest_memory *mem, unsigned cpus)
+/* UEFI firmware places PCI devices anew: behind memory, from 2 GiB on */
+static uint32_t window_of(const struct guest_memory *mem, bool uefi)
+{
+	return uefi ? (uint32_t)max_u64(mem->region[0].size, UEFI_WINDOW) : PCI_WINDOW;
+}
+
+void fw_cfg_init(struct fw_cfg *f, const struct guest_memory *mem, unsigned cpus, bool uefi)
 {
 	uint8_t *signature, *directory;
 
@@ -201,11 +212,16 @@ void fw_cfg_init(struct fw_cfg *f, const struct guest_memory *mem, unsigned cpus
 	add_number(f, KEY_MAX_CPUS, cpus, 2);
 	directory = add(f, KEY_DIRECTORY, 4 + DIRECTORY_ENTRY * FILES_MOST);
 	add_map(f, directory, mem);
-	add_acpi(f, directory, cpus);
+	add_acpi(f, directory, cpus, window_of(mem, uefi));
 	/* There is no screen: the BIOS's output and keyboard are the serial line's. No menu is waited for. */
 	file_number(f, directory, "etc/sercon-port", SERIAL_PORT, 2);
 	file_number(f, directory, "etc/show-boot-menu", 0, 1);
 	file_number(f, directory, "etc/boot-fail-wait", 0, 4);
+	if (uefi) {
+		add_number(f, KEY_BOOT_MENU, 1,
+			   2); /* only then it looks how long that is waited for */
+		file_number(f, directory, "etc/boot-menu-wait", 0, 2);
+	}
 }
 
 uint32_t fw_cfg_read(void *fw_cfg, uint16_t off, unsigned size)

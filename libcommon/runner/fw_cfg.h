@@ -7,6 +7,7 @@
 #define VMKIT_RUNNER_FW_CFG_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "libcommon/base/err.h"
@@ -28,8 +29,8 @@ struct fw_cfg {
 	uint8_t space[FW_CFG_SPACE];
 };
 
-/** fw_cfg_init() - what a machine with @cpus and @mem has to tell */
-void fw_cfg_init(struct fw_cfg *f, const struct guest_memory *mem, unsigned cpus);
+/** fw_cfg_init() - what a machine with @cpus and @mem has to tell a BIOS, or UEFI firmware */
+void fw_cfg_init(struct fw_cfg *f, const struct guest_memory *mem, unsigned cpus, bool uefi);
 
 /* For a struct bus_range */
 uint32_t fw_cfg_read(void *fw_cfg, uint16_t off, unsigned size);

@@ -153,21 +153,32 @@ int kvm_create(struct kvm *k, const struct guest_memory *mem, struct err *err)
 	return add_memory(k, mem, err);
 }
 
-int kvm_add_rom(struct kvm *k, uint64_t start, const void *host, size_t size, struct err *err)
+bool kvm_show_rom(const struct kvm *k, unsigned rom, bool on)
 {
 	struct kvm_userspace_memory_region r = {
-		.slot = ROM_SLOT,
+		.slot = ROM_SLOT + rom,
 		.flags = KVM_MEM_READONLY,
-		.guest_phys_addr = start,
-		.memory_size = size,
-		.userspace_addr = (uint64_t)(uintptr_t)host,
+		.guest_phys_addr = k->rom[rom].start,
+		.memory_size = on ? k->rom[rom].size : 0,
+		.userspace_addr = (uint64_t)(uintptr_t)k->rom[rom].host,
 	};
 
-	if (ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) < 0)
+	return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) == 0;
+}
+
+int kvm_add_rom(struct kvm *k, uint64_t start, const void *host, size_t size, struct err *err)
+{
+	unsigned rom = k->roms;
+
+	k->rom[rom].start = start;
+	k->rom[rom].size = size;
+	k->rom[rom].host = host;
+	if (!kvm_show_rom(k, rom, true))
 		return err_set(err, ERR_UNSUPPORTED,
-			       "KVM does not take memory that can only be read, for the BIOS: %s",
+			       "KVM does not take memory that can only be read, for firmware: %s",
 			       strerror(errno));
-	return 0;
+	k->roms++;
+	return (int)rom;
 }
 
 void kvm_close(struct kvm *k)

@@ -15,7 +15,7 @@
 #include "libcommon/runner/irq.h"
 #include "libcommon/runner/memory.h"
 
-enum { KVM_CPUS_MAX = 16, KVM_CPUID_MAX = 128 };
+enum { KVM_CPUS_MAX = 16, KVM_CPUID_MAX = 128, KVM_ROMS_MAX = 2 };
 
 struct kvm {
 	int fd, vm;
@@ -26,6 +26,11 @@ struct kvm {
 	} cpuid; /* what this KVM supports, as the ioctl wants it */
 	struct irq_sink irq;
 	struct doors doors;
+	struct {
+		uint64_t start, size;
+		const void *host;
+	} rom[KVM_ROMS_MAX];
+	unsigned roms;
 	pthread_mutex_t pit_lock; /* guards the next */
 	bool has_pit;
 };
@@ -40,8 +45,13 @@ int kvm_open(struct kvm *k, const char *path, struct err *err);
 /** kvm_create() - the machine: interrupt chips, memory. After kvm_open(); Return: 0 or -1 */
 int kvm_create(struct kvm *k, const struct guest_memory *mem, struct err *err);
 
-/** kvm_add_rom() - memory that the guest can only read, at @start; @host outlives the machine */
+/** kvm_add_rom() - memory that the guest can only read, at @start; @host outlives the machine. At most KVM_ROMS_MAX.
+ *  Return: its number, for kvm_show_rom(), or -1 */
 int kvm_add_rom(struct kvm *k, uint64_t start, const void *host, size_t size, struct err *err);
+
+/** kvm_show_rom() - from now on it is there for the guest, or it is not, and each access of the guest's comes to us. Any
+ *  thread, not two for one ROM. Return: false when KVM does not do it */
+bool kvm_show_rom(const struct kvm *k, unsigned rom, bool on);
 
 /** kvm_close() - also after a failed kvm_open() or kvm_create() */
 void kvm_close(struct kvm *k);

@@ -4,6 +4,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "libcommon/base/bytes.h"
+#include "libcommon/base/checked.h"
+
 enum {
 	PM_TIMER_HZ = 3579545,
 	PM_POWER_BUTTON = 1 << 8, /* of status and enable */
@@ -22,6 +25,21 @@ void legacy_init(struct legacy *l, const struct irq_sink *irq)
 	(void)pthread_mutex_init(&l->lock, NULL);
 	l->irq = irq;
 	l->pm_control = PM_SCI_ENABLED;
+}
+
+/* At 0x15 the first 640 KiB; at 0x17 and 0x30 KiB above 1 MiB, up to 64 MiB; at 0x34 units of 64 KiB above 16 MiB; at 0x5b
+ * those above 4 GiB */
+void legacy_set_memory(struct legacy *l, uint64_t low, uint64_t high)
+{
+	uint64_t above_1m = low > 1 << 20 ? min_u64((low >> 10) - 1024, UINT16_MAX) : 0;
+	uint64_t above_16m = low > 16 << 20 ? min_u64((low - (16 << 20)) >> 16, UINT16_MAX) : 0;
+
+	put_le16(l->cmos + 0x15, 640);
+	put_le16(l->cmos + 0x17, (uint16_t)above_1m);
+	put_le16(l->cmos + 0x30, (uint16_t)above_1m);
+	put_le16(l->cmos + 0x34, (uint16_t)above_16m);
+	put_le16(l->cmos + 0x5b, (uint16_t)(high >> 16));
+	l->cmos[0x5d] = (uint8_t)(high >> 32);
 }
 
 static uint8_t bcd(int v)

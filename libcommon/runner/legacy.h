@@ -35,6 +35,9 @@ struct legacy {
 
 void legacy_init(struct legacy *l, const struct irq_sink *irq);
 
+/** legacy_set_memory() - what CMOS says of memory: @low bytes below 4 GiB, @high above */
+void legacy_set_memory(struct legacy *l, uint64_t low, uint64_t high);
+
 /** legacy_attach() - all of them on the port bus; Return: false when its table is full */
 bool legacy_attach(struct legacy *l, struct bus *bus);
 

@@ -55,6 +55,8 @@ void machine_mmio(struct machine *m, bool write, uint64_t addr, unsigned size, v
 
 	if (size != 1 && size != 2 && size != 4 && size != 8)
 		d = NULL;
+	else if (firmware_mmio(&m->firmware, write, addr, size, data))
+		return;
 	if (!d) {
 		if (!write)
 			memset(data, 0xff, size);
@@ -95,9 +97,13 @@ static void make_buses(struct machine *m)
 	m->pci.reset_ctx = m;
 	pci_dev_init(&m->bridge, 0x8086, 0x1237, 0x060000, 0x1af4, 0x1100);
 	(void)pci_bus_add(&m->pci, &m->bridge);
+	if (m->firmware.uefi)
+		(void)piix4_add(&m->piix4, &m->pci); /* slot 1: all are free */
 	(void)bus_add(&m->ports, &pci);
 	kvm_attach_pit(&m->kvm, &m->ports);
 	legacy_init(&m->legacy, &m->kvm.irq);
+	legacy_set_memory(&m->legacy, m->mem.region[0].size,
+			  m->mem.regions > 1 ? m->mem.region[1].size : 0);
 	m->legacy.event = on_legacy;
 	m->legacy.ctx = m;
 	(void)legacy_attach(&m->legacy, &m->ports); /* the table has room for all of ours */
@@ -209,7 +215,10 @@ static int load(struct machine *m, struct linux_boot *ret_boot, struct err *err)
 									     err) < 0)
 		return -1;
 	if (o->firmware)
-		return firmware_load(&m->firmware, o->firmware, &m->mem, o->cpus, err) < 0 ||
+		return firmware_load(&m->firmware,
+				     &(struct firmware_opts){o->firmware, o->firmware_vars,
+							     o->firmware_template},
+				     &m->mem, o->cpus, err) < 0 ||
 				       kvm_open(&m->kvm, o->kvm ? o->kvm : "/dev/kvm", err) < 0
 			       ? -1
 			       : 0;
@@ -229,16 +238,12 @@ static int make(struct machine *m, const struct linux_boot *boot, struct err *er
 	if (!o->restore && !o->firmware) {
 		acpi = guest_range(&m->mem, ACPI_BASE, ACPI_SPACE);
 		memset(acpi, 0, ACPI_SPACE);
-		(void)acpi_build(acpi, ACPI_BASE, o->cpus);
+		(void)acpi_build(acpi, ACPI_BASE, o->cpus, PCI_WINDOW);
 	}
 	if (kvm_create(&m->kvm, &m->mem, err) < 0 || make_devices(m, err) < 0)
 		return -1;
-	if (o->firmware) {
-		firmware_attach(&m->firmware, &m->ports);
-		if (kvm_add_rom(&m->kvm, GUEST_HOLE_END - m->firmware.size, m->firmware.rom,
-				m->firmware.size, err) < 0)
-			return -1;
-	}
+	if (o->firmware && firmware_attach(&m->firmware, &m->ports, &m->kvm, err) < 0)
+		return -1;
 	for (unsigned i = 0; i < o->cpus; i++)
 		if (vcpu_create(m, i, o->restore || o->firmware ? NULL : boot, err) < 0)
 			return -1;
@@ -430,6 +435,8 @@ static int flush_disks(struct machine *m, struct err *err)
 			*err = one;
 		rc = -1;
 	}
+	if (firmware_flush(&m->firmware, rc == 0 ? err : NULL) < 0)
+		rc = -1;
 	return rc;
 }
 

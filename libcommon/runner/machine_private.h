@@ -15,6 +15,7 @@
 #include "libcommon/runner/linux.h"
 #include "libcommon/runner/memory.h"
 #include "libcommon/runner/pci.h"
+#include "libcommon/runner/piix4.h"
 #include "libcommon/runner/runner.h"
 #include "libcommon/runner/serial.h"
 #include "libcommon/runner/virtio_balloon.h"
@@ -46,6 +47,7 @@ struct machine {
 	struct bus ports;
 	struct pci_bus pci;
 	struct pci_dev bridge;
+	struct piix4 piix4; /* with UEFI firmware */
 	struct legacy legacy;
 	struct serial serial;
 	struct attach attach;

@@ -11,7 +11,9 @@ enum {
 	CONFIG_LINE = 0x3c,
 	CONFIG_PIN = 0x3d,
 	STATUS_CAPABILITIES = 0x10,
-	RESET_PORT = 1, /* 0xcf9, from 0xcf8 */
+	HEADER_TYPE = 0x0e,
+	HEADER_MANY = 0x80, /* functions */
+	RESET_PORT = 1,	    /* 0xcf9, from 0xcf8 */
 	RESET_BIT = 4,
 };
 
@@ -103,6 +105,16 @@ bool pci_bus_add(struct pci_bus *b, struct pci_dev *d)
 	return true;
 }
 
+void pci_add_function(struct pci_dev *first, struct pci_dev *d, unsigned function)
+{
+	d->function = function;
+	d->slot = first->slot;
+	d->bus = first->bus;
+	d->next = first->next;
+	first->next = d;
+	first->config[HEADER_TYPE] |= HEADER_MANY;
+}
+
 static bool answers(const struct pci_dev *d, unsigned bar)
 {
 	return d->bar_size[bar] && (d->config[PCI_REG_COMMAND] & PCI_COMMAND_MEMORY);
@@ -187,11 +199,14 @@ static struct pci_dev *selected(const struct pci_bus *b, uint16_t off, unsigned 
 				unsigned *ret_reg)
 {
 	uint32_t a = b->address;
+	struct pci_dev *d = b->dev[a >> 11 & 31];
 
 	*ret_reg = (a & 0xfc) + (off - 4U);
-	if (!(a & 0x80000000) || (a & 0x00ff0700) || *ret_reg + size > 256)
+	if (!(a & 0x80000000) || (a & 0x00ff0000) || *ret_reg + size > 256)
 		return NULL;
-	return b->dev[a >> 11 & 31];
+	while (d && d->function != (a >> 8 & 7))
+		d = d->next;
+	return d;
 }
 
 static bool is_hook(const struct pci_dev *d, unsigned reg, unsigned size)

@@ -1,4 +1,4 @@
-/* PCI: configuration space by ports 0xcf8 to 0xcff (mechanism 1), memory BARs, MSI-X. One bus, functions 0 only.
+/* PCI: configuration space by ports 0xcf8 to 0xcff (mechanism 1), memory BARs, MSI-X. One bus; what has BARs is function 0.
  *
  * What a guest may change in a configuration space is a mask of bits. BARs are placed by us before the guest runs, and
  * may be moved by it: an address is looked up in the configuration spaces at each access. A BAR moved over memory is
@@ -69,6 +69,8 @@ struct pci_dev {
 	bool intx; /* it asserts INTA */
 	struct msix msix;
 	struct pci_bus *bus;
+	unsigned function;    /* 0 to 7 */
+	struct pci_dev *next; /* another function of its slot */
 };
 
 struct pci_bus {
@@ -99,6 +101,9 @@ void pci_add_msix(struct pci_dev *d, unsigned bar, unsigned vectors);
 
 /** pci_bus_add() - put it into the next slot, BARs placed; Return: false when the bus is full. @d is borrowed */
 bool pci_bus_add(struct pci_bus *b, struct pci_dev *d);
+
+/** pci_add_function() - @d, without BARs and interrupts, as function 1 to 7 of the slot of @first; borrowed */
+void pci_add_function(struct pci_dev *first, struct pci_dev *d, unsigned function);
 
 /** pci_bus_remove() - it is no more: its line is down, nobody finds it; nothing when it was never added */
 void pci_bus_remove(struct pci_dev *d);

@@ -18,6 +18,7 @@
 
 struct control;
 struct disk;
+struct image;
 struct net;
 struct share;
 struct state;
@@ -46,9 +47,11 @@ struct machine_share {
 
 struct machine_opts {
 	const char *kvm;      /* NULL: /dev/kvm */
-	const char *firmware; /* a BIOS that starts the machine; NULL: a kernel does */
-	const char *kernel;   /* path of a bzImage */
-	const char *initrd;   /* path or NULL */
+	const char *firmware; /* what starts the machine, a BIOS or UEFI; NULL: a kernel does */
+	struct image *firmware_vars; /* see struct firmware_opts */
+	const char *firmware_template;
+	const char *kernel; /* path of a bzImage */
+	const char *initrd; /* path or NULL */
 	const char *command_line;
 	uint64_t memory;	   /* bytes */
 	bool huge_pages;	   /* of the host's pool, not together with a balloon */

@@ -154,6 +154,9 @@ int machine_save(struct machine *m, int fd, bool compress, struct err *err)
 			err, ERR_UNSUPPORTED,
 			"a machine that runs a command cannot be saved: the command's streams "
 			"are those of its vmrun");
+	if (m->firmware.uefi)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "a machine that UEFI firmware started cannot be saved");
 	machine_pause(m);
 	if (!machine_parked(m))
 		return err_set(err, ERR_BUSY,

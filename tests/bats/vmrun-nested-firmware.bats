@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# vmrun DISK with GRUB and Debian's own kernel, by SeaBIOS: in one nested host with a real KVM, started once for all tests here.
+# vmrun DISK with GRUB and Debian's own kernel, by SeaBIOS and by OVMF: in one nested host with a real KVM, started once for all tests here.
 # bats file_tags=slow,release
 
 load common
@@ -8,6 +8,8 @@ setup_file() {
 	export WORK=$BATS_FILE_TMPDIR/nested
 	require qemu-system-x86_64 busybox cpio qemu-img grub-mkimage mke2fs lz4
 	[ -e /usr/share/seabios/bios-256k.bin ] || fail "seabios is missing: run scripts/deps.sh"
+	[ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || fail "ovmf is missing: run scripts/deps.sh"
+	[ -d /usr/lib/grub/x86_64-efi ] || fail "grub-efi-amd64-bin is missing: run scripts/deps.sh"
 	mkdir -p "$WORK/payload"
 	cd "$WORK/payload" || return 1
 	"$ROOT/tests/guest/linux-payload.sh" . "$VMKIT_BIN/vmrun"
@@ -31,6 +33,7 @@ setup_file() {
 	for f in vmdk vhdx; do vmimg convert -q halt.raw "halt.$f"; done
 	rm disk.raw halt.raw
 	cp /usr/share/seabios/bios-256k.bin .
+	efi_disks
 	# The kernel without its wrapping: LZ4 behind the setup code; the last 4 bytes are its size
 	python3 - <<-'END'
 		import struct
@@ -55,13 +58,38 @@ setup_file() {
 		start vhdx --firmware bios-256k.bin -m 64M -e -c 2 halt.vhdx
 		start linux --firmware bios-256k.bin -m 192M -c 2 -e disk.qcow2
 		start direct -m 192M -e --direct disk.qcow2
+		ovmf="--firmware OVMF_CODE_4M.fd --firmware-vars /out/vars.fd -m 256M -e"
+		start efi $ovmf -c 2 efi.qcow2
+		cp /out/vars.fd /out/vars.1
+		start efi-again $ovmf efi-halt.qcow2
 		start pvh -m 192M -c 2 -k vmlinux -i initrd -a "do=hello quiet nokaslr tsc=reliable lpj=5000000 mitigations=off cryptomgr.notests random.trust_cpu=on"
 	END
-	"$ROOT/tests/nested-kvm.sh" "$WORK" "$WORK/payload" "$WORK/script" 400 || {
+	"$ROOT/tests/nested-kvm.sh" "$WORK" "$WORK/payload" "$WORK/script" 500 || {
 		tail -n 50 "$WORK/serial.log" >&2
 		return 1
 	}
 	rm -f "$WORK/initrd" "$WORK/out.tar"
+}
+
+# Two disks with GRUB on an EFI system partition, and the firmware
+efi_disks() {
+	mkdir -p esp
+	printf '%s\n' 'serial --unit=0' 'terminal_output serial' 'echo GRUB halts' halt >esp/grub.cfg
+	"$ROOT/tests/guest/efi-disk.sh" efi-halt.raw /usr/lib/grub/x86_64-efi esp 4M
+	cp kernel esp/vmlinuz
+	cp initrd esp/initrd.img
+	cat >esp/grub.cfg <<-'END'
+		serial --unit=0 --speed=115200
+		terminal_output serial
+		echo GRUB starts Linux
+		linux /vmlinuz console=ttyS0 panic=-1 quiet nokaslr tsc=reliable lpj=5000000 mitigations=off cryptomgr.notests random.trust_cpu=on do=efi
+		initrd /initrd.img
+		boot
+	END
+	"$ROOT/tests/guest/efi-disk.sh" efi.raw /usr/lib/grub/x86_64-efi esp 24M
+	for f in efi efi-halt; do vmimg convert -q $f.raw $f.qcow2; done
+	rm -r efi.raw efi-halt.raw esp
+	cp /usr/share/OVMF/OVMF_{CODE,VARS}_4M.fd .
 }
 
 of() {
@@ -91,4 +119,26 @@ of() {
 @test "Debian's vmlinux starts by PVH, with two processors" {
 	of pvh
 	[[ $output == *"guest: 2 cpus, clock kvm-clock"* ]]
+}
+
+@test "OVMF starts GRUB from a GPT disk, and that Linux with two processors, for which UEFI keeps a variable" {
+	of efi
+	[[ $output == *"GRUB starts Linux"*"guest: 2 cpus, clock kvm-clock"*"guest: efi 64, "[1-9]*" boot entries, kept: "* ]] || fail "$output"
+	[ "$(wc -c <"$WORK/out/vars.1")" = "$(wc -c </usr/share/OVMF/OVMF_VARS_4M.fd)" ]
+	python3 - "$WORK/out/vars.1" <<-'END'
+		import sys
+		d = open(sys.argv[1], "rb").read()
+		for name in "BootOrder", "VmkitTest":
+		    assert name.encode("utf-16-le") in d, name
+		assert b"hello" in d
+	END
+}
+
+@test "OVMF finds the variables that it left, and starts from them; a guest that halts by UEFI ends with status 0" {
+	of efi-again
+	[[ $output == *"GRUB halts"* ]]
+	python3 - "$WORK/out/vars.fd" <<-'END'
+		import sys
+		assert "VmkitTest".encode("utf-16-le") in open(sys.argv[1], "rb").read()
+	END
 }

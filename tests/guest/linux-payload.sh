@@ -18,7 +18,7 @@ cp "$kernel" "$dir/kernel"
 root=$dir/initrd.root
 mkdir -p "$root"/{bin,mod,dev,proc,sys,tmp}
 cp /bin/busybox "$root/bin/"
-for m in virtio_pci virtio_blk virtio_rng; do
+for m in virtio_pci virtio_blk virtio_rng efivarfs; do
 	/sbin/modprobe -S "${kernel#/boot/vmlinuz-}" --show-depends "$m"
 done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r f; do
 	cp "$f" "$root/mod/"
@@ -47,6 +47,12 @@ disks) # their sums, then a pattern into the second half of each, and the sums a
 	;;
 readonly)
 	echo "guest: readonly $(cat /sys/block/vda/ro)"
+	;;
+efi) # what the firmware keeps: a variable is made where there is none
+	mount -t efivarfs efivarfs /sys/firmware/efi/efivars
+	v=/sys/firmware/efi/efivars/VmkitTest-01234567-89ab-cdef-0123-456789abcdef
+	echo "guest: efi $(cat /sys/firmware/efi/fw_platform_size), $(ls /sys/firmware/efi/efivars | grep -c ^Boot0) boot entries, kept: $(tail -c 5 $v 2>/dev/null)"
+	printf '\7\0\0\0hello' >$v
 	;;
 reboot) reboot -f ;;
 writes) # until it is killed

@@ -18,6 +18,7 @@
 #include "libcommon/runner/kvm.h"
 #include "libcommon/runner/legacy.h"
 #include "libcommon/runner/linux.h"
+#include "libcommon/runner/pci.h"
 #include "libcommon/runner/serial.h"
 
 static struct {
@@ -106,7 +107,7 @@ static void acpi_tables(void **state)
 	(void)state;
 	for (unsigned cpus = 1; cpus <= 16; cpus++) {
 		memset(t, 0, sizeof(t));
-		len = acpi_build(t, ACPI_BASE, cpus);
+		len = acpi_build(t, ACPI_BASE, cpus, PCI_WINDOW);
 	}
 	assert_true(len < ACPI_SPACE);
 	assert_memory_equal(t, "RSD PTR ", 8);
@@ -266,6 +267,30 @@ static uint32_t port_in(const struct bus *b, uint16_t port, unsigned size)
 static void port_out(const struct bus *b, uint16_t port, unsigned size, uint32_t v)
 {
 	bus_access(b, true, port, size, &v);
+}
+
+static unsigned cmos(const struct bus *b, uint8_t at)
+{
+	port_out(b, CMOS_PORT, 1, at);
+	return port_in(b, CMOS_PORT + 1, 1);
+}
+
+static void memory_in_cmos(void **state)
+{
+	static struct bus b;
+	struct legacy l;
+
+	(void)state;
+	legacy_init(&l, &sink);
+	assert_true(legacy_attach(&l, &b));
+	legacy_set_memory(&l, GUEST_HOLE_START, UINT64_C(0x123450000));
+	assert_int_equal(cmos(&b, 0x15) | cmos(&b, 0x16) << 8, 640);
+	assert_int_equal(cmos(&b, 0x30) | cmos(&b, 0x31) << 8, 0xffff);
+	assert_int_equal(cmos(&b, 0x34) | cmos(&b, 0x35) << 8, 0xbf00);
+	assert_int_equal(cmos(&b, 0x5b) | cmos(&b, 0x5c) << 8 | cmos(&b, 0x5d) << 16, 0x12345);
+	legacy_set_memory(&l, 8 << 20, 0);
+	assert_int_equal(cmos(&b, 0x17) | cmos(&b, 0x18) << 8, 7 << 10);
+	assert_int_equal(cmos(&b, 0x34) | cmos(&b, 0x35) | cmos(&b, 0x5d), 0);
 }
 
 static void power_and_clock(void **state)
@@ -433,10 +458,11 @@ static void initrd_cut_off(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(memory_bounds),   cmocka_unit_test(acpi_tables),
-		cmocka_unit_test(port_bus),	   cmocka_unit_test(uart),
-		cmocka_unit_test(power_and_clock), cmocka_unit_test(ephemeral_disk),
-		cmocka_unit_test(cpuid_of_each),   cmocka_unit_test(initrd_cut_off),
+		cmocka_unit_test(memory_bounds),  cmocka_unit_test(acpi_tables),
+		cmocka_unit_test(port_bus),	  cmocka_unit_test(uart),
+		cmocka_unit_test(memory_in_cmos), cmocka_unit_test(power_and_clock),
+		cmocka_unit_test(ephemeral_disk), cmocka_unit_test(cpuid_of_each),
+		cmocka_unit_test(initrd_cut_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,7 @@ static uint8_t *read_file(const char *name, size_t *ret_len)
 static void start(uint64_t memory, unsigned cpus, struct guest_memory *mem)
 {
 	assert_int_equal(guest_memory_create(mem, memory, NULL), 0);
-	fw_cfg_init(&cfg, mem, cpus);
+	fw_cfg_init(&cfg, mem, cpus, false);
 }
 
 static void what_is_there(void **state)
@@ -73,6 +73,36 @@ static void what_is_there(void **state)
 	free(map);
 	assert_null(read_file("etc/nothing", &len));
 	guest_memory_destroy(&mem);
+}
+
+/* UEFI firmware places devices from 2 GiB on, or behind memory, and is told not to wait for a key */
+static void for_uefi(void **state)
+{
+	const uint64_t sizes[] = {UINT64_C(256) << 20, UINT64_C(4) << 30};
+	const uint32_t windows[] = {0x80000000, GUEST_HOLE_START};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		const uint8_t range[] = {0x87, 23, 0, 0, 0x0c, 1}; /* addresses of memory */
+		struct guest_memory mem;
+		uint8_t raw[2], *file, *at;
+		size_t len;
+
+		assert_int_equal(guest_memory_create(&mem, sizes[i], NULL), 0);
+		fw_cfg_init(&cfg, &mem, 1, true);
+		read_key(14, raw, 2);
+		assert_int_equal(get_le16(raw), 1);
+		file = read_file("etc/boot-menu-wait", &len);
+		assert_int_equal(len, 2);
+		assert_int_equal(get_le16(file), 0);
+		free(file);
+		file = read_file("etc/acpi/tables", &len);
+		at = memmem(file, len, range, sizeof(range));
+		assert_non_null(at);
+		assert_int_equal(get_le32(at + 10), windows[i]);
+		free(file);
+		guest_memory_destroy(&mem);
+	}
 }
 
 static uint8_t sum(const uint8_t *p, size_t len)
@@ -157,6 +187,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_there),
+		cmocka_unit_test(for_uefi),
 		cmocka_unit_test(tables_are_linked),
 	};
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "libcommon/runner/pci.h"
+#include "libcommon/runner/piix4.h"
 #include "libcommon/runner/virtio_rng.h"
 
 static struct {
@@ -110,6 +110,29 @@ static void pci_config(void **state)
 	assert_false(was_reset);
 	pci_port_write(&f->bus, 1, 1, 6);
 	assert_true(was_reset);
+}
+
+/* Where OVMF looks for a serial line, and for the timer of ACPI */
+static void pci_functions(void **state)
+{
+	struct pci_fake *f = *state;
+	struct piix4 p;
+
+	assert_true(piix4_add(&p, &f->bus));
+	assert_int_equal(config(f, 2, 0, 4), 0x70008086);
+	assert_int_equal(config(f, 2, 0x0b, 1), 0x06);
+	assert_int_equal(config(f, 2, 0x0e, 1), 0x80); /* there are more */
+	assert_int_equal(config(f, 1, 0x0e, 1), 0);
+	pci_port_write(&f->bus, 0, 4, 0x80000000 | 2 << 11 | 3 << 8);
+	assert_int_equal(pci_port_read(&f->bus, 4, 4), 0x71138086);
+	pci_port_write(&f->bus, 0, 4, 0x80000000 | 2 << 11 | 3 << 8 | 0x40);
+	pci_port_write(&f->bus, 4, 4, 0xb001);
+	assert_int_equal(pci_port_read(&f->bus, 4, 4), 0x601);
+	pci_port_write(&f->bus, 0, 4, 0x80000000 | 2 << 11 | 2 << 8);
+	assert_int_equal(pci_port_read(&f->bus, 4, 4), 0xffffffff);
+	pci_bus_remove(&p.isa);
+	pci_port_write(&f->bus, 0, 4, 0x80000000 | 2 << 11 | 3 << 8);
+	assert_int_equal(pci_port_read(&f->bus, 4, 4), 0xffffffff);
 }
 
 static void pci_bars(void **state)
@@ -393,6 +416,7 @@ int main(void)
 #define PCI_TEST(name) cmocka_unit_test_setup_teardown(name, pci_start, pci_end)
 	const struct CMUnitTest tests[] = {
 		PCI_TEST(pci_config),
+		PCI_TEST(pci_functions),
 		PCI_TEST(pci_bars),
 		PCI_TEST(capabilities),
 		PCI_TEST(vectors),
