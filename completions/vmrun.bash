@@ -25,7 +25,7 @@ _vmrun_verb() # sets options and kind of arguments for a verb
 		options=" --compress --keep-running --force --quiet --verbose --help --version"
 		kind=machine ;;
 	restore)
-		options=" --ephemeral --disk= --format= --allow-backing= --net= --publish= --vsock= --name= --timeout= --env= --workdir= --user= --quiet --verbose --help --version"
+		options=" --ephemeral --disk= --format= --allow-backing= --share= --net= --publish= --vsock= --name= --timeout= --env= --workdir= --user= --quiet --verbose --help --version"
 		kind=file ;;
 	stats)
 		options=" --prometheus --json --quiet --verbose --help --version"
@@ -72,6 +72,7 @@ _vmrun_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	restore:--disk|restore:--disk=|restore:-d) kind=file ;;
 	restore:--format|restore:--format=|restore:-f) kind=format ;;
 	restore:--allow-backing|restore:--allow-backing=) kind=dir ;;
+	restore:--share|restore:--share=|restore:-s) kind=dir ;;
 	restore:--net|restore:--net=) kind=none ;;
 	restore:--publish|restore:--publish=|restore:-p) kind=none ;;
 	restore:--vsock|restore:--vsock=) kind=file ;;

@@ -182,7 +182,9 @@ _vmrun() {
 		'*--disk=[where the disks are now, all of them in their order (default\: where they were, if that is FILE'\''s folder or one that --allow-backing names)]:IMAGE:_files' \
 		'(-f --format)-f+[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
 		'(-f --format)--format=[of all disks (default\: probed)]:FORMAT: _vmrun_dynamic format' \
-		'*--allow-backing=[disks that FILE names, and backing files, may lie below DIR too]:DIR:_files -/' \
+		'*--allow-backing=[disks and folders that FILE names, and backing files, may lie below DIR too]:DIR:_files -/' \
+		'*-s+[where the shared folders are now, all of them in their order, and a --root that is one behind them (default\: as for disks)]:DIR:_files -/' \
+		'*--share=[where the shared folders are now, all of them in their order, and a --root that is one behind them (default\: as for disks)]:DIR:_files -/' \
 		'*--net=[what its network interfaces lead to now, of the same kinds and in their order, as for run (default\: user where it was user); they keep their addresses]:user|tap=NAME|fd=N:' \
 		'*-p+[as for run; the saved machine'\''s ports are not published again without it]:\[ADDRESS\:\]PORT\[\:GUESTPORT\]\[/udp\]:' \
 		'*--publish=[as for run; the saved machine'\''s ports are not published again without it]:\[ADDRESS\:\]PORT\[\:GUESTPORT\]\[/udp\]:' \

@@ -8,17 +8,19 @@
 #include "cmd/vmrun/command.h"
 #include "cmd/vmrun/here.h"
 #include "cmd/vmrun/net.h"
+#include "cmd/vmrun/shares.h"
 #include "cmd/vmrun/vmrun.h"
 #include "cmd/vmrun/vsock.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/image/image.h"
 #include "libcommon/runner/control.h"
 #include "libcommon/runner/position.h"
+#include "libcommon/runner/share.h"
 #include "libcommon/runner/state.h"
 
 static struct {
 	const char *name, *format, *kvm, *workdir, *user, *vsock;
-	struct opt_list disks, allow, env, nets, publish;
+	struct opt_list disks, allow, env, nets, publish, shares;
 	bool ephemeral;
 	uint64_t timeout;
 } o;
@@ -51,7 +53,16 @@ static const struct opt options[] = {
 	 .value = &o.allow,
 	 .arg = "DIR",
 	 .complete = COMPLETE_DIR,
-	 .help = "disks that FILE names, and backing files, may lie below DIR too"},
+	 .help = "disks and folders that FILE names, and backing files, may lie below DIR too"},
+	{.letter = 's',
+	 .name = "share",
+	 .type = OPT_LIST,
+	 .value = &o.shares,
+	 .arg = "DIR",
+	 .complete = COMPLETE_DIR,
+	 .help = "where the shared folders are now, all of them in their order, and a --root that "
+		 "is "
+		 "one behind them (default: as for disks)"},
 	{.name = "net",
 	 .type = OPT_LIST,
 	 .value = &o.nets,
@@ -136,7 +147,8 @@ static bool lies_below(const char *path, const char *folder)
 }
 
 /* A name in the file is not the caller's word: it may lead where that one looks anyway. *@ret is owned */
-static int trusted_name(const char *file, const char *name, char **ret, struct err *err)
+static int trusted_name(const char *file, const char *name, const char *what, const char *option,
+			char **ret, struct err *err)
 {
 	CLEANUP_FREE char *own = real_folder(file);
 	char *real = realpath(name, NULL);
@@ -152,10 +164,10 @@ static int trusted_name(const char *file, const char *name, char **ret, struct e
 		return 0;
 	}
 	free(real);
-	err_set(err, ERR_DENIED, "the saved machine's disk %.200s does not lie in its folder",
+	err_set(err, ERR_DENIED, "the saved machine's %s %.200s does not lie in its folder", what,
 		name);
 	err_object(err, file);
-	return err_hint(err, "if it is yours, name it: --disk %.180s", name);
+	return err_hint(err, "if it is yours, name it: %s %.180s", option, name);
 }
 
 static enum disk_mode mode_of(const json_t *disk)
@@ -202,7 +214,7 @@ static int open_one(struct disks *d, const struct state *s, const char *file, st
 	unsigned i = (unsigned)d->n;
 
 	if (!o.disks.count && trusted_name(file, json_string_value(json_object_get(disk, "image")),
-					   &recorded, err) < 0)
+					   "disk", "--disk", &recorded, err) < 0)
 		return -1;
 	name = o.disks.count ? o.disks.items[i] : recorded;
 	if (check_before(name, &how, disk, err) < 0 || disks_add(d, name, &how, err) < 0)
@@ -269,6 +281,44 @@ static int open_nets(const struct state *s, struct err *err)
 	return 0;
 }
 
+static struct shares shares;
+
+static int open_share(const struct state *s, size_t i, const char *file, struct err *err)
+{
+	const json_t *was = state_share(s, i);
+	CLEANUP_FREE char *recorded = NULL;
+	const char *folder = json_string_value(json_object_get(was, "folder"));
+
+	if (!o.shares.count &&
+	    trusted_name(file, folder, "shared folder", "--share", &recorded, err) < 0)
+		return -1;
+	folder = o.shares.count ? o.shares.items[i] : recorded;
+	if (shares_add_saved(&shares, s->n_shares, folder,
+			     json_string_value(json_object_get(was, "tag")),
+			     json_is_true(json_object_get(was, "read_only")), err) < 0)
+		return -1;
+	if (share_inode(shares.machine[i].share) ==
+	    (uint64_t)json_integer_value(json_object_get(was, "inode")))
+		return 0;
+	err_set(err, ERR_DIFFERS,
+		"the shared folder is another one than when the machine was saved");
+	return err_object(err, folder);
+}
+
+static int open_shares(const struct state *s, const char *file, struct err *err)
+{
+	if (o.shares.count && o.shares.count != s->n_shares) {
+		err_set(err, ERR_USAGE,
+			"the saved machine has %zu shared folders, --share names %zu", s->n_shares,
+			o.shares.count);
+		return err_object(err, file);
+	}
+	for (size_t i = 0; i < s->n_shares; i++)
+		if (open_share(s, i, file, err) < 0)
+			return -1;
+	return 0;
+}
+
 static int open_vsock(const struct state *s, struct err *err)
 {
 	bool had = json_is_true(json_object_get(s->conf, "vsock"));
@@ -292,6 +342,8 @@ static struct machine_opts machine(const struct state *s, const struct disks *d,
 		.n_disks = d->n,
 		.nets = nets.net,
 		.n_nets = nets.n,
+		.shares = shares.machine,
+		.n_shares = shares.n,
 		.vsock = vsock,
 		.vsock_cid = vsock_cid,
 		.input = -1,
@@ -336,6 +388,8 @@ static int go_on(struct cli *cli, const struct state *s, char **argv, struct con
 	if (rc == 0)
 		rc = open_nets(s, err);
 	if (rc == 0)
+		rc = open_shares(s, argv[0], err);
+	if (rc == 0)
 		rc = open_vsock(s, err);
 	opts = machine(s, &d, control);
 	if (rc == 0 && s->waits) {
@@ -349,6 +403,7 @@ static int go_on(struct cli *cli, const struct state *s, char **argv, struct con
 		err_object(err, argv[0]);
 	nets_close(&nets);
 	vsock_close(vsock);
+	shares_close(&shares);
 	disks_close(&d);
 	return rc;
 }
@@ -401,7 +456,10 @@ const struct verb verb_restore = {
 		"stays as it is, and "
 		"must stay until the machine ends.\n\n"
 		"A disk that was changed since the machine was saved is refused: a guest that has "
-		"another file system in mind than there is would destroy it. With --ephemeral the "
+		"another file system in mind than there is would destroy it. So is another shared "
+		"folder "
+		"than it had; what was changed inside of the same one the guest sees as changes by "
+		"others. With --ephemeral the "
 		"disks stay as they are. The guest's connections are gone: networks are joined "
 		"anew, "
 		"as --net says. The guest's clock goes on where it stood; its date is "

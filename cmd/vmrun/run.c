@@ -458,11 +458,6 @@ static int check_prepare(int argc, struct err *err)
 			err, ERR_USAGE,
 			"the command, its --env, --user and --workdir come later, with restore: "
 			"vmrun restore FILE -- COMMAND");
-	if (o.shares.count || shared_root()) {
-		err_set(err, ERR_USAGE, "a machine that is saved has no folder of the host");
-		return shared_root() ? err_hint(err, "--copy-root copies the root into its memory")
-				     : -1;
-	}
 	return 0;
 }
 
@@ -537,7 +532,8 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 	if (rc == 0)
 		rc = nets_open(&nets, &o.nets, &o.publish, err);
 	if (rc == 0)
-		rc = shares_open(&shares, &o.shares, command, shared_root(), o.write_root, err);
+		rc = shares_open(&shares, &o.shares, command || o.prepare, shared_root(),
+				 o.write_root, err);
 	if (rc == 0)
 		rc = vsock_option(o.vsock, &vsock, &vsock_cid, err);
 	if (rc == 0)

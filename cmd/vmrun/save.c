@@ -106,9 +106,11 @@ const struct verb verb_save = {
 		"machine ends: its vmrun has status 3. When something fails, it goes on.\n\n"
 		"Disks are not in the file, but for what was written to ephemeral ones: it tells "
 		"where they stand, and restore refuses a disk that was changed since. Of a network "
-		"and a vsock the interfaces are saved, not their connections. A machine that runs "
-		"a "
-		"COMMAND, or has folders of the host, cannot be saved.",
+		"and a vsock the interfaces are saved, not their connections. Of shared folders it "
+		"tells which they were and what the guest has open in them; a file that it has "
+		"removed and still has open cannot be saved. Nor can a machine that runs a "
+		"COMMAND, "
+		"or that UEFI started.",
 	.options = options,
 	.examples = examples,
 	.statuses =

@@ -111,6 +111,19 @@ int shares_open(struct shares *s, const struct opt_list *list, bool command, con
 	return add(s, root, command, true, fds, err);
 }
 
+int shares_add_saved(struct shares *s, size_t total, const char *dir, const char *tag,
+		     bool read_only, struct err *err)
+{
+	size_t i = s->n++;
+
+	s->text[i] = strdup(dir);
+	if (!s->text[i])
+		return err_nomem(err);
+	s->read_only[i] = read_only;
+	s->machine[i].tag = tag;
+	return share_open(&s->machine[i].share, dir, read_only, descriptors(total), err);
+}
+
 void shares_close(struct shares *s)
 {
 	for (size_t i = 0; i < s->n; i++) {

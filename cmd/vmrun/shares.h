@@ -27,6 +27,10 @@ struct shares {
  */
 int shares_open(struct shares *s, const struct opt_list *list, bool command, const char *root,
 		bool root_writable, struct err *err);
+
+/** shares_add_saved() - one of the @total that a saved machine had, in their order; the rest as above */
+int shares_add_saved(struct shares *s, size_t total, const char *dir, const char *tag,
+		     bool read_only, struct err *err);
 void shares_close(struct shares *s);
 
 #endif

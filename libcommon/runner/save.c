@@ -1,8 +1,10 @@
 /* Saving a machine that runs: it stands still, its disks are flushed, all of it goes to a file. See state.h. */
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/clock.h"
@@ -11,6 +13,7 @@
 #include "libcommon/runner/disk.h"
 #include "libcommon/runner/net.h"
 #include "libcommon/runner/position.h"
+#include "libcommon/runner/share.h"
 #include "libcommon/runner/state_machine.h"
 
 enum { WAIT_MS = 3000 };
@@ -59,6 +62,48 @@ static json_t *describe_nets(const struct machine *m)
 	return list;
 }
 
+/* Where they are, as the host has them now */
+static json_t *describe_shares(const struct machine *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; list && i < m->opts->n_shares; i++) {
+		const struct machine_share *s = &m->opts->shares[i];
+		char link[32], path[PATH_MAX];
+		bool read_only;
+		ssize_t n;
+
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d",
+			       share_folder(s->share, &read_only));
+		n = readlink(link, path, sizeof(path));
+		(void)json_array_append_new(list, json_pack("{s:s, s:s%, s:b, s:I}", "tag", s->tag,
+							    "folder", path, (size_t)(n > 0 ? n : 0),
+							    "read_only", read_only, "inode",
+							    (json_int_t)share_inode(s->share)));
+	}
+	return list;
+}
+
+/* A reason that will not go away is found before the machine stands still */
+static int can_save(struct machine *m, struct err *err)
+{
+	if (m->streams && !m->opts->prepare)
+		return err_set(
+			err, ERR_UNSUPPORTED,
+			"a machine that runs a command cannot be saved: the command's streams "
+			"are those of its vmrun");
+	if (m->firmware.uefi)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "a machine that UEFI firmware started cannot be saved");
+	for (unsigned i = 0; i < PCI_SLOTS; i++) {
+		struct virtio_dev *d = machine_virtio(m, i);
+
+		if (d && d->type->can_save && d->type->can_save(d, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int put_conf(struct machine *m, struct state_out *o, struct err *err)
 {
 	json_t *disks = json_array(), *conf;
@@ -70,9 +115,10 @@ static int put_conf(struct machine *m, struct state_out *o, struct err *err)
 			json_decref(disks);
 			return -1;
 		}
-	conf = json_pack("{s:i, s:b, s:b, s:b, s:o, s:o}", "cpus", (int)m->vcpus, "streams",
+	conf = json_pack("{s:i, s:b, s:b, s:b, s:o, s:o, s:o}", "cpus", (int)m->vcpus, "streams",
 			 m->streams != NULL, "balloon", m->balloon != NULL, "vsock",
-			 m->vsock != NULL, "nets", describe_nets(m), "disks", disks);
+			 m->vsock != NULL, "nets", describe_nets(m), "shares", describe_shares(m),
+			 "disks", disks);
 	if (conf && m->opts->control)
 		(void)json_object_set_new(conf, "name",
 					  json_string(control_name(m->opts->control)));
@@ -149,14 +195,8 @@ int machine_save(struct machine *m, int fd, bool compress, struct err *err)
 	unsigned frozen;
 	int rc;
 
-	if (m->streams && !m->opts->prepare)
-		return err_set(
-			err, ERR_UNSUPPORTED,
-			"a machine that runs a command cannot be saved: the command's streams "
-			"are those of its vmrun");
-	if (m->firmware.uefi)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "a machine that UEFI firmware started cannot be saved");
+	if (can_save(m, err) < 0)
+		return -1;
 	machine_pause(m);
 	if (!machine_parked(m))
 		return err_set(err, ERR_BUSY,

@@ -306,6 +306,11 @@ int share_folder(const struct share *fs, bool *ret_read_only)
 	return fs->node[FUSE_ROOT_ID].fd;
 }
 
+uint64_t share_inode(const struct share *fs)
+{
+	return fs->node[FUSE_ROOT_ID].ino;
+}
+
 void share_close(struct share *fs)
 {
 	if (!fs)

@@ -26,6 +26,8 @@ enum {
 };
 
 struct share;
+struct state_in;
+struct state_out;
 
 /**
  * share_open() - serve the folder @path
@@ -39,6 +41,17 @@ int share_open(struct share **ret, const char *path, bool read_only, unsigned fd
 /** share_folder() - the folder's descriptor, borrowed */
 int share_folder(const struct share *fs, bool *ret_read_only);
 void share_close(struct share *fs);
+
+/* ---- of a machine that is saved (share_saved.c) */
+
+/** share_can_save() - ERR_UNSUPPORTED: the guest has a file open that could not be found again */
+int share_can_save(struct share *fs, struct err *err);
+/** share_save() - all that the guest knows and has open; nothing is served */
+void share_save(struct share *fs, struct state_out *o);
+/** share_load() - the same, hostile, into a share of the same folder. What is not there any more is stale for the guest */
+void share_load(struct share *fs, struct state_in *in);
+/** share_inode() - by which the folder is known again */
+uint64_t share_inode(const struct share *fs);
 
 /**
  * share_serve() - one request

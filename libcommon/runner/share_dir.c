@@ -42,25 +42,32 @@ int64_t share_op_lookup(struct share_req *r)
 
 /* ---- listing */
 
-int64_t share_op_opendir(struct share_req *r)
+int share_open_folder(struct share *fs, uint64_t id)
 {
-	const struct share_node *n = share_node_get(r->fs, r->in.nodeid);
-	struct fuse_open_out *out = (struct fuse_open_out *)(void *)r->fs->reply;
-	uint64_t fh;
-	int at, fd, rc;
+	const struct share_node *n = share_node_get(fs, id);
+	int at, fd;
 
 	if (!n)
 		return -ESTALE;
 	if (!S_ISDIR(n->type))
 		return -ENOTDIR;
 	/* Nothing of a mounted folder is read; it needs a descriptor all the same */
-	at = n->mounted ? r->fs->proc : share_node_fd(r->fs, r->in.nodeid);
+	at = n->mounted ? fs->proc : share_node_fd(fs, id);
 	if (at < 0)
 		return at;
 	fd = n->mounted ? fcntl(at, F_DUPFD_CLOEXEC, 0)
 			: openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int64_t share_op_opendir(struct share_req *r)
+{
+	struct fuse_open_out *out = (struct fuse_open_out *)(void *)r->fs->reply;
+	int fd = share_open_folder(r->fs, r->in.nodeid), rc;
+	uint64_t fh;
+
 	if (fd < 0)
-		return -errno;
+		return fd;
 	rc = share_handle_add(r->fs, fd, r->in.nodeid, true, &fh);
 	if (rc < 0)
 		return rc;

@@ -201,6 +201,48 @@ static int set_place(struct share *fs, uint32_t i, uint32_t folder, const char *
 	return 0;
 }
 
+int share_node_put(struct share *fs, uint32_t i, const struct share_node *n, const char *name)
+{
+	uint32_t *bucket;
+
+	if (i <= FUSE_ROOT_ID || i >= SHARE_NODES_MAX)
+		return -1;
+	while (i >= fs->nodes_room)
+		if (grow(fs) < 0)
+			return -1;
+	for (; fs->nodes <= i; fs->nodes++)
+		fs->node[fs->nodes] = (struct share_node){.fd = -1};
+	if (fs->node[i].used)
+		return -1;
+	fs->node[i] = *n;
+	fs->node[i].name = strdup(name);
+	if (!fs->node[i].name) {
+		fs->node[i].used = false;
+		return -1;
+	}
+	bucket = bucket_of(fs, n->dev, n->ino);
+	fs->node[i].next = *bucket;
+	*bucket = i;
+	return 0;
+}
+
+bool share_nodes_linked(struct share *fs)
+{
+	for (uint32_t i = FUSE_ROOT_ID + 1; i < fs->nodes; i++) {
+		const struct share_node *folder = share_node_get(fs, fs->node[i].parent);
+
+		if (!fs->node[i].used) {
+			fs->node[i].next = fs->free_node;
+			fs->free_node = i;
+		} else if (!folder || !S_ISDIR(folder->type) || folder->mounted) {
+			return false;
+		} else {
+			fs->node[fs->node[i].parent].children++;
+		}
+	}
+	return true;
+}
+
 int share_nodes_init(struct share *fs, int root)
 {
 	struct stat st;
@@ -268,7 +310,8 @@ static int find_again(struct share *fs, uint32_t i)
 	fd = share_open_below(fs->node[n->parent].fd, n->name, O_PATH, 0, n->mounted);
 	if (fd < 0)
 		return fd == -ENOENT ? -ESTALE : fd;
-	if (fstat(fd, &st) < 0 || st.st_dev != (n->dev & ~MOUNTED) || st.st_ino != n->ino) {
+	if (fstat(fd, &st) < 0 || st.st_dev != (n->dev & ~MOUNTED) || st.st_ino != n->ino ||
+	    (st.st_mode & S_IFMT) != n->type) {
 		(void)close(fd);
 		return -ESTALE;
 	}

@@ -102,6 +102,12 @@ int share_node_lookup(struct share *fs, uint64_t folder, const char *name, uint6
 		      struct stat *ret_st);
 void share_node_forget(struct share *fs, uint64_t id, uint64_t lookups);
 
+/** share_node_put() - node @i as it was, with @name (copied); i and its folder need not be there before. 0 or -1: @i is taken, or
+ *  beyond what there may be, or there is no memory */
+int share_node_put(struct share *fs, uint32_t i, const struct share_node *n, const char *name);
+/** share_nodes_linked() - after the last of them: each lies in a folder that is there. Return: does it? */
+bool share_nodes_linked(struct share *fs);
+
 /** share_node_pin() - @name in @folder is about to be removed; Return: 0 or -errno */
 int share_node_pin(struct share *fs, uint64_t folder, const char *name);
 
@@ -135,6 +141,8 @@ share_op share_op_open, share_op_create, share_op_read, share_op_write, share_op
 /* ---- share_dir.c */
 /** share_put_entry() - look @name up and answer with it; Return: bytes or -errno */
 int64_t share_put_entry(struct share_req *r, uint64_t folder, const char *name, uint64_t *ret);
+/** share_open_folder() - to list it; Return: a descriptor (owned) or -errno */
+int share_open_folder(struct share *fs, uint64_t id);
 share_op share_op_lookup, share_op_opendir, share_op_readdir, share_op_releasedir,
 	share_op_fsyncdir, share_op_mkdir, share_op_mknod, share_op_symlink, share_op_link,
 	share_op_unlink, share_op_rmdir, share_op_rename, share_op_rename2;

@@ -16,6 +16,7 @@
 #include "libcommon/runner/linux.h"
 #include "libcommon/runner/runner.h"
 #include "libcommon/runner/state_private.h"
+#include "libcommon/runner/virtio_fs.h"
 
 enum { SECTION_HEAD = 16 };
 
@@ -232,6 +233,34 @@ const char *state_net(const struct state *s, size_t i, uint8_t ret_mac[NET_MAC])
 		       : NULL;
 }
 
+/* Those that an earlier vmrun saved have none. */
+static bool good_nets(struct state *s)
+{
+	uint8_t mac[NET_MAC];
+
+	s->n_nets = json_array_size(json_object_get(s->conf, "nets"));
+	for (size_t i = 0; i < s->n_nets && s->n_nets <= MACHINE_NETS_MAX; i++)
+		if (!state_net(s, i, mac))
+			return false;
+	return s->n_nets <= MACHINE_NETS_MAX;
+}
+
+static bool good_shares(struct state *s)
+{
+	s->n_shares = json_array_size(json_object_get(s->conf, "shares"));
+	for (size_t i = 0; i < s->n_shares && s->n_shares <= MACHINE_SHARES_MAX; i++) {
+		const json_t *share = state_share(s, i);
+		size_t tag = json_string_length(json_object_get(share, "tag"));
+
+		if (!tag || tag > VIRTIO_FS_TAG_MAX ||
+		    !json_is_string(json_object_get(share, "folder")) ||
+		    !json_is_boolean(json_object_get(share, "read_only")) ||
+		    !json_is_integer(json_object_get(share, "inode")))
+			return false;
+	}
+	return s->n_shares <= MACHINE_SHARES_MAX;
+}
+
 static int read_conf(struct state *s, struct err *err)
 {
 	const json_t *disks;
@@ -249,16 +278,8 @@ static int read_conf(struct state *s, struct err *err)
 	for (size_t i = 0; i < s->n_disks; i++)
 		if (!good_disk(state_disk(s, i)))
 			return err_set(err, ERR_CORRUPT, "its section CONF is damaged");
-	/* Those that an earlier vmrun saved have none. */
-	s->n_nets = json_array_size(json_object_get(s->conf, "nets"));
-	if (s->n_nets > MACHINE_NETS_MAX)
+	if (!good_nets(s) || !good_shares(s))
 		return err_set(err, ERR_CORRUPT, "its section CONF is damaged");
-	for (size_t i = 0; i < s->n_nets; i++) {
-		uint8_t mac[NET_MAC];
-
-		if (!state_net(s, i, mac))
-			return err_set(err, ERR_CORRUPT, "its section CONF is damaged");
-	}
 	s->cpus = (unsigned)cpus;
 	return 0;
 }
@@ -299,4 +320,9 @@ void state_close(struct state *s)
 const json_t *state_disk(const struct state *s, size_t i)
 {
 	return json_array_get(json_object_get(s->conf, "disks"), i);
+}
+
+const json_t *state_share(const struct state *s, size_t i)
+{
+	return json_array_get(json_object_get(s->conf, "shares"), i);
 }

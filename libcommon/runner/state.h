@@ -10,7 +10,7 @@
  *	layers   = blocks of 4096 bytes of ephemeral disks, which "LAYR" sections place
  *	sections = { tag (4 bytes) index (u32) length (u64) bytes, zeros up to a multiple of 8 } ...
  *
- * Numbers are little endian. Sections: CONF (JSON: cpus, devices, network interfaces, disks and their positions), CPID, VCPU (one a vCPU, of parts as
+ * Numbers are little endian. Sections: CONF (JSON: cpus, devices, network interfaces, shared folders, disks and their positions), CPID, VCPU (one a vCPU, of parts as
  * Linux's KVM interface has them), CHIP, PIT2, CLCK, SERL, LEGC, PCIB, PCID (one a slot), VIRT (one a slot), CONS, LAYR (one a
  * disk). All of it is hostile input: what does not fit is ERR_CORRUPT, and KVM itself checks what its structures hold.
  */
@@ -38,7 +38,7 @@ struct state {
 	json_t *conf;
 	/* Read from conf */
 	unsigned cpus;
-	size_t n_disks, n_nets;
+	size_t n_disks, n_nets, n_shares;
 };
 
 /** state_open() - a file, checked but for guest memory; *@ret is owned: state_close(). ERR_CORRUPT, ERR_UNSUPPORTED (a
@@ -51,6 +51,9 @@ const json_t *state_disk(const struct state *s, size_t i);
 
 /** state_net() - a network interface of CONF: kind ("user", "tap", "fd"), and its address in @ret_mac */
 const char *state_net(const struct state *s, size_t i, uint8_t ret_mac[NET_MAC]);
+
+/** state_share() - a shared folder of CONF: tag, folder (strings), read_only, inode (integer) */
+const json_t *state_share(const struct state *s, size_t i);
 
 /** state_memory() - guest memory that holds what was saved: the file mapped, where it is not compressed */
 int state_memory(const struct state *s, struct guest_memory *ret, struct err *err);

@@ -247,8 +247,8 @@ int state_save_devices(struct machine *m, struct state_out *o, struct err *err)
 	for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
 		struct virtio_dev *d = machine_virtio(m, slot);
 
-		if (d && d->type->not_saved)
-			return err_set(err, ERR_UNSUPPORTED, "%s", d->type->not_saved);
+		if (d && d->type->can_save && d->type->can_save(d, err) < 0)
+			return -1;
 		if (m->pci.dev[slot])
 			save_pci(m->pci.dev[slot], o);
 		if (d)

@@ -72,7 +72,8 @@ struct virtio_type {
 	 * is good. Called while nothing is served. NULL: it has none */
 	void (*save)(struct virtio_dev *d, struct state_out *out);
 	void (*load)(struct virtio_dev *d, struct state_in *in);
-	const char *not_saved; /* why a machine with it cannot be saved, a sentence; NULL: it can */
+	/* Can a machine with it be saved now? 0 or -1; asked while it runs, and again while nothing is served. NULL: always */
+	int (*can_save)(struct virtio_dev *d, struct err *err);
 	/* The driver writes to its configuration; with the device's lock. NULL: it cannot */
 	void (*config_write)(struct virtio_dev *d, uint32_t off, unsigned size, uint64_t value);
 };

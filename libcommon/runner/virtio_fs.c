@@ -19,12 +19,27 @@ static int64_t request(struct virtio_dev *d, unsigned queue, struct virtq_chain 
 	return n == SHARE_BAD ? VIRTIO_BAD : n;
 }
 
-static const struct virtio_type type = {
-	.id = VIRTIO_FS,
-	.class_code = 0x018000,
-	.request = request,
-	.not_saved =
-		"a machine with a folder of the host cannot be saved: it may change meanwhile"};
+static void save(struct virtio_dev *d, struct state_out *o)
+{
+	share_save(((struct virtio_fs *)d->priv)->share, o);
+}
+
+static void load(struct virtio_dev *d, struct state_in *in)
+{
+	share_load(((struct virtio_fs *)d->priv)->share, in);
+}
+
+static int can_save(struct virtio_dev *d, struct err *err)
+{
+	return share_can_save(((struct virtio_fs *)d->priv)->share, err);
+}
+
+static const struct virtio_type type = {.id = VIRTIO_FS,
+					.class_code = 0x018000,
+					.request = request,
+					.save = save,
+					.load = load,
+					.can_save = can_save};
 
 int virtio_fs_init(struct virtio_fs *f, struct share *share, const char *tag,
 		   const struct guest_memory *mem, struct err *err)

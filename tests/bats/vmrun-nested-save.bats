@@ -14,6 +14,9 @@ setup_file() {
 	echo alice:x:1000:1001::/home/alice:/bin/sh >rootfs/etc/passwd
 	echo disk:x:6:bob,alice >rootfs/etc/group
 	random_image disk.raw $((4 << 20)) 7
+	mkdir -p share/sub
+	echo before >share/sub/file
+	printf 'first line\nsecond line\n' >share/open
 	cat >../script <<-'END'
 		export LD_LIBRARY_PATH=/t/lib TMPDIR=/tmp
 		mkdir -p /lib64 /out/all
@@ -29,7 +32,8 @@ setup_file() {
 		}
 		now() { cut -d' ' -f1 /proc/uptime; }
 		mkfifo first.in one.in two.in third.in
-		(bin/vmrun -k kernel -i initrd -m 128M -c 2 -t 300 -a "$fast do=shell" --name first -d disk.raw <first.in >$o/first 2>$o/first.err
+		(bin/vmrun -k kernel -i initrd -m 128M -c 2 -t 300 -a "$fast do=shell" --name first -d disk.raw \
+			--share share:files <first.in >$o/first 2>$o/first.err
 			echo $? >$o/first.status) &
 		exec 3>first.in
 		says first "guest: 2 cpus"
@@ -37,6 +41,7 @@ setup_file() {
 			mkdir /t; mount -t tmpfs t /t; dd if=/dev/urandom of=/t/file bs=1M count=8; sha256sum /t/file >/t/sum
 			dd if=/t/file of=/dev/vda bs=1M count=1 conv=fsync
 			(while :; do sha256sum /t/file >/t/again; cmp /t/sum /t/again || echo "BRO"KEN; sleep 1; done) &
+			mkdir /s; mount -t virtiofs files /s; exec 7</s/open 8>>/s/log; read -r line <&7; echo "share-$line"; cat /s/sub/file
 			x=17; echo saved-$((x * 3)); sha256sum /dev/vda | sed s/^/disk-/
 		X
 		says first "disk-.*vda"
@@ -44,6 +49,8 @@ setup_file() {
 		echo $? >$o/save
 		ls -ls first.state >$o/size
 		sha256sum disk.raw >before
+		echo after >share/sub/file
+		echo made >share/sub/new
 		for n in one two; do
 			(bin/vmrun restore --ephemeral -t 100 --name $n first.state <$n.in >$o/$n 2>$o/$n.err
 				echo $? >$o/$n.status) &
@@ -51,6 +58,7 @@ setup_file() {
 		exec 4>one.in 5>two.in
 		for n in 4 5; do
 			cat >&$n <<-'X'
+				cat <&7 | sed s/^/share-/; cat /s/sub/file /s/sub/new | sed s/^/share-/; echo x >&8
 				echo restored-$((x * 3)); echo 3 >/proc/sys/vm/drop_caches; sha256sum /dev/vda | sed s/^/disk-/
 				dd if=/t/file of=/dev/vda bs=1M count=4 conv=fsync; sha256sum -c /t/sum; nproc
 				head -c 4194304 /t/file | cmp - /dev/vda && echo written-$((x * 4))
@@ -60,6 +68,7 @@ setup_file() {
 		done
 		wait
 		sha256sum -c before >$o/unchanged
+		sort share/log >$o/log
 		# Once more, with its disk, and from the restored machine a compressed state
 		(bin/vmrun restore -t 100 --name third first.state <third.in >$o/third 2>$o/third.err
 			echo $? >$o/third.status) &
@@ -109,12 +118,26 @@ setup_file() {
 		done
 		wait
 		date +%s >$o/date
+		# With the root and another folder shared; both are elsewhere than the state
+		mkdir /w
+		bin/vmrun -k kernel --root rootfs --share share:/srv --modules modules -m 128M -t 200 -a "$fast" --prepare /w/shared.state \
+			>$o/shared 2>&1 </dev/null
+		bin/vmrun restore -t 60 /w/shared.state -- true >>$o/shared 2>&1 </dev/null
+		echo $? >>$o/shared
+		bin/vmrun restore -t 60 --share modules --share rootfs /w/shared.state -- true >>$o/shared 2>&1 </dev/null
+		echo $? >>$o/shared
+		for n in 1 2; do
+			echo $n >share/number
+			bin/vmrun restore -t 60 --share share --share rootfs /w/shared.state -- sh -c \
+				'cat /srv/number; echo more >>/srv/more; echo x >/memory; id -u; wc -l /srv/more' >>$o/shared 2>&1 </dev/null
+			echo $? >>$o/shared
+		done
 		bin/vmrun restore ready.state 2>$o/usage.err
 		echo $? >$o/usage
 		bin/vmrun restore third.state -- true 2>>$o/usage.err
 		echo $? >>$o/usage
 	END
-	"$ROOT/tests/nested-kvm.sh" "$WORK" "$WORK/payload" "$WORK/script" 400 || {
+	"$ROOT/tests/nested-kvm.sh" "$WORK" "$WORK/payload" "$WORK/script" 500 || {
 		tail -n 50 "$WORK/serial.log" >&2
 		return 1
 	}
@@ -200,4 +223,30 @@ disk() { sed -n 's/^disk-\([0-9a-f]*\) .*/\1/p' <<<"$output"; }
 	[ "$(cat "$o/user.nobody.status")" = 126 ]
 	[ "$(cat "$o/user.nobody.err")" = "vmrun: no user nobody in the guest's /etc/passwd" ]
 	[ "$(cat "$o/user.home")" = /of/mine ]
+}
+
+@test "a shared folder goes on: a file that is open, one that was changed meanwhile, one that is new; both clones write there" {
+	of first 3
+	[[ $output == *"share-first line"*before* ]]
+	for n in one two; do
+		of "$n" 0
+		[[ $output == *"share-second line"*share-after*share-made* ]] || fail "$output"
+	done
+	[ "$(cat "$WORK/out/all/log")" = $'x\nx' ]
+}
+
+@test "run --prepare with a shared root: its folders are named again, and have to be the same" {
+	[ "$(cat "$WORK/out/all/shared")" = "vmrun: /w/shared.state: the saved machine's shared folder /t/share does not lie in its folder
+hint: if it is yours, name it: --share /t/share
+125
+vmrun: modules: the shared folder is another one than when the machine was saved
+125
+1
+0
+1 /srv/more
+0
+2
+0
+2 /srv/more
+0" ] || fail "$(cat "$WORK/out/all/shared")"
 }

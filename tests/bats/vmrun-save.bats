@@ -254,12 +254,6 @@ os.execvp("vmrun", ["vmrun", "restore", "--net", "fd=%d" % a.fileno(), "a.state"
 	refused 4 vmrun save nobody a.state
 	served a -a do=serve
 	refused 4 vmrun save a no/such/folder/a.state
-	mkdir shared
-	served s -a do=serve --share shared:files
-	refused 9 vmrun save s s.state
-	[[ $stderr == *"folder of the host"* ]]
-	ask s CQ
-	ended s 0
 	require_root
 	mkdir small
 	mount -t tmpfs -o size=64k tmpfs small

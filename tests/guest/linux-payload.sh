@@ -18,7 +18,7 @@ cp "$kernel" "$dir/kernel"
 root=$dir/initrd.root
 mkdir -p "$root"/{bin,mod,dev,proc,sys,tmp}
 cp /bin/busybox "$root/bin/"
-for m in virtio_pci virtio_blk virtio_rng efivarfs; do
+for m in virtio_pci virtio_blk virtio_rng efivarfs virtiofs; do
 	/sbin/modprobe -S "${kernel#/boot/vmlinuz-}" --show-depends "$m"
 done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r f; do
 	cp "$f" "$root/mod/"
