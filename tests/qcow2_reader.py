@@ -13,10 +13,27 @@ def header(f):
     return 1 << bits, size, l1_size, l1_off, f.read(name_len).decode() if name_off else None
 
 
-def read(path):
-    """All bytes of the disk"""
+def snapshots(path):
+    """Its internal snapshots: name, where the L1 table lies and how many entries it has, size of the disk"""
+    with open(path, "rb") as f:
+        size = header(f)[1]
+        f.seek(60)
+        n, off = struct.unpack(">IQ", f.read(12))
+        for _ in range(n):
+            f.seek(off)
+            l1_off, l1_size, id_len, name_len, extra = struct.unpack(">QIHH20xI", f.read(40))
+            more = f.read(extra)
+            f.seek(id_len, 1)
+            yield f.read(name_len).decode(), l1_off, l1_size, struct.unpack(">Q", more[8:16])[0] if extra > 15 else size
+            off += 40 + extra + id_len + name_len + 7 & ~7
+
+
+def read(path, snapshot=None):
+    """All bytes of the disk, or of an internal snapshot"""
     with open(path, "rb") as f:
         cluster, size, l1_size, l1_off, name = header(f)
+        if snapshot:
+            l1_off, l1_size, size = next(s[1:] for s in snapshots(path) if s[0] == snapshot)
         out = bytearray(size)
         if name:
             below = read(os.path.join(os.path.dirname(path), name))

@@ -7,6 +7,7 @@
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
+#include "libcommon/base/outfile.h"
 #include "libcommon/snap/private.h"
 
 static int dress_fd(int fd, const struct stat *like, struct err *err)
@@ -19,9 +20,7 @@ static int dress_fd(int fd, const struct stat *like, struct err *err)
 	if ((like->st_uid != st.st_uid || like->st_gid != st.st_gid) &&
 	    fchown(fd, like->st_uid, like->st_gid) < 0)
 		return err_sys(err, "cannot give the file to its owner");
-	if (fchmod(fd, like->st_mode & 07777) < 0)
-		return err_sys(err, "cannot set the mode");
-	return io_fsync(fd, err);
+	return fchmod(fd, like->st_mode & 07777) < 0 ? err_sys(err, "cannot set the mode") : 0;
 }
 
 int dress(const char *path, const struct stat *like, struct err *err)
@@ -30,7 +29,7 @@ int dress(const char *path, const struct stat *like, struct err *err)
 
 	if (fd < 0)
 		err_sys(err, "cannot open");
-	else if (dress_fd(fd, like, err) == 0)
+	else if (dress_fd(fd, like, err) == 0 && io_fsync(fd, err) == 0)
 		return 0;
 	return err_object(err, path);
 }
@@ -48,21 +47,18 @@ static int fill(int from, int fd, const struct stat *like, struct err *err)
 	return dress_fd(fd, like, err);
 }
 
+/* Under its name when it is whole: a clone of a user's is in no journal */
 int clone_file(int from, const char *to, const struct stat *like, struct err *err)
 {
-	CLEANUP_CLOSE int fd = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int whole;
+	struct outfile *of;
+	int rc;
 
-	if (fd < 0) {
-		err_sys(err, "cannot create");
+	if (outfile_open(&of, to, OUTFILE_PRIVATE, err) < 0)
 		return err_object(err, to);
-	}
-	whole = fill(from, fd, like, err);
-	if (whole == 0)
-		whole = io_close(steal_fd(&fd), err);
-	if (whole == 0)
-		whole = io_fsync_parent(to, err);
-	if (whole < 0)
-		(void)unlink(to);
-	return whole < 0 ? err_object(err, to) : 0;
+	rc = fill(from, outfile_fd(of), like, err);
+	if (rc < 0)
+		outfile_discard(of);
+	else
+		rc = outfile_commit(of, err);
+	return rc < 0 ? err_object(err, to) : 0;
 }

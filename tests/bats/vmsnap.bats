@@ -278,6 +278,19 @@ keep day5: last, daily"
 	assert [ -e m/a.raw ]
 }
 
+# Every call and every fault: tests/long/vmsnap-steps.bats
+steps() { run python3 "$ROOT/tests/vmsnap_steps.py" "$VMKIT_TOOLS/inject.so" "$@" && assert_success; }
+
+# bats test_tags=release
+@test "killed, or without space, before some of the system calls that change something" {
+	xfs
+	steps w internal kill 13 3
+	steps m/reflink reflink kill 9 2
+	steps m/reflink reflink full 19 5
+	steps m/sets sets kill 29 5
+	steps m/sets sets eio 53 9
+}
+
 @test "random writes, snapshots, reverts, deletions against a model; killed and recovered" {
 	qemu-img create -q -f qcow2 -o cluster_size=16k d.qcow2 4M
 	run python3 "$ROOT/tests/vmsnap_model.py" 1 8 d.qcow2 qcow2

@@ -181,6 +181,11 @@ int unlinkat(int dir, const char *path, int flags)
 		       : NEXT(unlinkat)(dir, path, flags);
 }
 
+int unlink(const char *path)
+{
+	return unlinks && fault("unlink", -1, NO_SPACE_NEEDED, NULL) ? -1 : NEXT(unlink)(path);
+}
+
 int link(const char *a, const char *b)
 {
 	return fault("link", -1, SPACE, NULL) ? -1 : NEXT(link)(a, b);
