@@ -346,8 +346,8 @@ int guard_thaw(struct guard *g, struct freeze *ret, struct err *err)
 	rc = order(g, &o, o.what == ORDER_THAW ? INSIST_MS + READY_MS : READY_MS, &a, &why);
 	if (o.what == ORDER_THAW)
 		ret->window_ms = (double)(now_us() - g->since_us) / 1000;
-	ret->held = rc == 0 && o.what == ORDER_DISARM && !a.early &&
-		    (thawed > 0 || g->file_systems == 0);
+	/* What we thawed nobody has thawed before, the guard may be gone or not */
+	ret->held = o.what == ORDER_DISARM && !a.early && (thawed > 0 || g->file_systems == 0);
 	/* We thawed ourselves: a guard that does not answer is no failure. */
 	if (rc == 0 || o.what == ORDER_DISARM)
 		return 0;
