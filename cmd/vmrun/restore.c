@@ -12,6 +12,7 @@
 #include "cmd/vmrun/vmrun.h"
 #include "cmd/vmrun/vsock.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/io.h"
 #include "libcommon/image/image.h"
 #include "libcommon/runner/control.h"
 #include "libcommon/runner/position.h"
@@ -19,7 +20,7 @@
 #include "libcommon/runner/state.h"
 
 static struct {
-	const char *name, *format, *kvm, *workdir, *user, *vsock;
+	const char *name, *format, *kvm, *workdir, *user, *vsock, *positions;
 	struct opt_list disks, allow, env, nets, publish, shares;
 	bool ephemeral;
 	uint64_t timeout;
@@ -41,6 +42,15 @@ static const struct opt options[] = {
 	 .help = "where the disks are now, all of them in their order (default: where they were, "
 		 "if "
 		 "that is FILE's folder or one that --allow-backing names)"},
+	{.name = "positions",
+	 .type = OPT_STRING,
+	 .value = &o.positions,
+	 .arg = "JSON",
+	 .complete = COMPLETE_FILE,
+	 .help = "the disks were put elsewhere, with the same bytes: their files' sizes and times "
+		 "are "
+		 "those that the file JSON has, not those that FILE has",
+	 .hidden = true},
 	{.letter = 'f',
 	 .name = "format",
 	 .type = OPT_STRING,
@@ -179,20 +189,49 @@ static enum disk_mode mode_of(const json_t *disk)
 	return o.ephemeral || strcmp(mode, "ephemeral") == 0 ? DISK_EPHEMERAL : DISK_WRITE;
 }
 
-static int check_disk(struct image *img, const json_t *disk, struct err *err)
+/* Of the file that --positions names: an array of what position_get() gives; else what @disk has */
+static int read_position(size_t i, const json_t *disk, json_t **ret, struct err *err)
+{
+	enum { MOST = 1 << 20 };
+	CLEANUP_FREE char *text = NULL;
+	json_t *all = NULL;
+	size_t len;
+
+	if (!o.positions) {
+		*ret = json_incref(json_object_get(disk, "files"));
+		return 0;
+	}
+	if (io_read_file(o.positions, MOST, &text, &len, err) < 0)
+		return err_object(err, o.positions);
+	all = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	*ret = json_incref(json_array_get(all, i));
+	json_decref(all);
+	if (*ret)
+		return 0;
+	err_set(err, ERR_CORRUPT, "does not say where disk %zu stands", i + 1);
+	return err_object(err, o.positions);
+}
+
+static int check_disk(struct image *img, size_t i, const json_t *disk, struct err *err)
 {
 	uint64_t size = (uint64_t)json_integer_value(json_object_get(disk, "size"));
+	json_t *then;
+	int rc;
 
 	if (image_size(img) / 512 * 512 != size) {
 		err_set(err, ERR_DIFFERS,
 			"the disk has another size than when the machine was saved");
 		return err_object(err, image_name(img));
 	}
-	return position_check(img, json_object_get(disk, "files"), err);
+	if (read_position(i, disk, &then, err) < 0)
+		return -1;
+	rc = position_check(img, then, err);
+	json_decref(then);
+	return rc;
 }
 
 /* Before it is opened for writing, which may change it */
-static int check_before(const char *name, const struct disk_how *how, const json_t *disk,
+static int check_before(const char *name, const struct disk_how *how, size_t i, const json_t *disk,
 			struct err *err)
 {
 	struct image *img;
@@ -200,7 +239,7 @@ static int check_before(const char *name, const struct disk_how *how, const json
 
 	if (disks_image(&img, name, how, false, err) < 0)
 		return -1;
-	rc = check_disk(img, disk, err);
+	rc = check_disk(img, i, disk, err);
 	image_close(img);
 	return rc;
 }
@@ -217,7 +256,7 @@ static int open_one(struct disks *d, const struct state *s, const char *file, st
 					   "disk", "--disk", &recorded, err) < 0)
 		return -1;
 	name = o.disks.count ? o.disks.items[i] : recorded;
-	if (check_before(name, &how, disk, err) < 0 || disks_add(d, name, &how, err) < 0)
+	if (check_before(name, &how, i, disk, err) < 0 || disks_add(d, name, &how, err) < 0)
 		return -1;
 	if (strcmp(mode, "ephemeral") == 0 && disk_load_layer(d->disk[i], i, s, err) < 0)
 		return err_object(err, file);

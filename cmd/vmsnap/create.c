@@ -111,6 +111,26 @@ static int create_live(struct cli *cli, struct disk_set *t, struct snap_disk **d
 	return 0;
 }
 
+/* It has no agent, and with its memory nothing has to be at rest */
+static int create_still(struct cli *cli, struct disk_set *t, struct snap_disk **disks,
+			const char *name, enum quiesce how, struct err *err)
+{
+	double ms = 0;
+
+	if (how == QUIESCE_REQUIRE) {
+		err_set(err, ERR_UNSUPPORTED,
+			"its guest has no agent that would make its file systems stand still");
+		err_hint(err, "--memory: then they need not");
+		return err_object(err, domain_name(t->domain));
+	}
+	if (still_create(t, disks, name, engine_named(o.engine), o.memory, &ms, err) < 0)
+		return -1;
+	if (cli->verbose)
+		(void)fprintf(stderr, "vmsnap: %s: the machine stood still for %.0f ms\n",
+			      domain_name(t->domain), ms);
+	return 0;
+}
+
 static int create(struct cli *cli, char **argv, size_t n, const char *name, enum quiesce how,
 		  struct guard *guard, struct err *err)
 {
@@ -131,8 +151,10 @@ static int create(struct cli *cli, char **argv, size_t n, const char *name, enum
 	if (rc == 0)
 		rc = snaps_open(&t, &disks, err);
 	if (rc == 0) {
-		rc = t.running ? create_live(cli, &t, disks, name, how, guard, err)
-			       : snap_set_create(disks, t.n, name, engine_named(o.engine), err);
+		rc = !t.running ? snap_set_create(disks, t.n, name, engine_named(o.engine), err)
+		     : domain_can_hold(t.domain)
+			     ? create_still(cli, &t, disks, name, how, err)
+			     : create_live(cli, &t, disks, name, how, guard, err);
 		if (rc == 0 && cli->json)
 			rc = print_made(cli, disks, t.n, name, err);
 		snap_set_close(disks, t.n);
@@ -164,7 +186,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		how = QUIESCE_NO;
 	/* Before the first connection */
 	if (is_domain(argv[0], &uri, &domain) && how != QUIESCE_NO &&
-	    guard_start(&guard, uri, err) < 0)
+	    (!uri || strcmp(uri, BUILTIN_URI) != 0) && guard_start(&guard, uri, err) < 0)
 		return -1;
 	rc = create(cli, argv, n, argv[n], how, guard, err);
 	guard_end(guard);
@@ -188,6 +210,9 @@ const struct verb verb_create = {
 		"one goes on in new overlays,\n"
 		"STEM.live-N.qcow2, at one moment for all. With --memory it runs on while that is "
 		"written, and stops for the last of it.\n"
+		"One of vmrun's (-c builtin) is saved, gets it by the engine that fits, and goes "
+		"on: -v says "
+		"how long it stood still.\n"
 		"Several disks get the snapshot all or none, whatever interrupts it; nobody may "
 		"write to "
 		"them meanwhile.",

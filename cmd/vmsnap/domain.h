@@ -80,6 +80,13 @@ struct live_opts {
 int live_create(struct disk_set *t, struct snap_disk **disks, const char *name,
 		const struct live_opts *opts, bool *ret_frozen, struct err *err);
 
+/** still_create() - the same of a machine with domain_can_hold(), by any engine; @memory is kept; *@ret_ms: as long it stood still */
+int still_create(struct disk_set *t, struct snap_disk **disks, const char *name,
+		 enum snap_engine engine, bool memory, double *ret_ms, struct err *err);
+
+/** still_recover() - after what its disks need: one that a killed still_create() left off, or still, goes on */
+int still_recover(struct disk_set *t, enum snap_recovered *ret, struct err *err);
+
 /** live_overlay() - a running machine's memory is written to @file, and it goes on in @overlays; NULL: disks alone */
 int live_overlay(struct disk_set *t, char *const *overlays, const char *file,
 		 struct progress *progress, struct err *err);
@@ -87,8 +94,8 @@ int live_overlay(struct disk_set *t, char *const *overlays, const char *file,
 /** live_memory_fits() - ERR_NO_SPACE when the machine's memory may not fit where @path lies */
 int live_memory_fits(struct disk_set *t, const char *path, struct err *err);
 
-/** live_restore_xml() - what restores the machine of @t from the memory that snapshot @name of @disks has; both owned, NULL:
- *  it has none */
+/** live_restore_xml() - what restores the machine of @t from the memory that snapshot @name of @disks has, and can it; both
+ *  owned, NULL: it has none; the XML of a machine with domain_can_hold(): always */
 int live_restore_xml(struct disk_set *t, struct snap_disk *const *disks, const char *name,
 		     char **ret_file, char **ret_xml, struct err *err);
 

@@ -106,7 +106,10 @@ int live_restore_xml(struct disk_set *t, struct snap_disk *const *disks, const c
 	}
 	if (!file)
 		return 0;
-	if (host_saved_xml(t->host, file, t->disks, t->paths, t->n, ret_xml, err) < 0)
+	if (domain_can_hold(t->domain)) {
+		if (domain_check_memory(t->domain, file, err) < 0)
+			return -1;
+	} else if (host_saved_xml(t->host, file, t->disks, t->paths, t->n, ret_xml, err) < 0)
 		return -1;
 	*ret_file = steal_ptr(&file);
 	return 0;

@@ -32,6 +32,8 @@ static int recover(struct cli *cli, char *name, enum snap_recovered *ret, struct
 		if (one != SNAP_NOTHING)
 			*ret = one;
 	}
+	if (rc == 0 && t.domain)
+		rc = still_recover(&t, ret, err);
 	disks_close(&t);
 	return rc;
 }

@@ -53,6 +53,8 @@ static int start(struct disk_set *t, const char *file, const char *xml, struct e
 {
 	if (o.no_start || (!file && !t->running))
 		return 0;
+	if (file && domain_can_hold(t->domain))
+		return domain_restore_memory(t->domain, file, err);
 	if (file)
 		return host_restore_as(t->host, file, xml, err);
 	return domain_act(t->domain, DOMAIN_START_FRESH, err);

@@ -4,6 +4,7 @@
 #include "libcommon/host/device.h"
 #include "libcommon/host/events.h"
 #include "libcommon/host/private.h"
+#include "libcommon/host/snapshot.h"
 #include "libcommon/host/stats.h"
 
 struct console {
@@ -48,6 +49,62 @@ int host_restore(struct host *h, const char *path, bool paused, struct err *err)
 			    : cannot(h, "does not restore memory from a file", err);
 
 	return rc < 0 ? err_object(err, path) : 0;
+}
+
+bool domain_can_hold(const struct domain *d)
+{
+	return d->host->driver->hold != NULL;
+}
+
+int domain_hold(struct domain *d, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return of_domain(
+		d, v->hold ? v->hold(d, err) : cannot(d->host, "does not hold machines still", err),
+		err);
+}
+
+int domain_held(struct domain *d, bool *ret, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	*ret = false;
+	return v->held ? of_domain(d, v->held(d, ret, err), err) : 0;
+}
+
+int domain_let_go(struct domain *d, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return v->let_go ? v->let_go(d, err) : cannot(d->host, "does not hold machines still", err);
+}
+
+int domain_held_memory(struct domain *d, const char *path, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return v->held_memory ? v->held_memory(d, path, err)
+			      : cannot(d->host, "does not hold machines still", err);
+}
+
+int domain_check_memory(struct domain *d, const char *path, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return v->check_memory ? v->check_memory(d, path, err)
+			       : cannot(d->host, "does not restore memory from a file", err);
+}
+
+int domain_restore_memory(struct domain *d, const char *path, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return of_domain(d,
+			 v->restore_memory
+				 ? v->restore_memory(d, path, err)
+				 : cannot(d->host, "does not restore memory from a file", err),
+			 err);
 }
 
 int domain_xml(struct domain *d, unsigned flags, char **ret, struct err *err)

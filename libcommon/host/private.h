@@ -22,6 +22,12 @@ struct host_driver {
 	int (*idle)(struct domain *d, struct err *err);
 	int (*save_to)(struct domain *d, const char *path, struct err *err);
 	int (*restore)(struct host *h, const char *path, bool paused, struct err *err);
+	int (*hold)(struct domain *d, struct err *err);
+	int (*held)(struct domain *d, bool *ret, struct err *err);
+	int (*let_go)(struct domain *d, struct err *err);
+	int (*held_memory)(struct domain *d, const char *path, struct err *err);
+	int (*check_memory)(struct domain *d, const char *path, struct err *err);
+	int (*restore_memory)(struct domain *d, const char *path, struct err *err);
 	int (*xml)(struct domain *d, unsigned flags, char **ret, struct err *err);
 	int (*define)(struct host *h, const char *xml, struct domain *d, struct err *err);
 	int (*capabilities)(struct host *h, char **ret, struct err *err);

@@ -35,6 +35,26 @@ int host_saved_xml(struct host *h, const char *file, const struct domain_disk *d
 		   char *const *paths, size_t n, char **ret, struct err *err);
 int host_restore_as(struct host *h, const char *file, const char *xml, struct err *err);
 
+/* ---- a machine whose disks cannot be changed under it lets go of them for a moment: with domain_can_hold() */
+
+/** domain_can_hold() - can its driver do this? */
+bool domain_can_hold(const struct domain *d);
+
+/** domain_hold() - its memory goes to a file, and it is off; ERR_... when it goes on as before */
+int domain_hold(struct domain *d, struct err *err);
+/** domain_let_go() - it goes on, from disks with the bytes of that moment, says the caller, in whatever files; also one
+ *  whose holder was killed on the way to domain_hold() or back */
+int domain_let_go(struct domain *d, struct err *err);
+/** domain_held() - is domain_let_go() due? False where there is no such thing */
+int domain_held(struct domain *d, bool *ret, struct err *err);
+/** domain_held_memory() - what it goes on from becomes the file @path as well; ERR_EXISTS */
+int domain_held_memory(struct domain *d, const char *path, struct err *err);
+/** domain_check_memory() - can it go on from the file of domain_held_memory()? */
+int domain_check_memory(struct domain *d, const char *path, struct err *err);
+/** domain_restore_memory() - it is off, and goes on from there; the file stays. Its disks have the bytes of that moment, says
+ *  the caller */
+int domain_restore_memory(struct domain *d, const char *path, struct err *err);
+
 /** host_file_fn - @file is a file of a disk of @domain, both borrowed; -1 ends it */
 typedef int host_file_fn(void *ctx, const char *domain, const char *file, struct err *err);
 

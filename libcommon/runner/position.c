@@ -110,6 +110,23 @@ int position_get(struct image *img, json_t **ret, struct err *err)
 	return 0;
 }
 
+int position_of(const char *name, const char *format, const char *const *allow, size_t n_allow,
+		json_t **ret, struct err *err)
+{
+	const struct image_open_opts opts = {
+		.format = format, .allow_dirs = allow, .n_allow_dirs = n_allow};
+	struct image *img;
+	int rc;
+
+	if (image_open(&img, name, &opts, err) < 0)
+		return -1;
+	rc = position_get(img, ret, err);
+	if (rc == 0)
+		position_settle(*ret);
+	image_close(img);
+	return rc;
+}
+
 int position_check(struct image *img, const json_t *then, struct err *err)
 {
 	json_t *now;

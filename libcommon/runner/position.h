@@ -3,6 +3,7 @@
 #define VMKIT_RUNNER_POSITION_H
 
 #include <jansson.h>
+#include <stddef.h>
 
 #include "libcommon/base/err.h"
 
@@ -13,6 +14,11 @@ struct image;
  * *@ret: [{size, mtime_ns}...], owned; empty when the disk is not read from files (NBD): then only its size can be compared
  */
 int position_get(struct image *img, json_t **ret, struct err *err);
+
+/** position_of() - the same of the image @name that nobody writes to, settled; @format: NULL: probed; @allow: folders where
+ *  backing files may lie too */
+int position_of(const char *name, const char *format, const char *const *allow, size_t n_allow,
+		json_t **ret, struct err *err);
 
 /** position_check() - is it where it was? @then: what position_get() said, or hostile; ERR_DIFFERS, the error names the image */
 int position_check(struct image *img, const json_t *then, struct err *err);

@@ -494,9 +494,14 @@ static int delete_internal(struct snap_disk *d, const char *name, struct err *er
 {
 	struct image *img;
 
+	int rc;
+
 	if (internal_begin(d, &img, err) < 0)
 		return -1;
-	return internal_end(d, img, image_snapshot_remove(img, name, err), err);
+	rc = image_snapshot_remove(img, name, err);
+	if (rc == 0)
+		rc = remove_memory(d, name, err);
+	return internal_end(d, img, rc, err);
 }
 
 int snap_delete(struct snap_disk *d, const char *name, struct progress *progress, struct err *err)

@@ -269,7 +269,7 @@ static int add_records(struct snap_disk *d, struct list *l, struct err *err)
 	return rc;
 }
 
-static int internal_one(const json_t *s, struct list *l, struct err *err)
+static int internal_one(const struct snap_disk *d, const json_t *s, struct list *l, struct err *err)
 {
 	const char *name = NULL, *created = NULL;
 	json_int_t size = 0, state = 0;
@@ -291,7 +291,12 @@ static int internal_one(const json_t *s, struct list *l, struct err *err)
 	to->automatic = strncmp(name, "auto-", 5) == 0;
 	to->name = strdup(name);
 	to->parent = strdup("");
-	return to->name && to->parent ? 0 : err_nomem(err);
+	if (!to->name || !to->parent)
+		return err_nomem(err);
+	/* A name of qemu-img's may be any */
+	if (snap_name_check(name, NULL) == 0)
+		find_memory(d, to);
+	return 0;
 }
 
 static int add_internal(struct snap_disk *d, struct list *l, struct err *err)
@@ -310,7 +315,7 @@ static int add_internal(struct snap_disk *d, struct list *l, struct err *err)
 	if (rc < 0)
 		return -1;
 	json_array_foreach(json_object_get(info, "snapshots"), i, s) if (rc == 0) rc =
-		internal_one(s, l, err);
+		internal_one(d, s, l, err);
 	json_decref(info);
 	return rc;
 }

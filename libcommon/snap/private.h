@@ -94,6 +94,12 @@ int record_read(struct snap_disk *d, const char *name, struct snap_entry *ret, s
 /** record_remove() - and the memory that is kept with it; Return: 0 also when there is none */
 int record_remove(struct snap_disk *d, const char *name, struct err *err);
 
+/** find_memory() - sets that of @e, if there is one */
+void find_memory(const struct snap_disk *d, struct snap_entry *e);
+
+/** remove_lost_memory() - that of snapshots that are not: a kill came before they were, or after */
+int remove_lost_memory(struct snap_disk *d, struct err *err);
+
 /** remove_memory() - of the snapshot @name; Return: 0 also when there is none */
 int remove_memory(struct snap_disk *d, const char *name, struct err *err);
 

@@ -201,7 +201,7 @@ char *snap_memory_path(const struct snap_disk *d, const char *name)
 	return in_dir(d, file);
 }
 
-static void find_memory(const struct snap_disk *d, struct snap_entry *e)
+void find_memory(const struct snap_disk *d, struct snap_entry *e)
 {
 	char *path = snap_memory_path(d, e->name);
 	struct stat st;

@@ -1,4 +1,5 @@
 /* What a killed change left is finished or undone. */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,48 @@ int recover_disk(struct snap_disk *d, struct progress *progress, enum snap_recov
 	return recover(d, &j, progress, ret, err) < 0 ? -1 : journal_end(d, err);
 }
 
+/* ".NAME.memory" of the folder; Return: false for other names */
+static bool names_memory(const char *file, char ret[SNAP_NAME_MAX + 1])
+{
+	static const char suffix[] = ".memory";
+	size_t len = strlen(file);
+
+	if (file[0] != '.' || len <= sizeof(suffix) || len > SNAP_NAME_MAX + sizeof(suffix) ||
+	    strcmp(file + len - (sizeof(suffix) - 1), suffix) != 0)
+		return false;
+	(void)snprintf(ret, SNAP_NAME_MAX + 1, "%.*s", (int)(len - sizeof(suffix)), file + 1);
+	return snap_name_check(ret, NULL) == 0;
+}
+
+int remove_lost_memory(struct snap_disk *d, struct err *err)
+{
+	char name[SNAP_NAME_MAX + 1];
+	struct snap_entry *list = NULL;
+	size_t n = 0;
+	struct dirent *e;
+	DIR *dir = opendir(d->dir);
+	bool listed = false;
+	int rc = 0;
+
+	while (dir && rc == 0 && (e = readdir(dir))) {
+		bool wanted = false;
+
+		if (!names_memory(e->d_name, name))
+			continue;
+		if (!listed)
+			rc = list_entries(d, &list, &n, err);
+		listed = true;
+		for (size_t i = 0; i < n; i++)
+			wanted = wanted || strcmp(list[i].name, name) == 0;
+		if (rc == 0 && !wanted)
+			rc = remove_memory(d, name, err);
+	}
+	snap_list_free(list, n);
+	if (dir)
+		(void)closedir(dir);
+	return rc;
+}
+
 int snap_recover(const char *path, struct progress *progress, enum snap_recovered *ret,
 		 struct err *err)
 {
@@ -86,8 +129,11 @@ int snap_recover(const char *path, struct progress *progress, enum snap_recovere
 	if (lock_disk(&d, path, true, err) < 0)
 		return -1;
 	rc = set_pending(d);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = recover_disk(d, progress, ret, err);
+		if (rc == 0)
+			rc = remove_lost_memory(d, err);
+	}
 	snap_close(d);
 	if (rc > 0)
 		rc = set_recover(path, progress, ret, err);

@@ -288,7 +288,12 @@ static int undo_set(struct snap_disk **disks, size_t n, const struct set *s,
 	for (size_t i = 0; i < n; i++)
 		if (disks[i] && recover_disk(disks[i], progress, &ignored, err) < 0)
 			return -1;
-	if (undo_all(disks, n, s, err) < 0 || set_end(disks[0], err) < 0)
+	if (undo_all(disks, n, s, err) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (disks[i] && remove_lost_memory(disks[i], err) < 0)
+			return -1;
+	if (set_end(disks[0], err) < 0)
 		return -1;
 	for (size_t i = 1; i < n; i++)
 		if (disks[i] && set_end(disks[i], err) < 0)

@@ -147,8 +147,33 @@ static void say_status(int status)
 	put("\n");
 }
 
+/* A number in memory and in sector 0, which agree as long as the two go on together */
+static void count(void)
+{
+	uint64_t n;
+
+	if (ask(0, 0, 512, 0))
+		return;
+	n = AT(uint64_t, DATA);
+	put("begins at ");
+	put_number(n);
+	for (;;) {
+		put("\n");
+		AT(uint64_t, DATA) = ~n;
+		if (ask(0, 0, 512, 0) || AT(uint64_t, DATA) != n)
+			put("BROKEN ");
+		AT(uint64_t, DATA) = ++n;
+		if (ask(1, 0, 512, 1) || ask(4, 0, 0, 0))
+			put("FAILED ");
+		put("count ");
+		put_number(n);
+		for (volatile unsigned i = 0; i < 1000000; i++)
+			;
+	}
+}
+
 /* What the requests are: 'r' prints sectors 0 and 1 as they are, 'D' sectors 8 to 15, 'w' fills sectors 8 to 15 with 'W', 'z' zeroes 9 and 10, 'd'
- * discards 12 and 13, 'f' flushes, 'k' reads small pieces 2000 times, 'a' all of it, 'm' moves the registers, 'b' asks beyond the end, 'i' says whether an interrupt came, 's' the size, 'h' lies, 'q' writes a
+ * discards 12 and 13, 'f' flushes, 'k' reads small pieces 2000 times, 'a' all of it, 'm' moves the registers, 'b' asks beyond the end, 'i' says whether an interrupt came, 's' the size, 'h' lies, 'c' counts for ever, 'q' writes a
  * header of qcow2 to sector 0 */
 void disk_request(char what)
 {
@@ -184,6 +209,8 @@ void disk_request(char what)
 		say_status((int)all());
 	} else if (what == 'm') {
 		move();
+	} else if (what == 'c') {
+		count();
 	} else if (what == 'f') {
 		say_status(ask(4, 0, 0, 0));
 	} else if (what == 'b') {

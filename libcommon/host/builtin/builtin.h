@@ -4,6 +4,7 @@
  *	~/.local/state/vmkit/NAME.json		how it ended, or that it runs (state.c)
  *	~/.local/state/vmkit/NAME.log[.1]	what it said on its serial line, and vmrun
  *	~/.local/state/vmkit/NAME.save		its memory, when it is saved: start goes on from there
+ *	~/.local/state/vmkit/NAME.held		it was saved for a change of its disks (hold.c)
  *	~/.local/state/vmkit/NAME.lock		held (flock) by the machine's keeper
  *
  * A machine that runs has two processes: vmrun, which answers on its control socket (runner/control.h), and its keeper
@@ -109,14 +110,18 @@ void builtin_record(const struct builtin_host *b, const char *name, bool runs, c
 
 /* ---- keeper.c */
 
+enum keeper_flags {
+	KEEPER_ONCE = 1, /* it goes when the machine runs: its disks change from then on */
+	KEEPER_HELD = 2, /* NAME.held says where the disks stand */
+};
+
 /**
  * keeper_start() - start the machine
- * @from: a saved state to go on from; NULL: it boots
- * @once: remove it when the machine runs: its disks change from then on
+ * @from: a saved state to go on from, NULL: it boots; @flags: of it
  * Return: 0 once it runs, or -1 with vmrun's sentence
  */
 int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, const char *from,
-		 bool once, struct err *err);
+		 unsigned flags, struct err *err);
 
 /* ---- saved.c */
 
@@ -126,10 +131,27 @@ bool builtin_saved(const struct builtin_host *b, const char *name);
 int builtin_forget_saved(const struct builtin_host *b, const char *name, struct err *err);
 /** builtin_save_to() - memory to the file @path, NULL: where start looks for it; the machine is off then */
 int builtin_save_to(struct domain *d, const char *path, struct err *err);
+/** builtin_put_aside() - the same, and what says that it is held stays */
+int builtin_put_aside(struct domain *d, const char *path, struct err *err);
 /** builtin_go_on() - start @m from where its memory was saved, or boot */
 int builtin_go_on(const struct builtin_host *b, const struct builtin_machine *m, struct err *err);
 /** builtin_restore() - from a file of builtin_save_to() */
 int builtin_restore(struct host *h, const char *path, bool paused, struct err *err);
+
+/* ---- hold.c: machines that let go of their disks for a moment */
+
+int builtin_hold(struct domain *d, struct err *err);
+int builtin_held(struct domain *d, bool *ret, struct err *err);
+int builtin_let_go(struct domain *d, struct err *err);
+int builtin_held_memory(struct domain *d, const char *path, struct err *err);
+int builtin_check_memory(struct domain *d, const char *path, struct err *err);
+int builtin_restore_memory(struct domain *d, const char *path, struct err *err);
+/** builtin_held_file() - its path, when it says where the disks stand; owned; NULL */
+char *builtin_held_file(const struct builtin_host *b, const char *name);
+/** builtin_is_held() - was it saved for that? */
+bool builtin_is_held(const struct builtin_host *b, const char *name);
+/** builtin_forget_held() - no more */
+void builtin_forget_held(const struct builtin_host *b, const char *name);
 
 /* ---- spawn.c */
 
@@ -139,9 +161,9 @@ struct spawned {
 };
 
 /** spawn_vmrun() - *@ret is owned: spawn_close(); the process is the caller's child
- *  @from: a saved state, or NULL */
-int spawn_vmrun(const struct builtin_machine *m, const char *from, struct spawned *ret,
-		struct err *err);
+ *  @from: a saved state, or NULL; @positions: what --positions names, or NULL */
+int spawn_vmrun(const struct builtin_machine *m, const char *from, const char *positions,
+		struct spawned *ret, struct err *err);
 void spawn_close(struct spawned *s);
 
 /* ---- cgroup.c */

@@ -306,7 +306,7 @@ static int set_autostart(struct domain *d, unsigned order, uint64_t delay_ms, st
 
 static int undefine(struct domain *d, struct err *err)
 {
-	static const char *const suffixes[] = {"json", "log", "log.1", "save", "lock"};
+	static const char *const suffixes[] = {"json", "log", "log.1", "save", "held", "lock"};
 	const struct builtin_host *b = builtin_of(d->host);
 	CLEANUP_FREE char *file = builtin_path(b->machines, d->name, "json");
 	CLEANUP_CLOSE int lock = -1;
@@ -572,6 +572,12 @@ const struct host_driver host_builtin = {
 	.idle = idle,
 	.save_to = builtin_save_to,
 	.restore = builtin_restore,
+	.hold = builtin_hold,
+	.held = builtin_held,
+	.let_go = builtin_let_go,
+	.held_memory = builtin_held_memory,
+	.check_memory = builtin_check_memory,
+	.restore_memory = builtin_restore_memory,
 	.xml = xml,
 	.define = define,
 	.set_cpus = set_cpus,

@@ -39,7 +39,7 @@ struct keeper {
 	const struct builtin_host *host;
 	const struct builtin_machine *m;
 	const char *from; /* a saved state, for the first time; NULL */
-	bool once;	  /* it goes when the machine runs */
+	unsigned flags;	  /* of @from: KEEPER_... */
 	int lock, folder, listener, log;
 	uint64_t log_size;
 	char *log_path;
@@ -294,21 +294,25 @@ static void look_whether_ready(struct keeper *k)
 		return;
 	json_decref(said);
 	k->ready = true;
-	if (k->from && k->once)
+	if (k->from && (k->flags & KEEPER_ONCE))
 		(void)unlink(k->from);
+	if (k->from)
+		builtin_forget_held(k->host, k->m->name);
 	builtin_record(k->host, k->m->name, true, "", "");
 	report(k, &none);
 }
 
 static int spawn(struct keeper *k, struct err *err)
 {
+	CLEANUP_FREE char *held =
+		k->flags & KEEPER_HELD ? builtin_held_file(k->host, k->m->name) : NULL;
 	const char *why;
 
 	k->errors_n = 0;
 	k->errors[0] = '\0';
 	k->input_n = 0;
 	k->ready = k->again = false;
-	if (spawn_vmrun(k->m, k->from, &k->vm, err) < 0)
+	if (spawn_vmrun(k->m, k->from, held, &k->vm, err) < 0)
 		return -1;
 	k->since_ms = now_ms();
 	cgroup_enter(k->m, k->vm.pid, &why);
@@ -499,7 +503,7 @@ static void detach(int report_fd)
 }
 
 static void run(const struct builtin_host *b, const struct builtin_machine *m, const char *from,
-		bool once)
+		unsigned flags)
 {
 	static struct keeper k;
 	struct err err = ERR_INIT;
@@ -507,7 +511,7 @@ static void run(const struct builtin_host *b, const struct builtin_machine *m, c
 	k = (struct keeper){.host = b,
 			    .m = m,
 			    .from = from,
-			    .once = once,
+			    .flags = flags,
 			    .lock = -1,
 			    .folder = -1,
 			    .listener = -1,
@@ -531,7 +535,7 @@ static void run(const struct builtin_host *b, const struct builtin_machine *m, c
 }
 
 int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, const char *from,
-		 bool once, struct err *err)
+		 unsigned flags, struct err *err)
 {
 	struct err said = ERR_INIT;
 	struct pollfd p = {.events = POLLIN};
@@ -547,7 +551,7 @@ int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, 
 		if (pid != 0)
 			_exit(pid < 0);
 		detach(fds[1]);
-		run(b, m, from, once);
+		run(b, m, from, flags);
 	}
 	(void)close(fds[1]);
 	if (pid < 0 || (waitpid(pid, &status, 0) == pid && status != 0)) {

@@ -25,6 +25,7 @@ int builtin_forget_saved(const struct builtin_host *b, const char *name, struct 
 
 	if (!path)
 		return err_nomem(err);
+	builtin_forget_held(b, name);
 	if (unlink(path) < 0 && errno != ENOENT) {
 		err_sys(err, "cannot remove");
 		return err_object(err, path);
@@ -84,7 +85,7 @@ static int save_into(struct domain *d, const char *path, unsigned flags, struct 
 	return -1;
 }
 
-int builtin_save_to(struct domain *d, const char *path, struct err *err)
+int builtin_put_aside(struct domain *d, const char *path, struct err *err)
 {
 	const struct builtin_host *b = builtin_of(d->host);
 	CLEANUP_FREE char *own = builtin_path(b->state, d->name, "save");
@@ -101,6 +102,13 @@ int builtin_save_to(struct domain *d, const char *path, struct err *err)
 	return -1;
 }
 
+int builtin_save_to(struct domain *d, const char *path, struct err *err)
+{
+	/* Of before; its keeper took it away but for a kill */
+	builtin_forget_held(builtin_of(d->host), d->name);
+	return builtin_put_aside(d, path, err);
+}
+
 int builtin_go_on(const struct builtin_host *b, const struct builtin_machine *m, struct err *err)
 {
 	CLEANUP_FREE char *path = builtin_path(b->state, m->name, "save");
@@ -108,11 +116,15 @@ int builtin_go_on(const struct builtin_host *b, const struct builtin_machine *m,
 	if (!path)
 		return err_nomem(err);
 	if (access(path, F_OK) < 0)
-		return keeper_start(b, m, NULL, false, err);
-	if (keeper_start(b, m, path, true, err) == 0)
+		return keeper_start(b, m, NULL, 0, err);
+	if (keeper_start(b, m, path, KEEPER_ONCE | KEEPER_HELD, err) == 0)
 		return 0;
-	return err->code == ERR_BUSY ? -1
-				     : err_hint(err, "vmctl start --fresh throws its memory away");
+	if (err->code == ERR_BUSY)
+		return -1;
+	return err_hint(err, builtin_is_held(b, m->name)
+				     ? "a snapshot of it was interrupted: vmsnap -c builtin "
+				       "recover lets it go on"
+				     : "vmctl start --fresh throws its memory away");
 }
 
 int builtin_restore(struct host *h, const char *path, bool paused, struct err *err)
@@ -138,7 +150,7 @@ int builtin_restore(struct host *h, const char *path, bool paused, struct err *e
 		return -1;
 	rc = builtin_saved(b, name)
 		     ? err_set(err, ERR_BUSY, "%s has saved memory of its own: vmctl start", name)
-		     : keeper_start(b, &m, path, false, err);
+		     : keeper_start(b, &m, path, 0, err);
 	builtin_release(&m);
 	return rc;
 }

@@ -80,7 +80,8 @@ static void collect_devices(const struct builtin_machine *m, struct args *a, boo
 		add_option(a, "--allow-backing", m->allow[i]);
 }
 
-static void collect(const struct builtin_machine *m, const char *from, struct args *a)
+static void collect(const struct builtin_machine *m, const char *from, const char *positions,
+		    struct args *a)
 {
 	char number[32];
 
@@ -89,6 +90,7 @@ static void collect(const struct builtin_machine *m, const char *from, struct ar
 	add_option(a, "--name", m->name);
 	if (from) {
 		collect_devices(m, a, true);
+		add_option(a, "--positions", positions);
 		add(a, from);
 		return;
 	}
@@ -179,15 +181,15 @@ static int start(struct args *a, struct spawned *ret, struct err *err)
 	return 0;
 }
 
-int spawn_vmrun(const struct builtin_machine *m, const char *from, struct spawned *ret,
-		struct err *err)
+int spawn_vmrun(const struct builtin_machine *m, const char *from, const char *positions,
+		struct spawned *ret, struct err *err)
 {
 	struct args a = {.n = 0};
 	int rc;
 
 	if (check(m, err) < 0)
 		return -1;
-	collect(m, from, &a);
+	collect(m, from, positions, &a);
 	rc = a.failed ? err_nomem(err) : start(&a, ret, err);
 	args_free(&a);
 	return rc;
