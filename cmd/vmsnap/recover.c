@@ -9,6 +9,31 @@ static const struct opt options[] = {OPT_END};
 static const char *const examples[] = {"vmsnap recover disk.qcow2",
 				       "vmsnap recover --json disk.raw", NULL};
 
+/* That was stopped to go back, and is off since. It boots: how far its disks came decides nothing then */
+static int restart(struct disk_set *t, enum snap_recovered *ret, struct err *err)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		struct snap_disk *d;
+		int rc = 0;
+
+		if (!snap_restart_is_set(t->paths[i]))
+			continue;
+		if (snap_open(&d, t->paths[i], true, err) < 0)
+			return -1;
+		if (!t->running)
+			rc = domain_act(t->domain, DOMAIN_START_FRESH, err);
+		if (rc == 0)
+			rc = snap_restart_set(d, false, err);
+		snap_close(d);
+		if (rc < 0)
+			return -1;
+		t->running = true;
+		if (*ret == SNAP_NOTHING)
+			*ret = SNAP_FINISHED;
+	}
+	return 0;
+}
+
 /* The machine first: the disks of what it was told alone cannot say how far that came */
 static int recover(struct cli *cli, char *name, enum snap_recovered *ret, struct err *err)
 {
@@ -33,7 +58,7 @@ static int recover(struct cli *cli, char *name, enum snap_recovered *ret, struct
 			*ret = one;
 	}
 	if (rc == 0 && t.domain)
-		rc = still_recover(&t, ret, err);
+		rc = still_recover(&t, ret, err) < 0 ? -1 : restart(&t, ret, err);
 	disks_close(&t);
 	return rc;
 }
@@ -66,7 +91,7 @@ const struct verb verb_recover = {
 		"that is there, other\n"
 		"verbs refuse to work. Without such a journal nothing is done. A change of several "
 		"disks is undone on all\n"
-		"of them.",
+		"of them. A domain that was stopped to go back is started.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, or nothing to do, 4 not found, 6 in use, 7 no "

@@ -35,15 +35,22 @@ static json_t *disks_json(char **argv, size_t n)
 	return list;
 }
 
-/* All of @disks have it? Then a machine may be stopped for it */
+/* All of @disks have it, and files of its own can be read? Then a machine may be stopped for it */
 static int look(struct snap_disk **disks, size_t n, const char *name, struct err *err)
 {
 	struct snap_entry *e;
 
 	for (size_t i = 0; i < n; i++) {
+		struct image *img = NULL;
+		int rc;
+
 		if (snap_find(disks[i], name, &e, err) < 0)
 			return -1;
+		rc = e->file ? snap_image(disks[i], name, &img, err) : 0;
 		snap_list_free(e, 1);
+		image_close(img);
+		if (rc < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -81,7 +88,8 @@ static int revert(struct disk_set *t, struct snap_disk **disks, const char *name
 	/* Before anything is touched: can it be read? */
 	if (!o.boot && !o.no_start && live_restore_xml(t, disks, name, &file, &xml, err) < 0)
 		return -1;
-	if (stop(t, err) < 0)
+	if ((t->running && !o.no_start && snap_restart_set(disks[0], true, err) < 0) ||
+	    stop(t, err) < 0)
 		return -1;
 	rc = snap_set_revert(disks, t->n, name, o.discard, kept, err);
 	/* With disks that did not go back memory does not go together */
@@ -92,6 +100,8 @@ static int revert(struct disk_set *t, struct snap_disk **disks, const char *name
 		return err_prefix(err, "the disks went back, but it does not start");
 	}
 	*ret_memory = file != NULL;
+	if (t->running && snap_restart_set(disks[0], false, rc < 0 ? NULL : err) < 0)
+		return -1;
 	return rc;
 }
 

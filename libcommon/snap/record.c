@@ -148,6 +148,30 @@ int journal_end(struct snap_disk *d, struct err *err)
 	return remove_file(d, ".journal.json", err);
 }
 
+#define RESTART_FILE ".restart.json"
+
+int snap_restart_set(struct snap_disk *d, bool on, struct err *err)
+{
+	return on ? json_write(d, RESTART_FILE, json_pack("{s:i}", "version", 1), err)
+		  : remove_file(d, RESTART_FILE, err);
+}
+
+bool snap_restart_is_set(const char *path)
+{
+	struct snap_disk *d;
+	bool set = false;
+
+	if (lock_disk(&d, path, false, NULL) < 0)
+		return false;
+	if (d->lock >= 0) {
+		CLEANUP_FREE char *file = in_dir(d, RESTART_FILE);
+
+		set = file && access(file, F_OK) == 0;
+	}
+	snap_close(d);
+	return set;
+}
+
 static int record_name(const char *name, char ret[SNAP_NAME_MAX + 8])
 {
 	return snprintf(ret, SNAP_NAME_MAX + 8, "%.*s.json", SNAP_NAME_MAX, name);

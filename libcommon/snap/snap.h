@@ -88,6 +88,12 @@ int snap_create(struct snap_disk *d, const char *name, enum snap_engine engine,
 int snap_revert(struct snap_disk *d, const char *name, bool discard,
 		char ret_kept[SNAP_NAME_MAX + 1], struct err *err);
 
+/** snap_restart_set() - its machine is stopped for a change, and is to run afterwards; durable. @on false: no more */
+int snap_restart_set(struct snap_disk *d, bool on, struct err *err);
+
+/** snap_restart_is_set() - of the disk @path; false for one that cannot be looked at */
+bool snap_restart_is_set(const char *path);
+
 /**
  * snap_delete() - the disk and all other snapshots show what they showed
  *

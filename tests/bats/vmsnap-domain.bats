@@ -68,6 +68,17 @@ X
 	[ "$(state)" = running ]
 }
 
+@test "an agent that does not answer: refused when it is required, and nothing is left" {
+	lv_on A "$VMKIT_BIN/vmctl" exec web -- sh -c '(sleep 1; kill -STOP $(pidof qemu-ga); sleep 14; kill -CONT $(pidof qemu-ga)) >/dev/null 2>&1 &'
+	sleep 1.5
+	refused 7 snap create --quiesce=require web z
+	[[ $stderr == *"stand still"* ]]
+	run snap list --json web
+	[ "$(json '[.[].name] | join(" ")')" = "one two" ]
+	[ "$(source_of)" = "$LV_BASE/web.live-2.qcow2" ] && [ ! -e "$LV_BASE/web.live-3.qcow2" ]
+	lv_agent A web
+}
+
 @test "revert of a running domain: stopped, back, started; the kept state can be had again" {
 	run_split snap revert --json web one
 	assert_status 0
@@ -100,6 +111,13 @@ X
 	[[ $stderr == *checkpoint* ]]
 	[ "$(state)" = running ]
 	lv_on A virsh checkpoint-delete web cp1 >/dev/null
+	# Its file is lost: QEMU has it open still
+	local file
+	file=$(snap show --json web:vda@x | jq -r .file)
+	mv "$file" "$file.away"
+	run_split snap revert web x
+	[ "$status" != 0 ] && [ "$(state)" = running ]
+	mv "$file.away" "$file"
 	refused 7 timeout 20 "$VMKIT_BIN/vmsnap" -c "qemu+unix:///session?socket=/nowhere" list web
 	refused 2 snap create web web y
 	lv_on A virsh managedsave web >/dev/null
@@ -141,4 +159,27 @@ X
 	assert_success
 	[ "$(cd "$LV_BASE" && find . -maxdepth 1 -name 'web*' ! -name web.xml | wc -l)" = 1 ] || fail "$(cd "$LV_BASE" && ls -d web*)"
 	qemu-img check "$(source_of --inactive)"
+}
+
+@test "killed while a running machine goes back: recover lets it run again" {
+	local n killed=0 off=0
+	snap create -e external web base
+	lv_on A virsh start web
+	for n in 3 9 15 21; do
+		lv_on A env LD_PRELOAD="$VMKIT_TOOLS/inject.so" INJECT_AT=$n INJECT_HOW=kill INJECT_UNLINK=1 \
+			"$VMKIT_BIN/vmsnap" -c qemu:///session revert --discard-current web base 2>/dev/null && break
+		killed=$((killed + 1))
+		[ "$(state)" = running ] || off=$((off + 1))
+		run snap recover --json web
+		assert_success
+		[ "$(state)" = running ]
+		run snap check web
+		assert_success
+	done
+	[ "$killed" -gt 2 ] && [ "$off" -gt 1 ] || fail "killed $killed, off $off, of $n"
+	run snap recover --json web
+	[ "$(json .result)" = nothing ]
+	lv_on A virsh destroy web
+	snap merge --all web
+	[ "$(cd "$LV_BASE" && find . -maxdepth 1 -name 'web*' ! -name web.xml | wc -l)" = 1 ] || fail "$(cd "$LV_BASE" && ls -d web*)"
 }
