@@ -350,19 +350,18 @@ state_of() {
 # power_cuts NAME TURNS COMMAND... - imgio's commands on NAME.vhdx (; between those of one step), each step flushed; a cut at any moment leaves one of
 # the states between them, and a later one after more fsyncs. State K is the raw file sK.
 power_cuts() {
-	local name=$1 turns=$2 cuts steps=$(($# - 2)) k seed fsyncs state args=() low=() high=() words
+	local name=$1 turns=$2 steps=$(($# - 2)) k seed fsyncs state args=() low=() high=() words
 	shift 2
 	for k in "$@"; do
 		IFS=';' read -ra words <<<"$k"
 		args+=("${words[@]}" flush)
 	done
 	cp "$name.vhdx" base.vhdx
-	rm -f record
+	rm -rf record cuts
 	RECORD_PATH=/$name.vhdx RECORD_TO=$PWD/record LD_PRELOAD=$(preload record.so) "$VMKIT_TOOLS/imgio" "$name.vhdx" "${args[@]}"
 	[ "$(state_of "$name.vhdx" $steps)" = $steps ]
-	cuts=$(python3 "$ROOT/tests/tools/powercut.py" record)
-	for ((seed = 0; seed < turns * cuts; seed++)); do
-		fsyncs=$(python3 "$ROOT/tests/tools/powercut.py" record base.vhdx $seed cut.vhdx)
+	while read -r seed fsyncs _; do
+		mv "cuts/$seed/base.vhdx" cut.vhdx
 		state=$(state_of cut.vhdx $steps)
 		[ -n "$state" ] || fail "seed $seed: after $fsyncs fsyncs the disk is none of the states"
 		[ "$state" -ge "${low[fsyncs]:-99}" ] || low[fsyncs]=$state
@@ -374,7 +373,7 @@ power_cuts() {
 			qemu-img check -q -r all cut.vhdx || fail "seed $seed: qemu-img check"
 			theirs_too cut.vhdx "s$state" || fail "seed $seed: QEMU does not see state $state"
 		fi
-	done
+	done < <(python3 "$ROOT/tests/tools/powercut.py" record "$turns" cuts base.vhdx)
 	state=0
 	for fsyncs in "${!low[@]}"; do
 		[ "${low[fsyncs]}" -ge "$state" ] || fail "after $fsyncs fsyncs the disk is what it was before fewer"

@@ -1,9 +1,10 @@
-/* record.so: what a program writes to one file and when it makes that durable, for powercut.py.
+/* record.so: what a program writes to some files and when it makes that durable, for powercut.py.
  *
- *	RECORD_PATH=TEXT RECORD_TO=FILE LD_PRELOAD=record.so PROGRAM ...
+ *	RECORD_PATH=TEXT[:TEXT]... RECORD_TO=FILE LD_PRELOAD=record.so PROGRAM ...
  *
- * RECORD_PATH is the end of the file's path. A record is a letter and two numbers of 8 bytes, little endian: W offset length and
- * the bytes; Z offset length (zeros, or a hole); T size 0; F 0 0 (fsync, fdatasync).
+ * Each TEXT is the end of a file's path. A record is a letter, the number of the TEXT in one byte and two numbers of 8 bytes, little
+ * endian: W offset length and the bytes; Z offset length (zeros, or a hole); T size 0; F 0 0 (fsync, fdatasync); M 0 0 (fdatasync of
+ * no file: by this imgio says that what came before has been promised).
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -14,31 +15,43 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-static int is_ours(int fd)
+/* The number of the text that @fd's path ends in; -1: none */
+static int number_of(int fd)
 {
 	const char *end = getenv("RECORD_PATH");
 	char link[64], path[4096];
 	ssize_t n;
 
-	if (!end)
-		return 0;
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
-	path[n < 0 ? 0 : n] = '\0';
-	return strlen(path) >= strlen(end) && strcmp(path + strlen(path) - strlen(end), end) == 0;
+	for (int i = 0; end && n > 0; i++) {
+		size_t len = strcspn(end, ":");
+
+		if ((size_t)n >= len && memcmp(path + n - len, end, len) == 0)
+			return i;
+		end = end[len] ? end + len + 1 : NULL;
+	}
+	return -1;
+}
+
+static void put(int file, char kind, uint64_t a, uint64_t b, const void *bytes)
+{
+	static FILE *out;
+
+	if (!out && !(out = fopen(getenv("RECORD_TO"), "ae")))
+		abort();
+	if (fputc(kind, out) == EOF || fputc(file, out) == EOF || fwrite(&a, 8, 1, out) != 1 ||
+	    fwrite(&b, 8, 1, out) != 1 || (bytes && b && fwrite(bytes, b, 1, out) != 1) ||
+	    fflush(out) != 0)
+		abort();
 }
 
 static void note(int fd, char kind, uint64_t a, uint64_t b, const void *bytes)
 {
-	static FILE *out;
+	int file = number_of(fd);
 
-	if (!is_ours(fd))
-		return;
-	if (!out && !(out = fopen(getenv("RECORD_TO"), "ae")))
-		abort();
-	if (fputc(kind, out) == EOF || fwrite(&a, 8, 1, out) != 1 || fwrite(&b, 8, 1, out) != 1 ||
-	    (bytes && b && fwrite(bytes, b, 1, out) != 1) || fflush(out) != 0)
-		abort();
+	if (file >= 0)
+		put(file, kind, a, b, bytes);
 }
 
 #define NEXT(name, ...)                                                                            \
@@ -83,6 +96,8 @@ int fallocate64(int fd, int mode, off_t off, off_t len)
 int fdatasync(int fd)
 {
 	NEXT("fdatasync", int fd)
+	if (fd == -1)
+		put(0, 'M', 0, 0, NULL);
 	if (next(fd) < 0)
 		return -1;
 	note(fd, 'F', 0, 0, NULL);

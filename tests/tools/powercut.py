@@ -1,73 +1,141 @@
 #!/usr/bin/env python3
-"""powercut.py RECORD BASE N OUT - OUT becomes BASE after power cut number N of what record.so noted in RECORD
+"""powercut.py RECORD TURNS DIR FILE... - DIR/N/FILE is what FILE is after power cut number N of what record.so noted in RECORD
 
-Cuts come before each of the fsyncs in turn, and at the end; without N it prints how many that are. All that an fsync made durable is there;
-of the calls since then a random part, in any order, or, at every other turn, of their sectors of 4 KiB (a sector that got to the disk is
-inside the file). Prints how many fsyncs there were before the cut: what had been promised by then must be there.
+FILE... are in the order of RECORD_PATH, as they were before. In each of TURNS turns, cuts come before each of the fsyncs, and at the
+end. All that an fsync made durable is there; of the calls since then a random part, in any order, or, in other turns, of their sectors
+of 4 KiB or 512 bytes (a sector that got to the disk is inside the file). Prints a line for each cut that
+leaves something new: N, how many fsyncs and how many
+promises there were before it; what had been promised by then must be there.
+
+powercut.py --mixture - lines RAW LOW HIGH STATE...: each sector of RAW is that of one of STATE number LOW to HIGH, beyond whose end
+sectors are zero, and its size is that of one of them
 """
+import functools
+import os
 import random
-import shutil
 import struct
 import sys
 
-SECTOR = 4096
+CHUNK = 64 << 10
+ZEROS = bytes(CHUNK)
 
 
 def records(path):
     with open(path, "rb") as f:
-        while head := f.read(17):
-            kind, a, b = struct.unpack("<cQQ", head)
-            yield kind, a, b, f.read(b) if kind == b"W" else b""
+        while head := f.read(18):
+            kind, file, a, b = struct.unpack("<cBQQ", head)
+            yield kind.decode(), file, a, b, f.read(b) if kind == b"W" else bytes(b if kind == b"Z" else 0)
 
 
-def pieces(op):
+def put(image, off, data):
+    if off > len(image):
+        image.extend(bytes(off - len(image)))
+    image[off : off + len(data)] = data
+
+
+def apply(image, op):
+    kind, _, off, _, data = op
+    if kind != "T":
+        put(image, off, data)
+    elif off < len(image):
+        del image[off:]
+    else:
+        image.extend(bytes(off - len(image)))
+
+
+def pieces(op, sector):
     """The sectors of one call"""
-    kind, off, length, data = op
-    end = off + length
-    while off < end:
-        n = min(SECTOR - off % SECTOR, end - off)
-        yield off, data[:n] if kind == b"W" else bytes(n)
-        data = data[n:]
-        off += n
+    _, _, off, _, data = op
+    while data:
+        n = min(sector - off % sector, len(data))
+        yield off, data[:n]
+        off, data = off + n, data[n:]
 
 
-def apply(f, op):
-    if op[0] == b"T":
-        f.truncate(op[1])
-        return
-    for off, data in pieces(op):
-        f.seek(off)
-        f.write(data)
+def after_cut(durable, pending, rng, turn):
+    image = bytearray(durable)
+    for op in pending:
+        if turn % 3 == 0 or op[0] == "T":
+            if rng.random() < 0.5:
+                apply(image, op)
+            continue
+        for off, data in pieces(op, 4096 if turn % 3 == 1 else 512):
+            if rng.random() < 0.7:
+                put(image, off, data)
+    return image
+
+
+def store(path, image):
+    """With holes, as a disk of zeros needs no room"""
+    with open(path, "wb") as f:
+        for off in range(0, len(image), CHUNK):
+            part = image[off : off + CHUNK]
+            if part != ZEROS[: len(part)]:
+                f.seek(off)
+                f.write(part)
+        f.truncate(len(image))
+
+
+def make_cuts(record, turns, out, files):
+    ops = list(records(record))
+    cuts = sum(op[0] == "F" for op in ops) + 1
+    durable = [bytearray(open(name, "rb").read()) for name in files]
+    pending = [[] for _ in files]
+    promises = cut = 0
+    seen = set()
+    for op in ops + [("F", 0, 0, 0, b"")]:
+        if op[0] == "M":
+            promises += 1
+        if op[0] not in "FM":
+            pending[op[1]].append(op)
+        if op[0] != "F":
+            continue
+        for turn in range(turns if any(pending) else 1):
+            n = turn * cuts + cut
+            rng = random.Random(n)
+            images = [after_cut(durable[i], pending[i], rng, turn) for i in range(len(files))]
+            if (what := hash((promises, *map(bytes, images)))) in seen:
+                continue
+            seen.add(what)
+            os.makedirs(f"{out}/{n}")
+            for name, image in zip(files, images):
+                store(f"{out}/{n}/{os.path.basename(name)}", image)
+            print(n, cut, promises)
+        for op_ in pending[op[1]]:
+            apply(durable[op[1]], op_)
+        pending[op[1]] = []
+        cut += 1
+
+
+@functools.cache
+def padded(name, size):
+    """What it holds, zeros behind its end, and how long it is"""
+    data = open(name, "rb").read()
+    return len(data), data.ljust(size, b"\0")[:size]
+
+
+def mixed(raw, names):
+    data = open(raw, "rb").read()
+    states = [padded(name, len(data)) for name in names]
+    if len(data) not in [n for n, _ in states]:
+        return f"{len(data)} bytes"
+    for off in [] if any(data == state for _, state in states) else range(0, len(data), CHUNK):
+        if any(data[off : off + CHUNK] == state[off : off + CHUNK] for _, state in states):
+            continue
+        for at in range(off, min(off + CHUNK, len(data)), 512):
+            if not any(data[at : at + 512] == state[at : at + 512] for _, state in states):
+                return f"the sector at {at}"
+    return None
 
 
 def main():
-    windows = [[]]
-    for op in records(sys.argv[1]):
-        if op[0] == b"F":
-            windows.append([])
-        else:
-            windows[-1].append(op)
-    if len(sys.argv) == 2:
-        print(len(windows))
+    if sys.argv[1] != "--mixture":
+        make_cuts(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:])
         return
-    base, number, out = sys.argv[2:]
-    rng = random.Random(int(number))
-    cut, turn = int(number) % len(windows), int(number) // len(windows)
-    shutil.copyfile(base, out)
-    with open(out, "r+b") as f:
-        for window in windows[:cut]:
-            for op in window:
-                apply(f, op)
-        for op in windows[cut]:
-            if turn % 2 == 0 or op[0] == b"T":
-                if rng.random() < 0.5:
-                    apply(f, op)
-                continue
-            for off, data in pieces(op):
-                if rng.random() < 0.7:
-                    f.seek(off)
-                    f.write(data)
-    print(cut)
+    for line in sys.stdin:
+        raw, low, high, *states = line.split()
+        if fault := mixed(raw, states[int(low) : int(high) + 1]):
+            sys.exit(f"{raw}: {fault} is none of states {low} to {high}")
 
 
 main()

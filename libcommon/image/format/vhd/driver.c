@@ -263,6 +263,7 @@ const struct image_format image_format_vhd = {
 	.write = vhd_write,
 	.write_zeroes = vhd_write_zeroes,
 	.flush = vhd_flush,
+	.settle = vhd_settle,
 	.resize = vhd_resize,
 	.info = vhd_info,
 	.check = vhd_check,

@@ -94,24 +94,6 @@ static int more_entries(struct vhd_writer *w, uint32_t entries, uint32_t old, st
 	return 0;
 }
 
-/* The footer behind what is still in use, and no byte after it */
-static int cut_file(struct image *img, struct vhd *v, struct err *err)
-{
-	uint64_t end = v->header.bat_offset + round_up(4ULL * v->entries, VHD_SECTOR);
-
-	end = max_u64(end, v->footer.data_offset + VHD_HEADER_BYTES);
-	for (uint32_t i = 0; i < v->entries; i++)
-		if (v->writer->bat[i] != VHD_UNUSED)
-			end = max_u64(end, (uint64_t)v->writer->bat[i] * VHD_SECTOR +
-						   v->bitmap_size + v->header.block_size);
-	if (end >= v->footer_off)
-		return 0;
-	v->footer_off = end;
-	if (vhd_put_footer(img, err) < 0 || bfile_flush(img->file, err) < 0)
-		return -1;
-	return bfile_truncate(img->file, end + VHD_SECTOR, err);
-}
-
 static int put_both_footers(struct image *img, struct vhd *v, struct err *err)
 {
 	if (bfile_flush(img->file, err) < 0 || vhd_put_footer(img, err) < 0 ||
@@ -135,22 +117,23 @@ static int shrink_dynamic(struct image *img, struct vhd *v, uint64_t size, struc
 	v->entries = v->header.max_entries = (uint32_t)div_up(size, v->header.block_size);
 	if (write_header(img, v, err) < 0)
 		return -1;
-	return cut_file(img, v, err);
+	vhd_find_end(v, v->writer);
+	return bfile_flush(img->file, err) < 0 ? -1 : vhd_cut(img, err);
 }
 
 static int grow_dynamic(struct image *img, struct vhd *v, uint64_t size, struct err *err)
 {
 	uint32_t entries = (uint32_t)div_up(size, v->header.block_size);
-	uint64_t bytes = round_up(4ULL * entries, VHD_SECTOR);
+	uint64_t bytes = round_up(4ULL * entries, VHD_SECTOR), at;
 
 	if (vhd_write_tables(img, err) < 0 || more_entries(v->writer, entries, v->entries, err) < 0)
 		return -1;
-	if (bytes > bat_space(v)) {
-		v->header.bat_offset = round_up(v->footer_off, VHD_SECTOR);
-		v->footer_off = v->header.bat_offset + bytes;
-		if (vhd_put_footer(img, err) < 0)
-			return -1;
-	}
+	at = v->header.bat_offset;
+	if (bytes > bat_space(v))
+		at = round_up(v->writer->next, VHD_SECTOR);
+	if (at + bytes > v->writer->next && vhd_take(img, at + bytes, err) < 0)
+		return -1;
+	v->header.bat_offset = at;
 	v->entries = v->header.max_entries = entries;
 	if (vhd_write_tables(img, err) < 0 || write_header(img, v, err) < 0)
 		return -1;

@@ -128,6 +128,7 @@ int vhd_write(struct image *img, const void *buf, uint64_t off, size_t len, stru
 int vhd_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unmap,
 		     struct err *err);
 int vhd_flush(struct image *img, struct err *err);
+int vhd_settle(struct image *img, struct err *err);
 int vhd_resize(struct image *img, uint64_t size, struct err *err);
 /** vhd_put_footer() - footer at footer_off, its copy at 0 unless fixed */
 int vhd_put_footer(struct image *img, struct err *err);

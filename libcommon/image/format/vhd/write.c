@@ -12,11 +12,33 @@
 #include "libcommon/image/blocks.h"
 #include "libcommon/image/cache.h"
 
-enum { BAT_PER_SECTOR = VHD_SECTOR / 4, FILE_BLOCK = 4096, BAT_MOST = 16 << 20 };
+enum {
+	BAT_PER_SECTOR = VHD_SECTOR / 4,
+	FILE_BLOCK = 4096,
+	BAT_MOST = 16 << 20,
+	AHEAD = 16 << 20,
+	AHEAD_PART = 16 /* or this part of the file, if that is more */
+};
+
+void vhd_find_end(const struct vhd *v, struct vhd_writer *w)
+{
+	const struct vhd_header *h = &v->header;
+	uint64_t end = h->bat_offset + round_up(4ULL * v->entries, VHD_SECTOR);
+
+	end = max_u64(end, v->footer.data_offset + VHD_HEADER_BYTES);
+	for (size_t i = 0; i < VHD_LOCATORS; i++)
+		if (h->locators[i].code && h->locators[i].offset < v->footer_off)
+			end = max_u64(end, round_up(h->locators[i].offset + h->locators[i].length,
+						    VHD_SECTOR));
+	for (uint32_t i = 0; i < v->entries; i++)
+		if (w->bat[i] != VHD_UNUSED)
+			end = max_u64(end, (uint64_t)w->bat[i] * VHD_SECTOR + v->bitmap_size +
+						   v->header.block_size);
+	w->next = end;
+}
 
 static int load_bat(struct image *img, struct vhd *v, struct vhd_writer *w, struct err *err)
 {
-	uint64_t end = 0;
 
 	if (v->entries > BAT_MOST)
 		return err_set(err, ERR_UNSUPPORTED,
@@ -29,23 +51,35 @@ static int load_bat(struct image *img, struct vhd *v, struct vhd_writer *w, stru
 		return err_nomem(err);
 	if (bfile_pread(img->file, w->bat, 4 * (size_t)v->entries, v->header.bat_offset, err) < 0)
 		return -1;
-	for (uint32_t i = 0; i < v->entries; i++) {
-		uint64_t past;
-
+	for (uint32_t i = 0; i < v->entries; i++)
 		w->bat[i] = be32toh(w->bat[i]);
-		past = (uint64_t)w->bat[i] * VHD_SECTOR + v->bitmap_size + v->header.block_size;
-		if (w->bat[i] != VHD_UNUSED)
-			end = max_u64(end, past);
-	}
 	for (uint32_t i = v->entries; i < w->bat_room; i++)
 		w->bat[i] = VHD_UNUSED;
+	vhd_find_end(v, w);
+	w->stale = bfile_size(img->file);
 	/* A last block that the file holds in part must not be written into the next */
-	if (end > v->footer_off)
+	if (w->next > v->footer_off)
 		return err_set(err, ERR_CORRUPT,
 			       "a block ends at offset %" PRIu64
 			       ", behind the end of data at %" PRIu64,
-			       end, v->footer_off);
+			       w->next, v->footer_off);
 	return 0;
+}
+
+/* The one at the end may be lost; a resize that was cut short leaves two that differ */
+static int mend_footers(struct image *img, struct vhd *v, struct err *err)
+{
+	uint8_t copy[VHD_SECTOR];
+
+	if (v->footer_missing && vhd_put_footer(img, err) < 0)
+		return -1;
+	if (v->footer.type == VHD_FIXED)
+		return 0;
+	if (bfile_pread(img->file, copy, sizeof(copy), 0, err) < 0)
+		return -1;
+	return memcmp(copy, v->footer_bytes, sizeof(copy))
+		       ? bfile_pwrite(img->file, v->footer_bytes, VHD_SECTOR, 0, err)
+		       : 0;
 }
 
 int vhd_open_writer(struct image *img, struct err *err)
@@ -63,7 +97,7 @@ int vhd_open_writer(struct image *img, struct err *err)
 		return -1;
 	}
 	/* Mended before anything is added behind it */
-	if (v->footer_missing && vhd_put_footer(img, err) < 0) {
+	if (mend_footers(img, v, err) < 0) {
 		vhd_close_writer(img);
 		return -1;
 	}
@@ -78,8 +112,8 @@ void vhd_close_writer(struct image *img)
 	if (!w)
 		return;
 	/* Nobody can be told of an error here: who cares flushed before */
-	if (w->bat && !w->failed)
-		(void)vhd_write_tables(img, NULL);
+	if (w->bat && !w->failed && (w->tables_dirty || w->ahead))
+		(void)vhd_settle(img, NULL);
 	for (unsigned i = 0; i < w->n_pending; i++)
 		free(w->pending[i].bits);
 	free(w->bat);
@@ -186,12 +220,61 @@ int vhd_flush(struct image *img, struct err *err)
 	return rc;
 }
 
-/* A place for @block at the end of the file: bitmap, block, footer. The bytes between read as zero. */
+int vhd_take(struct image *img, uint64_t end, struct err *err)
+{
+	struct vhd *v = img->priv;
+	struct vhd_writer *w = v->writer;
+	uint64_t old = v->footer_off;
+
+	if (end > v->footer_off) {
+		v->footer_off = round_up(end + max_u64(AHEAD, end / AHEAD_PART), FILE_BLOCK);
+		if (vhd_put_footer(img, err) < 0 || bfile_flush(img->file, err) < 0) {
+			v->footer_off = old;
+			return -1;
+		}
+		w->stale = max_u64(w->stale, old + VHD_SECTOR);
+	}
+	if (w->next < w->stale &&
+	    bfile_zero(img->file, w->next, min_u64(w->stale, end) - w->next, true, err) < 0)
+		return -1;
+	w->next = end;
+	w->ahead = true;
+	return 0;
+}
+
+int vhd_cut(struct image *img, struct err *err)
+{
+	struct vhd *v = img->priv;
+	struct vhd_writer *w = v->writer;
+
+	w->ahead = false;
+	if (w->next == v->footer_off)
+		return 0;
+	v->footer_off = w->next;
+	if (vhd_put_footer(img, err) < 0 || bfile_flush(img->file, err) < 0)
+		return -1;
+	return bfile_truncate(img->file, v->footer_off + VHD_SECTOR, err);
+}
+
+int vhd_settle(struct image *img, struct err *err)
+{
+	struct vhd_writer *w = ((struct vhd *)img->priv)->writer;
+	int rc = vhd_flush(img, err);
+
+	pthread_mutex_lock(&w->slow);
+	if (rc == 0 && w->ahead && vhd_cut(img, err) < 0) {
+		w->failed = true;
+		rc = -1;
+	}
+	pthread_mutex_unlock(&w->slow);
+	return rc;
+}
+
+/* A place for @block behind the last one: bitmap, block. The bytes between read as zero. */
 static int new_block(struct image *img, struct vhd *v, uint32_t block, struct err *err)
 {
 	struct vhd_writer *w = v->writer;
-	uint64_t data = round_up(v->footer_off + v->bitmap_size, FILE_BLOCK);
-	uint64_t at = data - v->bitmap_size, old = v->footer_off;
+	uint64_t data = round_up(w->next + v->bitmap_size, FILE_BLOCK), at = data - v->bitmap_size;
 	CLEANUP_FREE uint8_t *bits = malloc(v->bitmap_size);
 
 	if (!bits)
@@ -199,10 +282,8 @@ static int new_block(struct image *img, struct vhd *v, uint32_t block, struct er
 	if (at / VHD_SECTOR >= VHD_UNUSED)
 		return err_set(err, ERR_NO_SPACE, "the file cannot hold more than 2 TiB");
 	memset(bits, v->footer.type == VHD_DYNAMIC ? 0xff : 0, v->bitmap_size);
-	v->footer_off = data + v->header.block_size;
-	if (vhd_put_footer(img, err) < 0 ||
+	if (vhd_take(img, data + v->header.block_size, err) < 0 ||
 	    bfile_pwrite(img->file, bits, v->bitmap_size, at, err) < 0) {
-		v->footer_off = old;
 		w->failed = true;
 		return -1;
 	}

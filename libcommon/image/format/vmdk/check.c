@@ -17,13 +17,13 @@
 
 #define REPORT_MOST 1000U
 
-void vmdk_fault(struct vmdk_check *c, const char *fmt, ...)
+static void tell(struct vmdk_check *c, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+static void tell(struct vmdk_check *c, const char *fmt, va_list ap)
 {
 	char sentence[512];
 	size_t n = 0;
-	va_list ap;
 
-	c->res->corruptions++;
 	if (!c->report || c->reported > REPORT_MOST)
 		return;
 	if (c->reported++ == REPORT_MOST) {
@@ -33,10 +33,32 @@ void vmdk_fault(struct vmdk_check *c, const char *fmt, ...)
 	if (c->name)
 		n = min_u64((uint64_t)snprintf(sentence, sizeof(sentence), "%.200s: ", c->name),
 			    250);
-	va_start(ap, fmt);
 	(void)vsnprintf(sentence + n, sizeof(sentence) - n, fmt, ap);
-	va_end(ap);
 	c->report(c->report_ctx, sentence);
+}
+
+void vmdk_fault(struct vmdk_check *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->res->corruptions++;
+	va_start(ap, fmt);
+	tell(c, fmt, ap);
+	va_end(ap);
+}
+
+/* What a power cut leaves, of no harm: @mended says whether it is there no more */
+static void leak(struct vmdk_check *c, bool mended, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static void leak(struct vmdk_check *c, bool mended, const char *fmt, ...)
+{
+	va_list ap;
+
+	c->res->leaks += !mended;
+	c->res->leaks_fixed += mended;
+	va_start(ap, fmt);
+	tell(c, fmt, ap);
+	va_end(ap);
 }
 
 static int add_used(struct vmdk_check *c, uint64_t off, uint64_t no, struct err *err)
@@ -128,13 +150,22 @@ static int compare_tables(struct vmdk_check *c, uint64_t index, uint64_t table, 
 {
 	const struct vmdk_extent *x = c->x;
 	unsigned size = vmdk_entry_size(x);
-	uint64_t mended;
+	uint64_t mended, settled;
 	uint32_t i = 0;
 
 	while (i < x->gtes && memcmp(a + (size_t)i * size, b + (size_t)i * size, size) == 0)
 		i++;
 	if (i == x->gtes)
 		return 0;
+	if (vmdk_settle_tables(c, a, other, b, &settled, &mended, err) < 0)
+		return -1;
+	if (settled) {
+		leak(c, mended,
+		     "grain table %" PRIu64 " and its redundant copy differ at entry %" PRIu32
+		     ": only one of them has the last change",
+		     index, i);
+		return 0;
+	}
 	if (vmdk_mend_tables(c, table, a, other, b, &mended, err) < 0)
 		return -1;
 	vmdk_fault(c, "grain table %" PRIu64 " and its redundant copy differ at entry %" PRIu32,
@@ -240,14 +271,19 @@ static int check_tables(struct vmdk_check *c, struct err *err)
 static int check_extent(struct vmdk_check *c, struct err *err)
 {
 	struct vmdk_extent *x = c->x;
+	uint64_t faults = c->res->corruptions;
+	bool closed = true;
 
 	c->n_used = 0;
 	c->res->total_clusters += div_up(x->capacity, x->grain);
-	if (x->h.unclean && x->kind == VMDK_SPARSE)
-		vmdk_fault(c, "the extent was not closed after the last writing");
 	if (check_tables(c, err) < 0)
 		return -1;
 	check_overlap(c);
+	if (x->kind == VMDK_SPARSE && x->h.unclean) {
+		if (vmdk_mend_mark(c, faults == c->res->corruptions, &closed, err) < 0)
+			return -1;
+		leak(c, closed, "the extent was not closed after the last writing");
+	}
 	if (!x->compressed)
 		return 0;
 	if (x->footer && x->markers && vmdk_check_markers(c, err) < 0)
@@ -268,7 +304,7 @@ int vmdk_check(struct image *img, unsigned flags, void (*report)(void *, const c
 			continue; /* flat ones were found long enough at open */
 		c.name = c.x->file != img->file ? c.x->file->name : NULL;
 		rc = check_extent(&c, err);
-		if (rc == 0 && ret->corruptions_fixed)
+		if (rc == 0 && (ret->corruptions_fixed || ret->leaks_fixed))
 			rc = bfile_flush(c.x->file, err);
 	}
 	free(c.used);

@@ -37,6 +37,16 @@ int vmdk_mend_tables(struct vmdk_check *c, uint64_t table, uint8_t *a, uint64_t 
 		     uint64_t *ret, struct err *err);
 
 /**
+ * vmdk_settle_tables() - where the extent was not closed, and all that @a and @b differ in are grains that one of them has and the
+ * other has not yet, or no more: @b, at @other, gets what readers see in @a, if leaks are to be mended
+ * @ret: such entries; 0: there are other differences; @ret_mended: those that were changed
+ */
+int vmdk_settle_tables(struct vmdk_check *c, const uint8_t *a, uint64_t other, uint8_t *b,
+		       uint64_t *ret, uint64_t *ret_mended, struct err *err);
+/** vmdk_mend_mark() - of an extent that was not closed; goes when leaks are to be mended and the tables are @sound */
+int vmdk_mend_mark(struct vmdk_check *c, bool sound, bool *ret_mended, struct err *err);
+
+/**
  * vmdk_mend_directory() - let entry @index of directory @dir name its table again, where that is found
  * @other, @copy: the table of the other directory: its place and content
  */

@@ -76,6 +76,69 @@ int vmdk_mend_tables(struct vmdk_check *c, uint64_t table, uint8_t *a, uint64_t 
 	return 0;
 }
 
+static bool mends_leaks(const struct vmdk_check *c)
+{
+	return c->flags & (CHECK_REPAIR_LEAKS | CHECK_REPAIR_ALL) && c->x->file->writable;
+}
+
+/* A grain here, nothing there */
+static bool half_told(const struct vmdk_extent *x, const uint8_t *a, const uint8_t *b)
+{
+	uint64_t unused;
+	enum vmdk_grain p = vmdk_decode_entry(x, vmdk_entry_get(x, a), &unused);
+	enum vmdk_grain q = vmdk_decode_entry(x, vmdk_entry_get(x, b), &unused);
+
+	return (p == GRAIN_NONE && q != GRAIN_BAD) || (q == GRAIN_NONE && p != GRAIN_BAD);
+}
+
+int vmdk_settle_tables(struct vmdk_check *c, const uint8_t *a, uint64_t other, uint8_t *b,
+		       uint64_t *ret, uint64_t *ret_mended, struct err *err)
+{
+	const struct vmdk_extent *x = c->x;
+	unsigned size = vmdk_entry_size(x);
+	uint64_t n = 0;
+
+	*ret = *ret_mended = 0;
+	if (x->kind != VMDK_SPARSE || !x->h.unclean)
+		return 0;
+	for (uint32_t i = 0; i < x->gtes; i++) {
+		const uint8_t *p = a + (size_t)i * size, *q = b + (size_t)i * size;
+
+		if (memcmp(p, q, size) == 0)
+			continue;
+		if (!half_told(x, p, q))
+			return 0;
+		n++;
+	}
+	*ret = n;
+	if (!mends_leaks(c))
+		return 0;
+	for (uint32_t i = 0; i < x->gtes; i++) {
+		const uint8_t *p = a + (size_t)i * size;
+
+		if (memcmp(p, b + (size_t)i * size, size) == 0)
+			continue;
+		if (bfile_pwrite(x->file, p, size, other + (uint64_t)i * size, err) < 0)
+			return -1;
+		memcpy(b + (size_t)i * size, p, size);
+	}
+	*ret_mended = n;
+	return 0;
+}
+
+int vmdk_mend_mark(struct vmdk_check *c, bool sound, bool *ret_mended, struct err *err)
+{
+	static const uint8_t closed = 0;
+
+	*ret_mended = sound && mends_leaks(c);
+	if (!*ret_mended)
+		return 0;
+	/* What was mended before is durable before the mark that explains it goes */
+	if (bfile_flush(c->x->file, err) < 0)
+		return -1;
+	return bfile_pwrite(c->x->file, &closed, 1, VMDK_UNCLEAN_AT, err);
+}
+
 /* Where the table would be that @dir does not name: in the row of its neighbours, or of all behind the directory. It is
  * that when it says what the other one does. */
 static int look_there(struct vmdk_check *c, uint64_t at, uint64_t other, const uint8_t *copy,

@@ -32,7 +32,7 @@ int vmdk_header_decode(const uint8_t *s, struct vmdk_header *h, struct err *err)
 		.rgd_offset = get_le64(s + 48),
 		.gd_offset = get_le64(s + 56),
 		.overhead = get_le64(s + 64),
-		.unclean = s[72],
+		.unclean = s[VMDK_UNCLEAN_AT],
 		.algorithm = get_le16(s + 77),
 	};
 	if (h->version < 1 || h->version > 3)
@@ -63,7 +63,7 @@ void vmdk_header_encode(const struct vmdk_header *h, uint8_t s[VMDK_SECTOR])
 	put_le64(s + 48, h->rgd_offset);
 	put_le64(s + 56, h->gd_offset);
 	put_le64(s + 64, h->overhead);
-	s[72] = h->unclean;
+	s[VMDK_UNCLEAN_AT] = h->unclean;
 	memcpy(s + 73, "\n \r\n", 4);
 	put_le16(s + 77, h->algorithm);
 }

@@ -29,6 +29,7 @@
 #define VMDK_NO_PARENT	 0xffffffffU /* parentCID of a disk without one */
 #define VMDK_GD_AT_END	 UINT64_MAX  /* gdOffset: the footer has it */
 #define VMDK_DESC_MAX	 (1U << 20)  /* bytes of a descriptor: QEMU's limit */
+#define VMDK_UNCLEAN_AT	 72U /* of a sparse extent's header: the mark of one that is written to */
 #define VMDK_EXTENTS_MAX 4096U
 #define VMDK_GRAIN_MAX	 (1U << 30) /* bytes; QEMU's limit */
 #define VMDK_PACKED_MAX                                                                            \

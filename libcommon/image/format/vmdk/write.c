@@ -22,7 +22,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/image/cache.h"
 
-enum { AHEAD = 16 << 20, UNCLEAN_AT = 72 };
+enum { AHEAD = 16 << 20 };
 
 struct vmdk_writer {
 	pthread_mutex_t lock; /* guards all below, and allocation */
@@ -105,7 +105,7 @@ static int mark(struct vmdk *v, bool unclean, struct err *err)
 
 	for (size_t i = 0; i < v->n_extents; i++)
 		if (v->extents[i].kind == VMDK_SPARSE &&
-		    bfile_pwrite(v->extents[i].file, &byte, 1, UNCLEAN_AT, err) < 0)
+		    bfile_pwrite(v->extents[i].file, &byte, 1, VMDK_UNCLEAN_AT, err) < 0)
 			return -1;
 	return 0;
 }
