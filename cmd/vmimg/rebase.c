@@ -79,14 +79,15 @@ const struct verb verb_rebase = {
 		"show the same, and\n"
 		"the new one needs not to exist then if -F tells its format. With -b '' all "
 		"content moves into the\n"
-		"image. For qcow2; for VMDK and VHDX, on a backing file of the same format, which "
-		"has to "
-		"exist. For these and\n"
-		"VDI -u -F FORMAT alone takes the backing file with the content that it has by "
-		"now, if you know that this\n"
-		"is right: also when an overlay's backing file was itself rebased. Images with "
-		"internal snapshots are refused,\n"
-		"but with -u.",
+		"image. For qcow2; for VMDK, VHD and VHDX, on a backing file of the same format, "
+		"which has to\n"
+		"exist. For these and VDI -u -F FORMAT alone takes the backing file with the "
+		"content "
+		"that it has by\n"
+		"now, if you know that this is right: also when an overlay's backing file was "
+		"itself "
+		"rebased. Images\n"
+		"with internal snapshots are refused, but with -u.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 2 usage, 4 not found, 6 locked, 8 corrupt, 9 unsupported, 12 the "

@@ -292,6 +292,18 @@ bool image_can_adopt(const struct image *img, bool by_name)
 	return img->format->adopt && !(by_name && img->format->backing_unnamed);
 }
 
+int image_check_base(struct image *img, struct image *base, struct err *err)
+{
+	int rc = 0;
+
+	if (img->format->check_backing && base->format == img->format) {
+		img->backing = base;
+		rc = img->format->check_backing(img, err);
+		img->backing = NULL;
+	}
+	return named(img, rc, err);
+}
+
 int image_adopt(struct image *img, struct image *base, const char *name, struct err *err)
 {
 	if (check_write(img, 0, 0, "change", err) < 0)

@@ -166,6 +166,12 @@ int image_forget(struct image *img, uint64_t off, uint64_t len, struct err *err)
 int image_set_backing(struct image *img, const char *name, const char *format, struct err *err);
 
 /**
+ * image_check_base() - is @base, open, what @img was made on, as far as its format tells? @img is open without its backing file
+ * Return: 0, or -1 with ERR_CORRUPT
+ */
+int image_check_base(struct image *img, struct image *base, struct err *err);
+
+/**
  * image_adopt() - @base, open, is what @img was made on, though its content ID, UUID or GUID is another one by now
  * @name: how the header shall call it, from the image's folder; NULL: as it does. ERR_UNSUPPORTED: another format
  * When @base is open for writing it gets its new ID here, for all that is written to it after. @img is open for

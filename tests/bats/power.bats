@@ -25,6 +25,8 @@ record() {
 # found IMAGE [0] - by vmimg check and (not with 0) qemu-img check: leaks at the worst
 found() {
 	local rc=0 said
+	# What its log holds is laid over it: no harm, but for a reader who has no log
+	[[ $1 != *.vhdx ]] || vmimg check -q --repair "$1" >/dev/null || [ $? = 8 ]
 	said=$(vmimg check --json "$1") || true
 	case $said$1 in
 	*'"corruptions": 0,'*.vhd) return ;; # QEMU does not check them
@@ -153,7 +155,6 @@ overlay() {
 		record base.$format child.$format -- vmimg commit -q child.$format
 		vmimg compare -q base.$format s1
 		after_cuts child.$format "${VMKIT_TEST_CUTS:-2}" s1
-		[ $format != vhd ] || continue
 		overlay $format
 		vmimg convert -q --force s9 other.$format
 		rm -rf old && mkdir old && cp base.$format child.$format other.$format old

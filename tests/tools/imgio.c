@@ -88,16 +88,17 @@ static int do_extents(struct image *img, struct err *err)
 
 static int do_sum(struct image *img, struct err *err)
 {
-	CLEANUP_FREE uint8_t *buf = malloc(CHUNK);
+	CLEANUP_FREE uint8_t *buf = NULL;
 	char hex[DIGEST_HEX_MAX];
 	struct digest *d;
 	uint64_t off = 0;
 	int r = 0;
 
-	if (!buf)
-		return err_nomem(err);
 	if (digest_new(&d, "sha256", err) < 0)
 		return -1;
+	buf = malloc(CHUNK);
+	if (!buf)
+		r = err_nomem(err);
 	while (r == 0) {
 		ssize_t n;
 

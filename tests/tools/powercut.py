@@ -7,6 +7,8 @@ of 4 KiB or 512 bytes (a sector that got to the disk is inside the file). Prints
 leaves something new: N, how many fsyncs and how many
 promises there were before it; what had been promised by then must be there.
 
+VMKIT_TEST_DROP=K: as if fsync number K had not been made. To see whether the test sees that it is wanted.
+
 powercut.py --mixture - lines RAW LOW HIGH STATE...: each sector of RAW is that of one of STATE number LOW to HIGH, beyond whose end
 sectors are zero, and its size is that of one of them
 """
@@ -78,6 +80,8 @@ def store(path, image):
 
 def make_cuts(record, turns, out, files):
     ops = list(records(record))
+    if drop := int(os.environ.get("VMKIT_TEST_DROP", "0")):
+        del ops[[i for i, op in enumerate(ops) if op[0] == "F"][drop - 1]]
     cuts = sum(op[0] == "F" for op in ops) + 1
     durable = [bytearray(open(name, "rb").read()) for name in files]
     pending = [[] for _ in files]

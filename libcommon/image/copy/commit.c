@@ -237,6 +237,9 @@ int image_commit(const char *name, const struct chain_opts *opts, struct chain_s
 		rc = err_set(err, ERR_USAGE, "has no backing file to commit into");
 	if (rc == 0)
 		rc = open_base(c.overlay, base_format, &open_opts, &c.base, err);
+	/* Both are locked now: since the first look, either may have become another one */
+	if (rc == 0)
+		rc = image_check_base(c.overlay, c.base, err);
 	if (rc == 0)
 		rc = commit(&c, opts, ret, err);
 	image_close(c.base);

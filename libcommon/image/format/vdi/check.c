@@ -152,12 +152,15 @@ static int compact(struct vdi_check *c, struct err *err)
 			       c->h->blocks);
 
 	CLEANUP_FREE uint8_t *map = malloc(bytes + 1);
-	CLEANUP_FREE uint32_t *owner = calloc((size_t)c->end + 1, sizeof(*owner));
+	CLEANUP_FREE uint32_t *owner = NULL;
 
-	if (!map || !owner)
+	if (!map)
 		return err_nomem(err);
 	if (bfile_pread(c->img->file, map, bytes, c->h->map_offset, err) < 0)
 		return -1;
+	owner = calloc((size_t)c->end + 1, sizeof(*owner));
+	if (!owner)
+		return err_nomem(err);
 	return move_down(c, map, owner, err);
 }
 

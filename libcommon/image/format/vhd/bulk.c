@@ -12,11 +12,10 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/image/blocks.h"
 #include "libcommon/image/format/vhd/vhd.h"
-#include "libcommon/image/utf16.h"
 
 #define NO_BLOCK UINT64_MAX
 
-enum { HEADER_AT = 512, LOCATOR_AT = HEADER_AT + VHD_HEADER_BYTES, FILE_BLOCK = 4096 };
+enum { HEADER_AT = VHD_HEADER_AT, LOCATOR_AT = VHD_LOCATOR_AT, FILE_BLOCK = 4096 };
 
 /* bulk->priv; changed by begin, place, place_zero and finish alone: one at a time */
 struct vhd_bulk {
@@ -36,34 +35,6 @@ struct vhd_bulk {
 
 /* ---- the parent */
 
-/* "dir/a.vhd" in the header is ".\dir\a.vhd" for Windows; what is absolute stays as it is */
-static int put_names(struct vhd_bulk *s, const char *name, struct err *err)
-{
-	const char *base = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
-	bool absolute = name[0] == '/';
-	size_t len = strlen(name) + 3, n;
-	CLEANUP_FREE char *path = malloc(len);
-	CLEANUP_FREE uint8_t *unicode = NULL;
-
-	if (!path)
-		return err_nomem(err);
-	(void)snprintf(path, len, "%s%s", absolute ? "" : ".\\", name);
-	for (char *c = path; *c && !absolute; c++)
-		if (*c == '/')
-			*c = '\\';
-	if (utf8_to_utf16(path, false, &s->locator, &s->locator_len, err) < 0 ||
-	    utf8_to_utf16(base, true, &unicode, &n, err) < 0)
-		return -1;
-	if (s->locator_len > VHD_LOCATOR_MOST || n > VHD_NAME_BYTES - 2)
-		return err_set(err, ERR_USAGE, "the name of the parent is too long for a VHD");
-	memcpy(s->header_bytes + 64, unicode, n);
-	s->header.locators[0] =
-		(struct vhd_locator){.code = absolute ? VHD_LOCATOR_W2KU : VHD_LOCATOR_W2RU,
-				     .length = (uint32_t)s->locator_len,
-				     .offset = LOCATOR_AT};
-	return 0;
-}
-
 /* Core has opened it by the same name, so it is there and allowed; its UUID is what is missing. */
 static int look_at_parent(struct bulk *b, struct vhd_bulk *s, struct err *err)
 {
@@ -74,8 +45,6 @@ static int look_at_parent(struct bulk *b, struct vhd_bulk *s, struct err *err)
 	struct bfile *file;
 	int rc;
 
-	if (!strncmp(name, "file:", 5))
-		return err_set(err, ERR_USAGE, "a VHD names its parent by a plain path");
 	if (asprintf(&path, "%.*s%s", dir, target ? target : "", name) < 0) {
 		path = NULL;
 		return err_nomem(err);
@@ -84,7 +53,9 @@ static int look_at_parent(struct bulk *b, struct vhd_bulk *s, struct err *err)
 		return err_prefix(err, "parent");
 	rc = vhd_uuid_of(file, s->header.parent_uuid, &s->header.parent_time, err);
 	bfile_close(file);
-	return rc < 0 ? err_prefix(err, "parent %s", name) : put_names(s, name, err);
+	return rc < 0 ? err_prefix(err, "parent %s", name)
+		      : vhd_put_names(&s->header, s->header_bytes, LOCATOR_AT, name, &s->locator,
+				      &s->locator_len, err);
 }
 
 /* ---- */

@@ -152,8 +152,7 @@ static int check_entry(struct check *c, uint32_t block, uint32_t entry, bool dee
 		      block, at, v->footer_off);
 		return 0;
 	}
-	if (at < v->footer.data_offset + VHD_HEADER_BYTES ||
-	    (at < bat_end && end > v->header.bat_offset)) {
+	if (!vhd_beside_header(v, at, end - at) || (at < bat_end && end > v->header.bat_offset)) {
 		fault(c, "block %" PRIu32 " at offset %" PRIu64 " lies over the tables", block, at);
 		return 0;
 	}
@@ -188,8 +187,10 @@ static uint64_t room_for(const struct vhd *v, uint64_t from, uint64_t to)
 static void check_overlaps(struct check *c)
 {
 	struct vhd *v = c->v;
-	uint64_t before = v->footer.data_offset + VHD_HEADER_BYTES;
+	uint64_t header = v->footer.data_offset, before = VHD_SECTOR;
 
+	if (header < v->header.bat_offset)
+		before = header + VHD_HEADER_BYTES;
 	if (c->n)
 		qsort(c->blocks, c->n, sizeof(*c->blocks), by_value);
 	for (size_t i = 0; i < c->n; i++) {

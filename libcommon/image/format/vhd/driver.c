@@ -11,7 +11,7 @@
 #include "libcommon/image/cache.h"
 #include "libcommon/image/format/vhd/vhd.h"
 
-enum { SLICE = 4096, SLOTS = 256, NAMES_MOST = 4 };
+enum { SLICE = 4096, SLOTS = 256 };
 
 static int vhd_probe(const uint8_t *head, size_t head_len, const uint8_t *tail, size_t tail_len,
 		     uint64_t size)
@@ -89,65 +89,6 @@ static int check_footer(struct image *img, struct vhd *v, struct err *err)
 	return 0;
 }
 
-/* Is @name the parent? Return: 1 yes, 0 no such file or not for us to open, -1 it is another disk */
-static int try_parent(struct image *img, const struct vhd *v, const struct image_open_opts *opts,
-		      const char *name, struct err *err)
-{
-	char want[BLOCKS_UUID_TEXT], have[BLOCKS_UUID_TEXT];
-	struct bfile *file;
-	uint8_t uuid[16];
-	uint32_t time_;
-	int rc;
-
-	if (image_open_named(img, opts, name, false, &file, NULL) < 0)
-		return 0;
-	rc = vhd_uuid_of(file, uuid, &time_, err);
-	bfile_close(file);
-	if (rc < 0)
-		return err_prefix(err, "parent %s", name);
-	if (memcmp(uuid, v->header.parent_uuid, 16) != 0)
-		return err_set(err, ERR_CORRUPT,
-			       "parent %s is not the disk that this one was made over: its UUID is "
-			       "%s, not %s",
-			       name, blocks_uuid_text(uuid, have),
-			       blocks_uuid_text(v->header.parent_uuid, want));
-	/* Copying a file is no change to a disk: the time is not held against it. */
-	if (time_ != v->header.parent_time)
-		log_info("%s: the parent %s has another time stamp than recorded", img->name, name);
-	return 1;
-}
-
-/* Core opens img->backing_name by its rules; here is chosen which of the names it shall be. */
-static int find_parent(struct image *img, struct vhd *v, const struct image_open_opts *opts,
-		       struct err *err)
-{
-	bool look = !(img->flags & (IMAGE_INFO | IMAGE_CHECK | IMAGE_NO_BACKING)) && !img->guessed;
-	char *names[NAMES_MOST], *chosen = NULL;
-	unsigned n;
-	int rc = 0;
-
-	if (vhd_parent_names(img, v, names, NAMES_MOST, &n, err) < 0)
-		return -1;
-	for (unsigned i = 0; i < n && look && rc == 0; i++) {
-		rc = try_parent(img, v, opts, names[i], err);
-		if (rc > 0)
-			chosen = names[i];
-	}
-	if (!chosen && n && rc == 0)
-		chosen = names[0]; /* core says why it cannot be opened */
-	for (unsigned i = 0; i < n; i++)
-		if (names[i] != chosen)
-			free(names[i]);
-	if (rc < 0)
-		return -1;
-	img->backing_name = chosen;
-	if (!chosen)
-		return look ? err_set(err, ERR_CORRUPT, "a differencing disk names no parent") : 0;
-	/* "The parent is a VHD": so it is never probed */
-	img->backing_format = strdup("vhd");
-	return img->backing_format ? 0 : err_nomem(err);
-}
-
 static void vhd_free(struct image *img)
 {
 	struct vhd *v = img->priv;
@@ -171,7 +112,7 @@ static int open_dynamic(struct image *img, struct vhd *v, const struct image_ope
 	    table_cache_new(&v->bitmaps, img->file, SLICE, SLOTS, err) < 0)
 		return -1;
 	img->cluster_size = v->header.block_size;
-	return v->footer.type == VHD_DIFFERENCING ? find_parent(img, v, opts, err) : 0;
+	return v->footer.type == VHD_DIFFERENCING ? vhd_find_parent(img, v, opts, err) : 0;
 }
 
 static int vhd_open(struct image *img, const struct image_open_opts *opts, struct err *err)
@@ -265,6 +206,8 @@ const struct image_format image_format_vhd = {
 	.flush = vhd_flush,
 	.settle = vhd_settle,
 	.resize = vhd_resize,
+	.adopt = vhd_adopt,
+	.check_backing = vhd_check_backing,
 	.info = vhd_info,
 	.check = vhd_check,
 	.bulk = &vhd_bulk_ops,

@@ -16,6 +16,13 @@ enum { CHECKSUM_AT = 36, NAME_AT = 64, LOCATORS_AT = 576, LOCATOR_BYTES = 24 };
 /* Below it a bitmap would take a larger part of the file than is sane; above, one read of bits too much */
 enum { LEAST_BLOCK = 4096, MOST_BLOCK = 256 << 20 };
 
+bool vhd_beside_header(const struct vhd *v, uint64_t off, uint64_t len)
+{
+	uint64_t at = v->footer.data_offset;
+
+	return off >= VHD_SECTOR && (off >= at + VHD_HEADER_BYTES || range_inside(off, len, at));
+}
+
 static int check_header(const struct vhd_header *h, const struct vhd *v, uint64_t size,
 			uint64_t file_size, struct err *err)
 {
@@ -34,7 +41,7 @@ static int check_header(const struct vhd_header *h, const struct vhd *v, uint64_
 			       "the block allocation table has %" PRIu32
 			       " entries, a disk of %" PRIu64 " bytes needs %" PRIu64,
 			       h->max_entries, size, entries);
-	if (h->bat_offset % VHD_SECTOR || h->bat_offset < v->footer.data_offset ||
+	if (h->bat_offset % VHD_SECTOR || !vhd_beside_header(v, h->bat_offset, 4 * entries) ||
 	    !range_inside(h->bat_offset, 4 * entries, file_size))
 		return err_set(err, ERR_CORRUPT,
 			       "the block allocation table of %" PRIu64 " bytes at offset %" PRIu64

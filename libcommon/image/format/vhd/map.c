@@ -95,7 +95,8 @@ static int map_block(struct image *img, struct vhd *v, uint64_t off, uint64_t ma
 		return 0;
 	}
 	at = (uint64_t)entry * VHD_SECTOR;
-	if (!range_inside(at, v->bitmap_size, file_size) || at < v->footer.data_offset)
+	if (!range_inside(at, v->bitmap_size, file_size) ||
+	    !vhd_beside_header(v, at, v->bitmap_size))
 		return err_set(err, ERR_CORRUPT,
 			       "block %" PRIu32 " lies at offset %" PRIu64
 			       ": not inside the file's %" PRIu64 " bytes",

@@ -94,8 +94,10 @@ static int more_entries(struct vhd_writer *w, uint32_t entries, uint32_t old, st
 	return 0;
 }
 
-static int put_both_footers(struct image *img, struct vhd *v, struct err *err)
+int vhd_put_both_footers(struct image *img, struct err *err)
 {
+	const struct vhd *v = img->priv;
+
 	if (bfile_flush(img->file, err) < 0 || vhd_put_footer(img, err) < 0 ||
 	    bfile_pwrite(img->file, v->footer_bytes, VHD_SECTOR, 0, err) < 0)
 		return -1;
@@ -112,7 +114,7 @@ static int shrink_dynamic(struct image *img, struct vhd *v, uint64_t size, struc
 	    vhd_write_tables(img, err) < 0)
 		return -1;
 	set_size(img, v, size);
-	if (put_both_footers(img, v, err) < 0)
+	if (vhd_put_both_footers(img, err) < 0)
 		return -1;
 	v->entries = v->header.max_entries = (uint32_t)div_up(size, v->header.block_size);
 	if (write_header(img, v, err) < 0)
@@ -138,7 +140,7 @@ static int grow_dynamic(struct image *img, struct vhd *v, uint64_t size, struct 
 	if (vhd_write_tables(img, err) < 0 || write_header(img, v, err) < 0)
 		return -1;
 	set_size(img, v, size);
-	return put_both_footers(img, v, err);
+	return vhd_put_both_footers(img, err);
 }
 
 int vhd_resize(struct image *img, uint64_t size, struct err *err)

@@ -105,12 +105,26 @@ bool vhd_size_by_chs(const struct vhd_footer *f);
 
 /** vhd_header_read() - at footer.data_offset; fills v->header */
 int vhd_header_read(struct image *img, struct vhd *v, struct err *err);
+/** vhd_beside_header() - do these bytes lie in neither the header nor the first footer? While the names of a parent change, the
+ * header may be behind all the rest. */
+bool vhd_beside_header(const struct vhd *v, uint64_t off, uint64_t len);
 void vhd_header_encode(const struct vhd_header *h, uint8_t p[VHD_HEADER_BYTES]);
 /** vhd_parent_names() - where a parent may be, best first, as plain names; at most @most; each owned */
 int vhd_parent_names(struct image *img, const struct vhd *v, char **names, unsigned most,
 		     unsigned *ret_n, struct err *err);
 /** vhd_uuid_of() - of the VHD file @file */
 int vhd_uuid_of(struct bfile *file, uint8_t ret[16], uint32_t *ret_time, struct err *err);
+/* parent.c */
+
+/** vhd_find_parent() - img->backing_name: which of its names is that of the disk it was made over */
+int vhd_find_parent(struct image *img, struct vhd *v, const struct image_open_opts *opts,
+		    struct err *err);
+int vhd_check_backing(struct image *img, struct err *err);
+int vhd_adopt(struct image *img, const struct image *base, const char *name, struct err *err);
+/** vhd_put_names() - @name into @h and @header_bytes, and the locator for offset @at: *@ret, *@ret_len bytes, owned */
+int vhd_put_names(struct vhd_header *h, uint8_t header_bytes[VHD_HEADER_BYTES], uint64_t at,
+		  const char *name, uint8_t **ret, size_t *ret_len, struct err *err);
+enum { VHD_HEADER_AT = 512, VHD_LOCATOR_AT = VHD_HEADER_AT + VHD_HEADER_BYTES, VHD_NAME_AT = 64 };
 #define VHD_LOCATOR_W2RU 0x57327275U /* relative, UTF-16LE */
 #define VHD_LOCATOR_W2KU 0x57326b75U /* absolute, UTF-16LE */
 
@@ -130,6 +144,8 @@ int vhd_write_zeroes(struct image *img, uint64_t off, uint64_t len, bool may_unm
 int vhd_flush(struct image *img, struct err *err);
 int vhd_settle(struct image *img, struct err *err);
 int vhd_resize(struct image *img, uint64_t size, struct err *err);
+/** vhd_put_both_footers() - what was written before is durable first; durable */
+int vhd_put_both_footers(struct image *img, struct err *err);
 /** vhd_put_footer() - footer at footer_off, its copy at 0 unless fixed */
 int vhd_put_footer(struct image *img, struct err *err);
 

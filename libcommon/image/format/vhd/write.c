@@ -275,12 +275,13 @@ static int new_block(struct image *img, struct vhd *v, uint32_t block, struct er
 {
 	struct vhd_writer *w = v->writer;
 	uint64_t data = round_up(w->next + v->bitmap_size, FILE_BLOCK), at = data - v->bitmap_size;
-	CLEANUP_FREE uint8_t *bits = malloc(v->bitmap_size);
+	CLEANUP_FREE uint8_t *bits = NULL;
 
-	if (!bits)
-		return err_nomem(err);
 	if (at / VHD_SECTOR >= VHD_UNUSED)
 		return err_set(err, ERR_NO_SPACE, "the file cannot hold more than 2 TiB");
+	bits = malloc(v->bitmap_size);
+	if (!bits)
+		return err_nomem(err);
 	memset(bits, v->footer.type == VHD_DYNAMIC ? 0xff : 0, v->bitmap_size);
 	if (vhd_take(img, data + v->header.block_size, err) < 0 ||
 	    bfile_pwrite(img->file, bits, v->bitmap_size, at, err) < 0) {

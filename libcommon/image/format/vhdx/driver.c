@@ -152,6 +152,7 @@ const struct image_format image_format_vhdx = {
 	.settle = vhdx_settle,
 	.resize = vhdx_resize,
 	.adopt = vhdx_adopt,
+	.check_backing = vhdx_check_backing,
 	.info = vhdx_info,
 	.check = vhdx_check,
 	.bulk = &vhdx_bulk_ops,

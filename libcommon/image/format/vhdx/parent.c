@@ -96,10 +96,32 @@ static char *plain_name(const char *windows)
 	return name;
 }
 
+static int check_guid(const struct vhdx *v, const char *name, const struct vhdx_guid *g,
+		      struct err *err)
+{
+	char want[VHDX_GUID_TEXT], have[VHDX_GUID_TEXT];
+
+	if (memcmp(g, &v->parent_linkage, sizeof(*g)) == 0 ||
+	    (!vhdx_guid_zero(&v->parent_linkage2) &&
+	     memcmp(g, &v->parent_linkage2, sizeof(*g)) == 0))
+		return 0;
+	err_set(err, ERR_CORRUPT,
+		"parent %s is not the disk that this one was made over, or was written "
+		"to since: its data have the GUID %s, not %s",
+		name, vhdx_guid_text(g, have), vhdx_guid_text(&v->parent_linkage, want));
+	return err_hint(err, "if it is right: vmimg rebase -u -F vhdx");
+}
+
+int vhdx_check_backing(struct image *img, struct err *err)
+{
+	const struct vhdx *below = img->backing->priv;
+
+	return check_guid(img->priv, img->backing->name, &below->header.data_write, err);
+}
+
 static int try_parent(struct image *img, const struct vhdx *v, const struct image_open_opts *opts,
 		      const char *name, struct err *err)
 {
-	char want[VHDX_GUID_TEXT], have[VHDX_GUID_TEXT];
 	struct vhdx_guid g;
 	struct bfile *file;
 	int rc;
@@ -110,16 +132,7 @@ static int try_parent(struct image *img, const struct vhdx *v, const struct imag
 	bfile_close(file);
 	if (rc < 0)
 		return err_prefix(err, "parent %s", name);
-	if (memcmp(&g, &v->parent_linkage, sizeof(g)) != 0 &&
-	    (vhdx_guid_zero(&v->parent_linkage2) ||
-	     memcmp(&g, &v->parent_linkage2, sizeof(g)) != 0)) {
-		err_set(err, ERR_CORRUPT,
-			"parent %s is not the disk that this one was made over, or was written "
-			"to since: its data have the GUID %s, not %s",
-			name, vhdx_guid_text(&g, have), vhdx_guid_text(&v->parent_linkage, want));
-		return err_hint(err, "if it is right: vmimg rebase -u -F vhdx");
-	}
-	return 1;
+	return check_guid(v, name, &g, err) < 0 ? -1 : 1;
 }
 
 int vhdx_find_parent(struct image *img, struct vhdx *v, const struct image_open_opts *opts,

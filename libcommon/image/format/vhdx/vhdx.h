@@ -143,6 +143,7 @@ void vhdx_log_free(struct vhdx_log *log);
 int vhdx_find_parent(struct image *img, struct vhdx *v, const struct image_open_opts *opts,
 		     struct err *err);
 int vhdx_locator_parse(struct vhdx *v, const uint8_t *p, size_t len, struct err *err);
+int vhdx_check_backing(struct image *img, struct err *err);
 int vhdx_adopt(struct image *img, const struct image *base, const char *name, struct err *err);
 /** vhdx_identity_of() - the DataWriteGuid of a VHDX file */
 int vhdx_identity_of(struct bfile *file, struct vhdx_guid *ret, struct err *err);

@@ -270,12 +270,13 @@ static int add_grain(struct image *img, struct vmdk_extent *x, uint64_t no, uint
 	uint64_t *next = &w->next[x - v->extents], host = *next;
 	uint64_t start_ = x->start + no * x->grain;
 	size_t have = (size_t)min_u64(x->grain, x->start + x->len - start_);
-	CLEANUP_FREE uint8_t *grain = calloc(1, x->grain);
+	CLEANUP_FREE uint8_t *grain = NULL;
 
-	if (!grain)
-		return err_nomem(err);
 	if (host / VMDK_SECTOR > UINT32_MAX)
 		return err_set(err, ERR_NO_SPACE, "a sparse extent cannot be longer than 2 TiB");
+	grain = calloc(1, x->grain);
+	if (!grain)
+		return err_nomem(err);
 	if ((in || n < have) && image_read(img, grain, start_, have, err) < 0)
 		return -1;
 	memcpy(grain + in, buf, n);
