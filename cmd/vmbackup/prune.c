@@ -52,7 +52,6 @@ static const char *const examples[] = {
 struct held {
 	struct repo_holder *items;
 	size_t n;
-	uint64_t grace_s;
 };
 
 static json_t *result_json(const struct retention_plan *p, const struct prune_result *r,
@@ -97,7 +96,7 @@ static void print_collection(const struct prune_result *r, const struct held *he
 			     " packs may still be needed by processes that began before: "
 			     "the next prune removes them\n",
 			     r->pending);
-	holders_print(held->items, held->n, held->grace_s);
+	holders_print(held->items, held->n);
 }
 
 static int report(struct cli *cli, const struct retention_plan *p, const struct prune_result *r,
@@ -133,7 +132,7 @@ static int collect(struct cli *cli, const struct retention_plan *p, struct repo 
 		.progress = &cli->progress,
 	};
 	struct prune_result result;
-	struct held held = {.grace_s = repo_grace_s(repo)};
+	struct held held = {0};
 	struct err why = ERR_INIT;
 	int rc;
 

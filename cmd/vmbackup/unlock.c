@@ -15,11 +15,11 @@ static const char *const examples[] = {
 
 static json_t *holder_json(const struct repo_holder *h)
 {
-	return json_pack("{s:o, s:o, s:o, s:I}", "host",
+	return json_pack("{s:o, s:o, s:o, s:I, s:I}", "host",
 			 h->host ? cli_json_string(h->host) : json_null(), "pid",
 			 h->pid ? json_integer(h->pid) : json_null(), "began",
 			 h->began ? cli_json_string(h->began) : json_null(), "silent_seconds",
-			 (json_int_t)h->silent_s);
+			 (json_int_t)h->silent_s, "grace_seconds", (json_int_t)h->grace_s);
 }
 
 json_t *holders_json(const struct repo_holder *h, size_t n)
@@ -31,7 +31,7 @@ json_t *holders_json(const struct repo_holder *h, size_t n)
 	return list;
 }
 
-void holders_print(const struct repo_holder *h, size_t n, uint64_t grace_s)
+void holders_print(const struct repo_holder *h, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		CLEANUP_FREE char *host = cli_printable(h[i].host ? h[i].host : "");
@@ -42,7 +42,7 @@ void holders_print(const struct repo_holder *h, size_t n, uint64_t grace_s)
 		else
 			(void)printf("a process that does not say whose it is");
 		(void)printf(": last heard of %" PRIu64 " minutes ago, dead after %" PRIu64 "\n",
-			     h[i].silent_s / 60, (grace_s + 59) / 60);
+			     h[i].silent_s / 60, (h[i].grace_s + 59) / 60);
 	}
 }
 
@@ -62,10 +62,10 @@ static int say(struct cli *cli, const struct repo_users *u, const struct repo_ho
 					   "holds anything in it"
 					 : "no process uses the repository: nothing is locked");
 	if (u->grace_s && (u->prune || u->others))
-		(void)printf("(or was killed less than %" PRIu64
+		(void)printf("(or was killed on another machine less than %" PRIu64
 			     " minutes ago: after that it no longer counts)\n",
 			     (u->grace_s + 59) / 60);
-	holders_print(h, n, u->grace_s);
+	holders_print(h, n);
 	return 0;
 }
 
@@ -95,15 +95,15 @@ const struct verb verb_unlock = {
 	.name = "unlock",
 	.usage = "[OPTIONS]",
 	.summary = "say who uses the repository; nothing ever needs to be unlocked",
-	.details =
-		"What vmbackup holds in a folder are locks of the kernel, which end with the "
-		"process "
-		"that has them, however it ends; on an S3 API, leases that the living renew, and "
-		"that run out two hours after the death of a process that could not give its own "
-		"back. There, the host, the process and how long ago it was heard of are "
-		"shown. So nothing of the dead stays in the way, and nothing of the living is "
-		"broken. "
-		"What killed writers left is finished here, as the next backup would do.",
+	.details = "What vmbackup holds in a folder are locks of the kernel, which end with the "
+		   "process "
+		   "that has them, however it ends; on an S3 API, leases that the living renew. A "
+		   "process of this machine and user that was killed no longer counts at once, if "
+		   "nothing that it sent can still arrive; any other after half an hour. "
+		   "There, the host, the process and how long ago it was heard of are "
+		   "shown. So nothing of the dead stays in the way, and nothing of the living is "
+		   "broken. "
+		   "What killed writers left is finished here, as the next backup would do.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 done, 4 no repository, 7 no connection to it, 8 it is damaged, 9 it is of a "

@@ -33,7 +33,7 @@ const char *local_time(const char *utc, char buf[32]);
 
 /** holders_json(), holders_print() - who may still use the repository; unlock.c */
 json_t *holders_json(const struct repo_holder *h, size_t n);
-void holders_print(const struct repo_holder *h, size_t n, uint64_t grace_s);
+void holders_print(const struct repo_holder *h, size_t n);
 
 /** join_names() - "vda, vdb"; owned, NULL without memory */
 char *join_names(const struct snapshot *s, bool tags);

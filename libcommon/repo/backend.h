@@ -34,6 +34,7 @@ enum { BACKEND_NOTE_MAX = 1024 };
 struct backend_user {
 	uint64_t epoch;	     /* of the session */
 	uint64_t silent_s;   /* since it was heard of */
+	uint64_t grace_s;    /* after so much silence it is dead */
 	const uint8_t *note; /* what it left with backend_note(), if anything */
 	size_t n_note;
 };

@@ -149,10 +149,10 @@ int s3_put(struct s3_backend *b, const char *name, const void *data, int fd, uin
 	if (rc < 0)
 		return -1;
 	q.extra = lock;
-	q.may = guard.may;
-	q.may_ctx = guard.ctx;
 	q.n_extra = (size_t)rc;
-	rc = s3_http_do(b->http, &q, &r, err);
+	if (!strncmp(name, "leases/", 7))
+		lock[q.n_extra++] = (struct s3_header){"x-amz-meta-vmkit-lease", b->lease_says};
+	rc = s3_guarded_do(b, &guard, &q, &r, err);
 	if (!rc && ret)
 		*ret = (struct s3_facts){.size = len, .etag = s3_hash_etag(r.etag)};
 	versioned = !rc && r.versioned;
@@ -413,9 +413,7 @@ static int s3_replace(struct backend *base, const char *name, const void *data, 
 		return -1;
 	extra[n] = (struct s3_header){"x-amz-meta-vmkit-sha256", sha256};
 	q.n_extra = (size_t)n + 1;
-	q.may = guard.may;
-	q.may_ctx = guard.ctx;
-	rc = s3_http_do(b->http, &q, &r, err);
+	rc = s3_guarded_do(b, &guard, &q, &r, err);
 	s3_response_free(&r);
 	s3_forget_folder(b, name);
 	return rc ? err_object(err, name) : 0;
@@ -447,6 +445,7 @@ static void s3_close(struct backend *base)
 	free(b->known);
 	pthread_mutex_destroy(&b->lease_lock);
 	pthread_cond_destroy(&b->lease_changed);
+	pthread_mutex_destroy(&b->alive_lock);
 	pthread_mutex_destroy(&b->local_lock);
 	pthread_mutex_destroy(&b->queue_lock);
 	pthread_cond_destroy(&b->queue_changed);
@@ -499,7 +498,8 @@ int backend_s3_open(struct backend **ret, const char *name, struct err *err)
 		return -1;
 	}
 	b->base.ops = &s3_ops;
-	b->spool = b->cache = -1;
+	b->spool = b->cache = b->alive_dir = b->alive_fd = -1;
+	pthread_mutex_init(&b->alive_lock, NULL);
 	pthread_mutex_init(&b->lease_lock, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -389,16 +389,18 @@ int s3_http_do(struct s3_http *h, const struct s3_request *q, struct s3_response
 	struct err why = ERR_INIT;
 	struct idle *c = connection_get(h);
 	int rc, settled = 0;
+	unsigned n;
 
 	memset(ret, 0, sizeof(*ret));
 	if (!c)
 		return err_nomem(err);
-	for (unsigned n = 1;; n++) {
+	for (n = 1;; n++) {
 		err_clear(&why);
 		rc = attempt(&t, c, &why);
 		if (!rc || (settled = settle(&t, c, n, &why)))
 			break;
 	}
+	ret->tries = n;
 	connection_put(h, c);
 	if (rc && settled > 0)
 		return 0;

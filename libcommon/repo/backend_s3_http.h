@@ -53,6 +53,8 @@ struct s3_response {
 	char etag[128], nonce[64] /* x-amz-meta-vmkit-nonce */;
 	char sha256
 		[S3_HEX]; /* x-amz-meta-vmkit-sha256: of the whole object, from the one who made it; may be "" */
+	char lease[48]; /* x-amz-meta-vmkit-lease */
+	unsigned tries;
 	bool versioned; /* the bucket keeps versions, and this is the one that is there */
 	char version[S3_VERSION_MAX];
 	int64_t locked_until; /* seconds since 1970; 0: not locked, or not said */

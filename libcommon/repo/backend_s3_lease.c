@@ -5,7 +5,8 @@
  *
  * A lease is an object with a note that says whose it is, which nothing rests on. To renew it is to make one of the
  * next number, if absent, and to remove the old one. Only the server's clock counts: a lease is dead when its object
- * was last modified (as the listing says) longer ago than the grace (by the Date of the answer). The owner, for its
+ * was last modified (as the listing says) longer ago than the grace (by the Date of the answer), which each lease says
+ * itself, in a header with its owner's digits; and at once when it was of this machine (backend_s3_alive.c). The owner, for its
  * part, counts from the moment in which it asked for the last renewal, by the same clock (s3_http_now()), and what may
  * hurt others (a manifest, an epoch, the removal of a pack) it sends only while that is less than a sixth of the grace
  * ago. Each request carries the time at which it was signed, and the server takes none that is older than a quarter of
@@ -24,7 +25,10 @@
 #include "libcommon/base/log.h"
 #include "libcommon/repo/backend_s3_private.h"
 
-enum { EPOCH_DIGITS = 16, WHO_DIGITS = 16, COUNT_DIGITS = 8, OLD_REQUEST_S = 20 * 60 };
+enum { EPOCH_DIGITS = 16, WHO_DIGITS = S3_WHO_DIGITS, COUNT_DIGITS = 8 };
+
+/* Of leases that do not say their grace: older versions */
+enum { OLD_GRACE_S = 7200 };
 
 #define SESSIONS   "leases/s-"
 #define COLLECTORS "leases/c-"
@@ -125,7 +129,7 @@ static int may(struct s3_backend *b, struct s3_lease *l, int64_t now, struct err
 {
 	if (atomic_load(&l->lost) || now - atomic_load(&l->renewed) > grace(b) / 6)
 		return lost(b, l, err);
-	return 0;
+	return s3_alive_sends(b, now, err);
 }
 
 static int may_in_session(void *ctx, int64_t now, struct err *err)
@@ -162,11 +166,43 @@ int s3_lease_guard(struct s3_backend *b, bool collector, struct s3_guard *ret, s
 	return rc;
 }
 
+int s3_guarded_do(struct s3_backend *b, const struct s3_guard *g, const struct s3_request *q,
+		  struct s3_response *ret, struct err *err)
+{
+	struct s3_request guarded = *q;
+	int rc;
+
+	if (!g || !g->may)
+		return s3_http_do(b->http, q, ret, err);
+	guarded.may = g->may;
+	guarded.may_ctx = g->ctx;
+	guarded.last = g->last;
+	s3_alive_begins_request(b);
+	rc = s3_http_do(b->http, &guarded, ret, err);
+	s3_alive_ends_request(b, ret->status && ret->tries == 1);
+	return rc;
+}
+
+/* With lease_lock held. Whose the leases are, for as long as this process lives. */
+static int be_somebody(struct s3_backend *b, struct err *err)
+{
+	unsigned char random[WHO_DIGITS / 2];
+
+	if (b->who[0])
+		return 0;
+	if (RAND_bytes(random, sizeof(random)) != 1)
+		return err_set(err, ERR_FAILED, "OpenSSL has no random bytes");
+	hex_encode(random, sizeof(random), b->who);
+	(void)snprintf(b->lease_says, sizeof(b->lease_says), "%s %lld", b->who,
+		       (long long)grace(b));
+	s3_alive_begin(b);
+	return 0;
+}
+
 int s3_session(struct backend *base, uint64_t epoch, struct err *err)
 {
 	struct s3_backend *b = (struct s3_backend *)base;
 	struct err why = ERR_INIT;
-	unsigned char random[WHO_DIGITS / 2];
 	uint64_t before;
 	int rc = 0;
 
@@ -175,12 +211,9 @@ int s3_session(struct backend *base, uint64_t epoch, struct err *err)
 	b->epoch = epoch;
 	if (b->no_session.code || (b->session.held && before == epoch))
 		goto done;
-	if (!b->who[0] && RAND_bytes(random, sizeof(random)) != 1) {
-		rc = err_set(err, ERR_FAILED, "OpenSSL has no random bytes");
+	rc = be_somebody(b, err);
+	if (rc)
 		goto done;
-	}
-	if (!b->who[0])
-		hex_encode(random, sizeof(random), b->who);
 	if (renew(b, &b->session, &why)) {
 		/* Who may only read has no session, and writes nothing. */
 		if (!b->session.held && (why.code == ERR_DENIED || why.code == ERR_NO_SPACE ||
@@ -205,10 +238,10 @@ done:
 
 struct look {
 	struct s3_backend *b;
-	uint64_t below;	     /* epochs of sessions that count */
-	uint64_t collector;  /* the highest number of one */
-	bool any;	     /* a session that lives */
-	bool collector_dead; /* of the highest number */
+	uint64_t below;		  /* epochs of sessions that count */
+	uint64_t collector;	  /* the highest number of one */
+	bool any;		  /* a session that lives */
+	int64_t collector_silent; /* of the highest number, as silence() says */
 };
 
 static uint64_t hex_number(const char *p, size_t digits)
@@ -225,16 +258,55 @@ static bool is_hex(const char *p, size_t digits)
 	return strspn(p, "0123456789abcdef") >= digits;
 }
 
-static bool is_dead(struct s3_backend *b, const struct s3_list_entry *e)
+static int64_t silence(struct s3_backend *b, const struct s3_list_entry *e)
 {
-	return e->modified > 0 && s3_http_now(b->http) - e->modified > grace(b);
+	int64_t silent = s3_http_now(b->http) - e->modified;
+
+	return e->modified > 0 && silent > 0 ? silent : 0;
+}
+
+/* What a lease says: its owner's digits (or ""), and its grace. Return: 0, or -1: it is gone, or cannot be asked */
+static int ask_lease(struct s3_backend *b, const char *key, char ret_who[WHO_DIGITS + 1],
+		     int64_t *ret_grace)
+{
+	const struct s3_request q = {.method = "HEAD", .name = key};
+	struct err why = ERR_INIT;
+	struct s3_response r;
+	int rc = s3_http_do(b->http, &q, &r, &why);
+	const char *digits = r.lease + WHO_DIGITS + 1;
+
+	ret_who[0] = 0;
+	*ret_grace = OLD_GRACE_S;
+	if (!rc && is_hex(r.lease, WHO_DIGITS) && r.lease[WHO_DIGITS] == ' ' && *digits &&
+	    strspn(digits, "0123456789") == strlen(digits)) {
+		memcpy(ret_who, r.lease, WHO_DIGITS);
+		ret_who[WHO_DIGITS] = 0;
+		*ret_grace = strtoll(digits, NULL, 10);
+	}
+	s3_response_free(&r);
+	return rc;
+}
+
+/* Nobody is dead sooner than he says, and only who is silent for so long that he could be is asked. */
+static bool is_out_of_time(struct s3_backend *b, const char *key, int64_t silent)
+{
+	char who[WHO_DIGITS + 1];
+	int64_t says;
+
+	return silent > grace(b) && !ask_lease(b, key, who, &says) && silent > says;
+}
+
+static bool is_dead_session(struct s3_backend *b, const struct s3_list_entry *e, const char *who)
+{
+	return is_out_of_time(b, e->key, silence(b, e)) ||
+	       (is_hex(who, WHO_DIGITS) && s3_alive_ended(b, who));
 }
 
 static int look_at(void *ctx, const struct s3_list_entry *e, struct err *err)
 {
 	struct look *k = ctx;
 	const char *p = e->key + strlen(SESSIONS);
-	bool session = !strncmp(e->key, SESSIONS, strlen(SESSIONS)), dead = is_dead(k->b, e);
+	bool session = !strncmp(e->key, SESSIONS, strlen(SESSIONS));
 
 	(void)err;
 	if (session && is_hex(p, EPOCH_DIGITS) && p[EPOCH_DIGITS] == '-') {
@@ -242,7 +314,7 @@ static int look_at(void *ctx, const struct s3_list_entry *e, struct err *err)
 
 		if (!strncmp(who, k->b->who, WHO_DIGITS) && k->b->who[0])
 			return 0;
-		if (dead)
+		if (is_dead_session(k->b, e, who))
 			(void)s3_remove_now(k->b, e->key, NULL, NULL);
 		else if (hex_number(p, EPOCH_DIGITS) < k->below)
 			k->any = true;
@@ -251,7 +323,7 @@ static int look_at(void *ctx, const struct s3_list_entry *e, struct err *err)
 
 		if (number >= k->collector) {
 			k->collector = number;
-			k->collector_dead = dead;
+			k->collector_silent = silence(k->b, e);
 		}
 	}
 	return 0;
@@ -286,18 +358,21 @@ static int one_user(void *ctx, const struct s3_list_entry *e, struct err *err)
 {
 	const struct users *u = ctx;
 	const char *p = e->key + strlen(SESSIONS);
-	int64_t silent = s3_http_now(u->b->http) - e->modified;
-	struct backend_user user = {.silent_s = silent > 0 && e->modified ? (uint64_t)silent : 0};
+	struct backend_user user = {.silent_s = (uint64_t)silence(u->b, e)};
 	struct err why = ERR_INIT;
 	uint8_t note[BACKEND_NOTE_MAX];
+	char who[WHO_DIGITS + 1];
+	int64_t says;
 
 	if (strncmp(e->key, SESSIONS, strlen(SESSIONS)) != 0 || !is_hex(p, EPOCH_DIGITS) ||
-	    p[EPOCH_DIGITS] != '-' || is_dead(u->b, e))
+	    p[EPOCH_DIGITS] != '-')
 		return 0;
 	user.epoch = hex_number(p, EPOCH_DIGITS);
 	p += EPOCH_DIGITS + 1;
-	if (u->b->who[0] && !strncmp(p, u->b->who, WHO_DIGITS))
+	if ((u->b->who[0] && !strncmp(p, u->b->who, WHO_DIGITS)) || is_dead_session(u->b, e, p) ||
+	    ask_lease(u->b, e->key, who, &says))
 		return 0;
+	user.grace_s = says > 0 ? (uint64_t)says : 0;
 	if (e->size > 0 && e->size <= sizeof(note)) {
 		if (!s3_get_range(u->b, e->key, 0, note, (size_t)e->size, NULL, &why)) {
 			user.note = note;
@@ -322,7 +397,7 @@ int s3_users(struct backend *base,
 static int check_dates(struct s3_backend *b, struct err *err)
 {
 	const struct s3_request q = {
-		.method = "GET", .name = "config", .max = 4096, .shift_s = OLD_REQUEST_S};
+		.method = "GET", .name = "config", .max = 4096, .shift_s = S3_OLD_REQUEST_S};
 	struct err why = ERR_INIT;
 	struct s3_response r;
 	int rc = s3_http_do(b->http, &q, &r, &why);
@@ -333,17 +408,31 @@ static int check_dates(struct s3_backend *b, struct err *err)
 			err, ERR_UNSUPPORTED,
 			"the server takes requests that were signed %d minutes ago: with it a "
 			"process that was asleep could spoil what others rely on",
-			OLD_REQUEST_S / 60);
+			S3_OLD_REQUEST_S / 60);
 	if (why.code == ERR_DENIED)
 		return 0;
 	*err = why;
 	return -1;
 }
 
+/* Of the highest number that was found. */
+static bool collector_is_dead(const struct look *k, int64_t *ret_grace)
+{
+	char name[S3_LEASE_NAME], who[WHO_DIGITS + 1];
+
+	lease_name(k->b, &k->b->collector, k->collector, name);
+	*ret_grace = grace(k->b);
+	/* Who has just ended, or goes on under the next number, is met at the next try. */
+	if (ask_lease(k->b, name, who, ret_grace))
+		return false;
+	return k->collector_silent > *ret_grace || (who[0] && s3_alive_ended(k->b, who));
+}
+
 int s3_collector(struct backend *base, struct err *err)
 {
 	struct s3_backend *b = (struct s3_backend *)base;
 	struct look k = {.b = b};
+	int64_t says;
 	int rc;
 
 	if (b->collector.held)
@@ -353,10 +442,12 @@ int s3_collector(struct backend *base, struct err *err)
 			       "the server does not say what time it is: nothing can be collected");
 	if (check_dates(b, err) || s3_list_folder(b, "leases", look_at, &k, err))
 		return -1;
-	if (k.collector && !k.collector_dead) {
+	if (k.collector && !collector_is_dead(&k, &says)) {
 		err_set(err, ERR_BUSY, "another prune works in this repository");
-		return err_hint(err, "one that was killed counts as dead after %lld minutes",
-				(long long)(grace(b) + 59) / 60);
+		return err_hint(err,
+				"one that was killed counts as dead after %lld minutes, on this "
+				"machine sooner",
+				(long long)(says + 59) / 60);
 	}
 	pthread_mutex_lock(&b->lease_lock);
 	b->collector.number = k.collector;
@@ -379,6 +470,7 @@ void s3_leases_end(struct s3_backend *b)
 {
 	const struct s3_lease *leases[] = {&b->collector, &b->session};
 	const struct s3_guard last = {.last = true};
+	bool gone = true;
 
 	pthread_mutex_lock(&b->lease_lock);
 	b->lease_stop = true;
@@ -387,6 +479,7 @@ void s3_leases_end(struct s3_backend *b)
 	if (b->lease_thread)
 		pthread_join(b->lease_tid, NULL);
 	for (size_t i = 0; i < 2; i++)
-		if (leases[i]->held)
-			(void)s3_remove_now(b, leases[i]->name, &last, NULL);
+		if (leases[i]->held && s3_remove_now(b, leases[i]->name, &last, NULL))
+			gone = false;
+	s3_alive_end(b, gone);
 }

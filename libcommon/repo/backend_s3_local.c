@@ -81,3 +81,14 @@ int s3_local(const struct s3_config *c, const char *folder, int *ret_fd, struct 
 	*ret_fd = fd;
 	return 0;
 }
+
+int s3_lock_file(int fd, struct err *err)
+{
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (!fcntl(fd, F_OFD_SETLK, &fl))
+		return 1;
+	if (errno == EAGAIN || errno == EACCES)
+		return 0;
+	return err_sys(err, "cannot lock a local file");
+}

@@ -4,7 +4,8 @@
  *	backend_s3_list.c	listings
  *	backend_s3_remove.c	removal: of versions, and what a lock keeps
  *	backend_s3_lease.c	who uses the repository, and who collects
- *	backend_s3_known.c	what is known of them
+ *	backend_s3_alive.c	which of this machine's processes have ended
+ *	backend_s3_known.c	what is known of objects
  *	backend_s3_writer.c	writers: a local spool file, packs uploaded in the background
  *	backend_s3_local.c	the local folder of one repository
  *	backend_s3_cache.c	in it: index runs and small objects that were read
@@ -56,7 +57,8 @@ struct s3_known {
 	uint32_t generation; /* 0: free */
 };
 
-enum { S3_LEASE_NAME = 64 };
+/* A server takes nothing that was signed more than a quarter of an hour ago; with some for clocks that differ. */
+enum { S3_LEASE_NAME = 64, S3_WHO_DIGITS = 16, S3_OLD_REQUEST_S = 20 * 60 };
 
 /* See backend_s3_lease.c; under lease_lock, but for the atomics. */
 struct s3_lease {
@@ -82,12 +84,20 @@ struct s3_backend {
 	pthread_cond_t lease_changed;
 	struct s3_lease session, collector;
 	uint64_t epoch; /* of the session */
-	char who[17];
+	char who[S3_WHO_DIGITS + 1];
+	char lease_says[48]; /* in a header of the leases: who, and the grace in seconds */
 	uint8_t note[BACKEND_NOTE_MAX]; /* what is in the leases */
 	size_t n_note;
 	struct err no_session; /* why there is none, for who may only read */
 	pthread_t lease_tid;
 	bool lease_thread, lease_stop;
+
+	pthread_mutex_t alive_lock; /* this group: see backend_s3_alive.c */
+	int alive_dir;		    /* -1: not open yet; -2: there is none */
+	int alive_fd;		    /* our file; -1: none */
+	unsigned alive_requests;    /* that matter to others, under way */
+	int64_t alive_until,
+		alive_unsure; /* what the file says; and at least, for tries without an answer */
 
 	atomic_bool probed; /* create-if-absent was tried out */
 
@@ -151,8 +161,26 @@ int s3_users(struct backend *b, int (*fn)(void *ctx, const struct backend_user *
 	     void *ctx, struct err *err);
 /** s3_lease_guard() - for what only a living session or collector may send; ERR_DENIED without one */
 int s3_lease_guard(struct s3_backend *b, bool collector, struct s3_guard *ret, struct err *err);
+/** s3_guarded_do() - s3_http_do() with a guard, which may be NULL or empty */
+int s3_guarded_do(struct s3_backend *b, const struct s3_guard *g, const struct s3_request *q,
+		  struct s3_response *ret, struct err *err);
 /** s3_leases_end() - give them back */
 void s3_leases_end(struct s3_backend *b);
+
+/* backend_s3_alive.c */
+/** s3_alive_begin() - for the session of .who, before its lease is made; what fails here leaves it to time */
+void s3_alive_begin(struct s3_backend *b);
+/** s3_alive_begins_request() - one that matters to others, of any number of tries: s3_alive_ends_request() */
+void s3_alive_begins_request(struct s3_backend *b);
+/** s3_alive_sends() - a try of it, signed at @signed_at, is about to be sent; -1: it must not be, for now */
+int s3_alive_sends(struct s3_backend *b, int64_t signed_at, struct err *err);
+/** s3_alive_ends_request() - @answered: there was one try, and the server spoke */
+void s3_alive_ends_request(struct s3_backend *b, bool answered);
+/** s3_alive_ended() - true: the session @who was of this machine, its process is dead, and nothing of it can arrive; false:
+ *  that is not known */
+bool s3_alive_ended(struct s3_backend *b, const char *who);
+/** s3_alive_end() - @leases_gone: nobody will ask */
+void s3_alive_end(struct s3_backend *b, bool leases_gone);
 
 /* backend_s3_known.c */
 /** s3_is_pack() - is it the name of a pack, or of their folder? */
@@ -212,5 +240,7 @@ void s3_cache_end(struct s3_backend *b);
  *  VMKIT_CACHE_DIR, else XDG_CACHE_HOME/vmkit, else ~/.cache/vmkit; below it s3/ and a digest of endpoint, bucket and
  *  prefix. @err names it */
 int s3_local(const struct s3_config *c, const char *folder, int *ret_fd, struct err *err);
+/** s3_lock_file() - whole, for writing. Return: 1 when the lock was had, 0 when another holds it, -1 */
+int s3_lock_file(int fd, struct err *err);
 
 #endif

@@ -18,14 +18,10 @@ bool s3_is_data(const char *name)
 static int send_delete(struct s3_backend *b, const char *name, const char *query,
 		       const struct s3_guard *g, struct err *err)
 {
-	const struct s3_request q = {.method = "DELETE",
-				     .name = name,
-				     .query = query,
-				     .may = g ? g->may : NULL,
-				     .may_ctx = g ? g->ctx : NULL,
-				     .last = g && g->last};
+	const struct s3_request q = {
+		.method = "DELETE", .name = name, .query = query, .last = g && g->last};
 	struct s3_response r;
-	int rc = s3_http_do(b->http, &q, &r, err);
+	int rc = s3_guarded_do(b, g, &q, &r, err);
 
 	s3_response_free(&r);
 	return rc;

@@ -187,7 +187,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 
 		r->status = blank && len - (size_t)(blank - line) > 3 ? strtol(blank, NULL, 10) : 0;
 		r->length = r->total = UINT64_MAX;
-		r->etag[0] = r->nonce[0] = r->sha256[0] = 0;
+		r->etag[0] = r->nonce[0] = r->sha256[0] = r->lease[0] = 0;
 		r->versioned = r->held = false;
 		r->locked_until = 0;
 	} else if (header_is(line, len, "content-length", &v, &v_len)) {
@@ -202,6 +202,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *ctx)
 		text_of(v, v_len, r->nonce, sizeof(r->nonce));
 	} else if (header_is(line, len, "x-amz-meta-vmkit-sha256", &v, &v_len)) {
 		text_of(v, v_len, r->sha256, sizeof(r->sha256));
+	} else if (header_is(line, len, "x-amz-meta-vmkit-lease", &v, &v_len)) {
+		text_of(v, v_len, r->lease, sizeof(r->lease));
 	} else if (header_is(line, len, "x-amz-version-id", &v, &v_len)) {
 		r->versioned = v_len != 4 || memcmp(v, "null", 4) != 0;
 		text_of(v, v_len, r->version, sizeof(r->version));

@@ -28,18 +28,6 @@ static int spool_folder(struct s3_backend *b, struct err *err)
 	return fd;
 }
 
-/* Return: 1 when the lock was had, 0 when another holds it, -1 */
-static int lock_file(int fd, struct err *err)
-{
-	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	if (!fcntl(fd, F_OFD_SETLK, &fl))
-		return 1;
-	if (errno == EAGAIN || errno == EACCES)
-		return 0;
-	return err_sys(err, "cannot lock a file of the spool");
-}
-
 static bool still_named(int dirfd, const char *name, int fd)
 {
 	struct stat a, b;
@@ -75,7 +63,7 @@ static int spool_open(int spool, const char *name, unsigned attempt, char *temp,
 	fd = openat(spool, temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return errno == EEXIST ? -2 : err_sys(err, "cannot make a file in the spool");
-	locked = lock_file(fd, err);
+	locked = s3_lock_file(fd, err);
 	if (locked > 0 && still_named(spool, temp, fd))
 		return fd;
 	close(fd);
@@ -310,7 +298,7 @@ static int orphan(struct s3_backend *b, const char *leaf,
 
 	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return 0; /* gone, or not ours */
-	locked = lock_file(fd, err);
+	locked = s3_lock_file(fd, err);
 	if (locked <= 0)
 		return locked;
 	if (!still_named(b->spool, leaf, fd) || fstat(fd, &st))

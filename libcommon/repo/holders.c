@@ -93,7 +93,7 @@ static int add_holder(void *ctx, const struct backend_user *u, struct err *err)
 	if (!more)
 		return err_nomem(err);
 	h->items = more;
-	more[h->n] = (struct repo_holder){.silent_s = u->silent_s};
+	more[h->n] = (struct repo_holder){.silent_s = u->silent_s, .grace_s = u->grace_s};
 	read_note(h->st, u, &more[h->n++]);
 	return 0;
 }
@@ -111,11 +111,6 @@ int repo_get_holders(struct repo *repo, bool all, struct repo_holder **ret, size
 	*ret = h.items;
 	*ret_n = h.n;
 	return 0;
-}
-
-uint64_t repo_grace_s(struct repo *repo)
-{
-	return backend_grace_s(repo_store(repo)->backend);
 }
 
 void repo_holders_free(struct repo_holder *h, size_t n)

@@ -400,21 +400,23 @@ struct repo_users {
 	bool others; /* other processes have the repository open */
 	bool prune;  /* one of them is a prune at work */
 	uint64_t condemned_packs;
-	uint64_t grace_s; /* for so long who was killed may still be among them */
+	uint64_t
+		grace_s; /* for so long who was killed on another machine may still be among them */
 };
 
-/** struct repo_holder - a process that has an S3 repository open, or was killed less than repo_users.grace_s ago */
+/** struct repo_holder - a process that has an S3 repository open, or was killed, on another machine, so lately that this is
+ *  not known yet */
 struct repo_holder {
 	char *host, *began; /* as it says; NULL: it does not */
 	int64_t pid;	    /* there; 0: it does not say */
 	uint64_t silent_s;  /* so long ago it was last heard of */
+	uint64_t grace_s;   /* so long it may be silent until it counts as dead */
 };
 
 /** repo_get_holders() - those that hold up a collection: whose session began before what is condemned was; or @all. In a
  *  folder there are none: the kernel knows who lives. *@ret: repo_holders_free() */
 int repo_get_holders(struct repo *repo, bool all, struct repo_holder **ret, size_t *ret_n,
 		     struct err *err);
-uint64_t repo_grace_s(struct repo *repo); /* after so many seconds of silence they are dead */
 void repo_holders_free(struct repo_holder *h, size_t n);
 
 /** repo_get_users() - and finish what dead writers left, as every backup does; ERR_UNSUPPORTED where nobody knows */

@@ -20,7 +20,7 @@ struct repo_s3_opts {
 	uint64_t rate_limit;	 /* bytes a second, of all transfers together; 0: none */
 	uint64_t cache_size;	 /* bytes of the local cache of one repository; 0: none */
 	uint64_t stall_ms; /* a transfer that moves nothing for so long is tried again; 0: 30 s */
-	uint64_t grace_ms; /* after which a session that was not renewed is dead; 0: two hours */
+	uint64_t grace_ms; /* after which a session that was not renewed is dead; 0: half an hour */
 };
 
 /** repo_set_s3_opts() - once at start, before there are threads; @opts must stay */
