@@ -49,7 +49,7 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 		options=" --all --off --order= --delay= --connect= --host-timeout= --quiet --verbose --help --version"
 		kind=machine ;;
 	create)
-		options=" --image= --from-backup= --format= --allow-backing= --size= --dir= --memory= --cpus= --kernel= --initrd= --append= --network= --accel= --user= --ssh-key= --hostname= --user-data= --network-config= --start --dry-run --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
+		options=" --image= --from-backup= --format= --allow-backing= --size= --dir= --memory= --cpus= --kernel= --initrd= --append= --accel= --network= --user= --ssh-key= --hostname= --user-data= --network-config= --start --dry-run --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
 		kind=none ;;
 	clone)
 		options=" --linked --dir= --start --connect= --host-timeout= --json --progress --quiet --verbose --help --version"
@@ -137,8 +137,8 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	create:--kernel|create:--kernel=) kind=file ;;
 	create:--initrd|create:--initrd=) kind=file ;;
 	create:--append|create:--append=) kind=none ;;
-	create:--network|create:--network=) kind=none ;;
 	create:--accel|create:--accel=) words=" auto kvm tcg" ;;
+	create:--network|create:--network=) kind=none ;;
 	create:--user|create:--user=) kind=none ;;
 	create:--ssh-key|create:--ssh-key=) kind=file ;;
 	create:--hostname|create:--hostname=) kind=none ;;

@@ -339,8 +339,8 @@ _vmctl() {
 		'--kernel=[boot this Linux kernel, not the disk]:FILE:_files' \
 		'--initrd=[with --kernel\: the first root file system]:FILE:_files' \
 		'--append=[with --kernel\: its command line]:STRING:' \
-		'--network=[libvirt'\''s network, a bridge, or QEMU'\''s own (default\: default, user in a session, none with builtin)]:NAME|bridge\:NAME|user|none:' \
 		'--accel=[hardware virtualization or none (default\: auto)]:HOW:(auto kvm tcg )' \
+		'--network=[libvirt'\''s network, a bridge, or QEMU'\''s own (default\: default, user in a session, none with builtin)]:NAME|bridge\:NAME|user|none:' \
 		'--user=[cloud-init makes this user, with sudo]:NAME:' \
 		'*--ssh-key=[cloud-init lets this public key in; more than once for several]:FILE:_files' \
 		'--hostname=[cloud-init sets it (default\: the machine'\''s name)]:NAME:' \

@@ -10,7 +10,8 @@ build="gcc libc6-dev make pkg-config libjansson-dev libssl-dev libzstd-dev libde
 test="$build libcmocka-dev bats bats-support bats-assert bats-file qemu-utils nbdkit libnbd-bin libqcow-utils libvmdk-utils libvhdi-utils e2fsprogs jq libxml2-utils openssl python3
 	curl mandoc zsh fish python3-jsonschema zstd fdisk gdisk dosfstools mtools ntfs-3g xfsprogs libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86
 	qemu-guest-agent busybox-static genisoimage openssh-client python3-yaml cpio kmod linux-image-cloud-amd64 acpica-tools binutils
-	ceph-mon ceph-osd radosgw ceph-common fuse3 passt libguestfs0 supermin btrfs-progs seabios ovmf grub-pc-bin grub-efi-amd64-bin grub-common lz4"
+	ceph-mon ceph-osd radosgw ceph-common fuse3 passt libguestfs0 supermin btrfs-progs seabios ovmf grub-pc-bin grub-efi-amd64-bin grub-common lz4
+	pacemaker-common cloud-init"
 fuzz="$build clang llvm libclang-rt-dev"
 lint="$build clang clang-tidy clang-format cppcheck shellcheck man-db mawk"
 demo="$build e2fsprogs qemu-utils"
@@ -74,6 +75,10 @@ apt() {
 	# shellcheck disable=SC2086 # $sudo is empty or two words
 	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1 </dev/null
 }
+# cloud-init is wanted for its parsers: it is not to set this machine up at its next boot.
+case "$missing " in
+*" cloud-init "*) $sudo mkdir -p /etc/cloud && $sudo touch /etc/cloud/cloud-init.disabled ;;
+esac
 # The lists may be absent or old: they are fetched only when the first attempt fails.
 # shellcheck disable=SC2086 # a list of words
 if ! apt install --no-install-recommends $missing; then

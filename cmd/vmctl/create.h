@@ -17,6 +17,32 @@ struct new_nic {
 	char mac[18];
 };
 
+/* What --kernel, --initrd, --append and --accel are in the tables of create and import: OPTIONS is a struct with a field
+ * for each */
+#define NEW_BOOT_OPTIONS(OPTIONS, KERNEL_HELP)                                                     \
+	{.name = "kernel",                                                                         \
+	 .type = OPT_STRING,                                                                       \
+	 .value = &(OPTIONS).kernel,                                                               \
+	 .arg = "FILE",                                                                            \
+	 .help = KERNEL_HELP,                                                                      \
+	 .complete = COMPLETE_FILE},                                                               \
+		{.name = "initrd",                                                                 \
+		 .type = OPT_STRING,                                                               \
+		 .value = &(OPTIONS).initrd,                                                       \
+		 .arg = "FILE",                                                                    \
+		 .help = "with --kernel: the first root file system",                              \
+		 .complete = COMPLETE_FILE},                                                       \
+		{.name = "append",                                                                 \
+		 .type = OPT_STRING,                                                               \
+		 .value = &(OPTIONS).append,                                                       \
+		 .arg = "STRING",                                                                  \
+		 .help = "with --kernel: its command line"},                                       \
+	{                                                                                          \
+		.name = "accel", .type = OPT_CHOICE, .value = &(OPTIONS).accel, .arg = "HOW",      \
+		.choices = "auto|kvm|tcg",                                                         \
+		.help = "hardware virtualization or none (default: auto)"                          \
+	}
+
 /** struct new_machine - all borrowed, but for type; NULL: has none */
 struct new_machine {
 	const char *name;
