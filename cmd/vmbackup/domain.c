@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/vmbackup/live_dir.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/log.h"
 
@@ -148,11 +149,10 @@ int domain_backup(const struct domain_args *a, struct backup_opts *opts,
 		  struct domain_report *ret_report, struct err *err)
 {
 	struct domain_run r = {.a = a, .opts = opts, .report = ret_report};
-	int rc = 0;
+	int rc;
 
 	/* Before anything that could start a thread. */
-	if (!a->quiesce || strcmp(a->quiesce, "no") != 0)
-		rc = guard_start(&r.guard, a->uri, err);
+	rc = guard_start(&r.guard, a->uri, live_dir_clear, err);
 	if (rc == 0)
 		rc = vmbackup_open(&r.repo, err);
 	if (rc == 0)

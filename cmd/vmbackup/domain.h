@@ -36,7 +36,7 @@ int domain_backup(const struct domain_args *a, struct backup_opts *opts,
 struct domain_run {
 	const struct domain_args *a;
 	struct backup_opts *opts;
-	struct guard *guard; /* NULL: no freezing wanted */
+	struct guard *guard;
 	struct repo *repo;
 	struct host *host;
 	struct domain *domain;

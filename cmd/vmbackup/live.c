@@ -54,7 +54,7 @@ static int reconnect(struct live *l, struct err *err)
 static int insist(struct live *l, int (*fn)(struct live *l, struct err *err), struct err *err)
 {
 	static const struct timespec pause = {.tv_nsec = RECONNECT_MS * 1000000L};
-	int rc = fn(l, err);
+	int rc = l->r->domain ? fn(l, err) : err_set(err, ERR_CONNECTION, "the daemon is gone");
 
 	for (int i = 0; rc < 0 && err->code == ERR_CONNECTION && i < RECONNECTS; i++) {
 		(void)nanosleep(&pause, NULL);
@@ -215,7 +215,7 @@ static int freeze(struct live *l, bool *ret_frozen, struct err *err)
 	struct err why = ERR_INIT;
 
 	*ret_frozen = false;
-	if (!r->guard)
+	if (r->a->quiesce && strcmp(r->a->quiesce, "no") == 0)
 		return 0;
 	if (guard_freeze(r->guard, r->domain, 0, &why) == 0) {
 		*ret_frozen = true;
@@ -232,6 +232,18 @@ static int freeze(struct live *l, bool *ret_frozen, struct err *err)
 	return 0;
 }
 
+/* What the daemon says when QEMU ends just then is about its own jobs. */
+static int ended(struct domain *d, struct err *err)
+{
+	enum domain_state state;
+
+	if (domain_state(d, &state, NULL, NULL) < 0 ||
+	    (state != DOMAIN_OFF && state != DOMAIN_CRASHED))
+		return -1;
+	err_set(err, ERR_FAILED, "ended before its backup began");
+	return err_object(err, domain_name(d));
+}
+
 static int begin_once(struct live *l, struct err *err)
 {
 	struct domain_run *r = l->r;
@@ -246,15 +258,16 @@ static int begin_once(struct live *l, struct err *err)
 	bool frozen;
 	int rc;
 
-	if (freeze(l, &frozen, err) < 0)
+	if (guard_job(r->guard, l->uuid, l->socket, err) < 0 || freeze(l, &frozen, err) < 0)
 		return -1;
 	rc = domain_backup_begin(r->domain, &job, err);
-	l->began = rc == 0;
+	/* A daemon that is gone may have begun. */
+	l->began = rc == 0 || (err && err->code == ERR_CONNECTION);
 	if (frozen && guard_thaw(r->guard, &f, &why) < 0)
 		log_warning("%s: could not be thawed yet, which goes on being tried: %s",
 			    domain_name(r->domain), why.message);
 	if (rc < 0)
-		return -1;
+		return ended(r->domain, err);
 	r->report->frozen = frozen && f.held && f.file_systems;
 	r->report->freeze_ms = f.window_ms;
 	r->report->consistency = r->report->frozen ? "quiesced" : "crash";
@@ -445,6 +458,7 @@ static int drop_old(struct live *l, struct err *err)
 static void finish(struct live *l, bool done)
 {
 	struct err why = ERR_INIT;
+	bool ended = false;
 
 	for (size_t i = 0; i < l->r->n; i++) {
 		image_close(steal_ptr(&l->r->out[i].image));
@@ -452,12 +466,17 @@ static void finish(struct live *l, bool done)
 		l->r->out[i].changes = NULL;
 	}
 	if (l->began && insist(l, end_job, &why) < 0 && why.code != ERR_NOT_FOUND)
-		log_warning("%s: its backup job could not be ended: the next backup does it: %s",
-			    l->r->report->name, why.message);
+		log_warning(
+			"%s: its backup job could not be ended yet, which goes on being tried: %s",
+			l->r->report->name, why.message);
+	else
+		ended = true;
+	live_dir_remove(&l->dir);
+	if (ended)
+		(void)guard_job(l->r->guard, l->uuid, NULL, NULL);
 	err_clear(&why);
 	if (l->began && insist(l, done ? drop_old : drop_made, &why) < 0)
 		log_info("checkpoints stay: %s", why.message);
-	live_dir_remove(&l->dir);
 }
 
 static void release(struct live *l)

@@ -186,7 +186,7 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		how = QUIESCE_NO;
 	/* Before the first connection */
 	if (is_domain(argv[0], &uri, &domain) && how != QUIESCE_NO &&
-	    (!uri || strcmp(uri, BUILTIN_URI) != 0) && guard_start(&guard, uri, err) < 0)
+	    (!uri || strcmp(uri, BUILTIN_URI) != 0) && guard_start(&guard, uri, NULL, err) < 0)
 		return -1;
 	rc = create(cli, argv, n, argv[n], how, guard, err);
 	guard_end(guard);

@@ -14,7 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/base/cleanup.h"
 #include "libcommon/base/stop.h"
+#include "libcommon/host/live.h"
 
 enum {
 	AGENT_S = 10,	    /* for one answer of the agent */
@@ -25,12 +27,13 @@ enum {
 	CONNECT_MS = 5000,
 };
 
-enum order_what { ORDER_ARM, ORDER_DISARM, ORDER_THAW };
+enum order_what { ORDER_ARM, ORDER_DISARM, ORDER_THAW, ORDER_JOB };
 
 struct order {
 	enum order_what what;
 	unsigned max_ms;
 	char uuid[UUID_TEXT_MAX];
+	char socket[GUARD_SOCKET_MAX + 1]; /* of ORDER_JOB; "": none */
 };
 
 struct answer {
@@ -88,6 +91,8 @@ struct watch {
 	char uuid[UUID_TEXT_MAX];
 	bool armed, early;
 	uint64_t until_us;
+	char job[GUARD_SOCKET_MAX + 1];
+	void (*left)(const char *socket);
 };
 
 static void hang_up(struct watch *w)
@@ -156,6 +161,40 @@ static int insist(struct watch *w, unsigned ms, struct err *err)
 	return err->code ? -1 : err_set(err, ERR_TIMEOUT, "the guest stays frozen");
 }
 
+/* Return: is there no such job any more? */
+static bool end_job_once(struct watch *w)
+{
+	CLEANUP_FREE char *socket = NULL;
+	enum domain_state state;
+	struct err why = ERR_INIT;
+
+	if (call_host(w, &why) == 0 && domain_state(w->domain, &state, NULL, &why) == 0 &&
+	    (state == DOMAIN_OFF || state == DOMAIN_CRASHED))
+		return true;
+	if (!why.code && domain_backup_socket(w->domain, &socket, &why) == 0 &&
+	    (!socket || strcmp(socket, w->job) != 0 || domain_backup_end(w->domain, &why) == 0))
+		return true;
+	if (why.code == ERR_CONNECTION)
+		hang_up(w);
+	return why.code == ERR_NOT_FOUND; /* no such machine */
+}
+
+/* An order to begin may still be on its way: a second look, and time for what ends it */
+static void end_job(struct watch *w)
+{
+	static const struct timespec pause = {.tv_nsec = AGAIN_MS * 1000000L / 2};
+	uint64_t until = now_us() + INSIST_MS * 1000ULL;
+	int looks = 0;
+
+	do {
+		looks = end_job_once(w) ? looks + 1 : 0;
+		if (looks < 3)
+			(void)nanosleep(&pause, NULL);
+	} while (looks < 3 && now_us() < until);
+	if (looks && w->left)
+		w->left(w->job);
+}
+
 static void obey(struct watch *w, const struct order *o)
 {
 	struct answer a = {.ok = true, .early = w->early, .err = ERR_INIT};
@@ -174,6 +213,10 @@ static void obey(struct watch *w, const struct order *o)
 		break;
 	case ORDER_DISARM:
 		w->armed = false;
+		break;
+	case ORDER_JOB:
+		memcpy(w->uuid, o->uuid, sizeof(w->uuid));
+		memcpy(w->job, o->socket, sizeof(w->job));
 		break;
 	}
 	(void)send(w->fd, &a, sizeof(a), MSG_NOSIGNAL);
@@ -201,13 +244,18 @@ static void watch_run(struct watch *w)
 		if (n < 0 || recv(w->fd, &o, sizeof(o), 0) != (ssize_t)sizeof(o))
 			break;
 		o.uuid[sizeof(o.uuid) - 1] = '\0';
+		o.socket[sizeof(o.socket) - 1] = '\0';
 		obey(w, &o);
 	}
-	if (w->armed) {
-		struct err ignored = ERR_INIT;
+	struct err ignored = ERR_INIT;
 
+	/* An agent that does not answer keeps no job. */
+	if (w->armed)
+		(void)thaw_once(w, &ignored);
+	if (*w->job)
+		end_job(w);
+	if (w->armed)
 		(void)insist(w, ALONE_MS, &ignored);
-	}
 	hang_up(w);
 }
 
@@ -234,7 +282,8 @@ static void detach(int *fd)
 
 /* ---- our side */
 
-int guard_start(struct guard **ret, const char *uri, struct err *err)
+int guard_start(struct guard **ret, const char *uri, void (*left)(const char *socket),
+		struct err *err)
 {
 	struct guard *g = calloc(1, sizeof(*g));
 	int pair[2];
@@ -249,7 +298,7 @@ int guard_start(struct guard **ret, const char *uri, struct err *err)
 	g->fd = pair[0];
 	g->pid = fork();
 	if (g->pid == 0) {
-		struct watch w = {.uri = uri, .fd = pair[1]};
+		struct watch w = {.uri = uri, .fd = pair[1], .left = left};
 
 		detach(&w.fd);
 		watch_run(&w);
@@ -326,6 +375,16 @@ int guard_freeze(struct guard *g, struct domain *d, unsigned max_ms, struct err 
 	if (err)
 		*err = why;
 	return -1;
+}
+
+int guard_job(struct guard *g, const char *uuid, const char *socket, struct err *err)
+{
+	struct order o = {.what = ORDER_JOB};
+	struct answer a;
+
+	(void)snprintf(o.uuid, sizeof(o.uuid), "%s", uuid);
+	(void)snprintf(o.socket, sizeof(o.socket), "%s", socket ? socket : "");
+	return order(g, &o, READY_MS, &a, err);
 }
 
 int guard_thaw(struct guard *g, struct freeze *ret, struct err *err)

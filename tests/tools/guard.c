@@ -60,7 +60,7 @@ int main(int argc, char **argv)
 
 	if (argc < 4)
 		return 2;
-	rc = guard_start(&g, argv[1], &err);
+	rc = guard_start(&g, argv[1], NULL, &err);
 	if (rc == 0)
 		rc = host_open(&h, argv[1], 0, 0, &err);
 	if (rc == 0)

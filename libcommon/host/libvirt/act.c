@@ -1,5 +1,6 @@
 /* What is done to libvirt domains, and whether somebody else is doing something to them. */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "libcommon/host/libvirt/lib.h"
@@ -129,6 +130,21 @@ static int look_at_control(const struct libvirt *lv, virDomainPtr dom, struct er
 	return 0;
 }
 
+/* A daemon that was killed while it began a backup takes up a job (libvirt 9.0) that it has no data of, and so never ends:
+ * whatever wants a job then waits for it. Other drivers tell nothing of jobs. */
+static int lost_job(const struct libvirt *lv, struct err *err)
+{
+	struct err why = ERR_INIT;
+
+	libvirt_error(lv, &why);
+	if (!strstr(why.message, "backup job data missing"))
+		return 0;
+	err_set(err, ERR_BUSY,
+		"its daemon was killed as a backup began, and holds that job for ever");
+	return err_hint(err, "the guest goes on; the job is gone when the machine was stopped and "
+			     "then its daemon started anew");
+}
+
 int libvirt_idle(struct domain *d, struct err *err)
 {
 	const struct libvirt *lv = libvirt_of(d->host)->lv;
@@ -137,10 +153,8 @@ int libvirt_idle(struct domain *d, struct err *err)
 
 	if (look_at_control(lv, libvirt_domain(d), err) < 0)
 		return -1;
-	if (lv->DomainGetJobStats(libvirt_domain(d), &type, &params, &n, 0) < 0) {
-		lv->ResetLastError();
-		return 0;
-	}
+	if (lv->DomainGetJobStats(libvirt_domain(d), &type, &params, &n, 0) < 0)
+		return lost_job(lv, err);
 	(void)lv->TypedParamsGetInt(params, n, VIR_DOMAIN_JOB_OPERATION, &op);
 	lv->TypedParamsFree(params, n);
 	if (type == VIR_DOMAIN_JOB_BOUNDED || type == VIR_DOMAIN_JOB_UNBOUNDED) {
