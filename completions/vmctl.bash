@@ -43,7 +43,7 @@ _vmctl_verb() # sets options and kind of arguments for a verb
 		options=" --input --connect= --host-timeout= --quiet --verbose --help --version"
 		kind=machine ;;
 	set)
-		options=" --cpus= --max-cpus= --memory= --max-memory= --cpu-limit= --cpu-shares= --pin= --disk-limit= --net-limit= --live --config --connect= --host-timeout= --json --quiet --verbose --help --version"
+		options=" --cpus= --max-cpus= --memory= --max-memory= --cpu-limit= --cpu-shares= --memory-limit= --pin= --disk-limit= --net-limit= --live --config --connect= --host-timeout= --json --quiet --verbose --help --version"
 		kind=machine ;;
 	autostart)
 		options=" --all --off --order= --delay= --connect= --host-timeout= --quiet --verbose --help --version"
@@ -120,6 +120,7 @@ _vmctl_value() # sets words or kind for VERB:OPTION; fails when the option has n
 	set:--max-memory|set:--max-memory=) kind=none ;;
 	set:--cpu-limit|set:--cpu-limit=) kind=none ;;
 	set:--cpu-shares|set:--cpu-shares=) kind=none ;;
+	set:--memory-limit|set:--memory-limit=) kind=none ;;
 	set:--pin|set:--pin=) kind=none ;;
 	set:--disk-limit|set:--disk-limit=) kind=none ;;
 	set:--net-limit|set:--net-limit=) kind=none ;;

@@ -153,6 +153,7 @@ complete -c vmctl -n '__fish_seen_subcommand_from set' -l memory -x -d 'memory i
 complete -c vmctl -n '__fish_seen_subcommand_from set' -l max-memory -x -d 'memory it may get; at the next start'
 complete -c vmctl -n '__fish_seen_subcommand_from set' -l cpu-limit -x -d 'of one processor\'s time for the whole machine: 150; none'
 complete -c vmctl -n '__fish_seen_subcommand_from set' -l cpu-shares -x -d 'its weight where processors are short; the usual one is 1024'
+complete -c vmctl -n '__fish_seen_subcommand_from set' -l memory-limit -x -d 'of the host\'s memory for the whole machine, which is ended when it takes more: above what the guest has; none'
 complete -c vmctl -n '__fish_seen_subcommand_from set' -l pin -x -d 'virtual processor VCPU (or all, or emulator: what is no virtual processor) runs on the host\'s CPUS: 2-3,7, or any; repeatable'
 complete -c vmctl -n '__fish_seen_subcommand_from set' -l disk-limit -x -d 'a second: iops=500,bytes=50M, or read-iops, write-iops, read-bytes, write-bytes; none; what of iops or bytes is not named has no limit then; repeatable'
 complete -c vmctl -n '__fish_seen_subcommand_from set' -l net-limit -x -d 'bytes a second to and from the guest: in:10M,out:1M, or none; repeatable'

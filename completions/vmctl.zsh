@@ -290,6 +290,7 @@ _vmctl() {
 		'--max-memory=[memory it may get; at the next start]:SIZE:' \
 		'--cpu-limit=[of one processor'\''s time for the whole machine\: 150; none]:PERCENT:' \
 		'--cpu-shares=[its weight where processors are short; the usual one is 1024]:N:' \
+		'--memory-limit=[of the host'\''s memory for the whole machine, which is ended when it takes more\: above what the guest has; none]:SIZE:' \
 		'*--pin=[virtual processor VCPU (or all, or emulator\: what is no virtual processor) runs on the host'\''s CPUS\: 2-3,7, or any; repeatable]:VCPU=CPUS:' \
 		'*--disk-limit=[a second\: iops=500,bytes=50M, or read-iops, write-iops, read-bytes, write-bytes; none; what of iops or bytes is not named has no limit then; repeatable]:DISK\:LIMITS:' \
 		'*--net-limit=[bytes a second to and from the guest\: in\:10M,out\:1M, or none; repeatable]:MAC=LIMITS:' \

@@ -52,6 +52,12 @@ static const struct opt options[] = {
 	 .help = "its weight where processors are short; the usual one is 1024",
 	 .min = 2,
 	 .max = 262144},
+	{.name = "memory-limit",
+	 .type = OPT_STRING,
+	 .value = &o.limits.memory_limit,
+	 .arg = "SIZE",
+	 .help = "of the host's memory for the whole machine, which is ended when it takes more: "
+		 "above what the guest has; none"},
 	{.name = "pin",
 	 .type = OPT_LIST,
 	 .value = &o.limits.pin,

@@ -49,6 +49,11 @@ int set_limits_parse(struct set_limits *l, struct err *err)
 		return err_nomem(err);
 	if (l->cpu_limit && percent_parse(l->cpu_limit, &l->cpu.percent, err) < 0)
 		return -1;
+	if (l->memory_limit && strcmp(l->memory_limit, "none") != 0 &&
+	    size_parse(l->memory_limit, &l->memory, err) < 0)
+		return err_prefix(err, "--memory-limit");
+	if (l->memory_limit && strcmp(l->memory_limit, "none") != 0 && l->memory < 1 << 20)
+		return err_set(err, ERR_USAGE, "--memory-limit is less than 1 MiB");
 	for (size_t i = 0; i < l->pin.count; i++)
 		if (pin_parse(l->pin.items[i], &l->pins[i], err) < 0)
 			return err_prefix(err, "--pin");
@@ -91,6 +96,8 @@ int set_limits_apply(const struct set_limits *l, struct domain *d, unsigned wher
 	if ((l->cpu.percent >= 0 || l->cpu.shares >= 0) &&
 	    domain_limit_cpu(d, &l->cpu, where, err) < 0)
 		return -1;
+	if (l->memory_limit && domain_limit_memory(d, l->memory, where, err) < 0)
+		return -1;
 	for (size_t i = 0; i < l->pin.count; i++)
 		if (domain_pin(d, &l->pins[i], where, err) < 0)
 			return -1;
@@ -128,7 +135,9 @@ static void print_rates(const char *when, const json_t *o, const char *name)
 void set_limits_print(const char *when, const json_t *limits)
 {
 	const json_t *percent = json_object_get(limits, "cpu_percent"),
-		     *shares = json_object_get(limits, "cpu_shares"), *list;
+		     *shares = json_object_get(limits, "cpu_shares"),
+		     *memory = json_object_get(limits, "memory"), *list;
+	char text[SIZE_TEXT_MAX];
 
 	if (json_is_integer(percent))
 		(void)printf("%-12s at most %" JSON_INTEGER_FORMAT " %% of a processor\n", when,
@@ -136,6 +145,9 @@ void set_limits_print(const char *when, const json_t *limits)
 	if (json_is_integer(shares))
 		(void)printf("%-12s weight %" JSON_INTEGER_FORMAT "\n", when,
 			     json_integer_value(shares));
+	if (json_is_integer(memory))
+		(void)printf("%-12s at most %s of the host's memory\n", when,
+			     size_format((uint64_t)json_integer_value(memory), text));
 	list = json_object_get(limits, "pins");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *one = json_array_get(list, i);

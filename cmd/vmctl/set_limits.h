@@ -7,11 +7,12 @@
 
 /** struct set_limits - as the command line has them, and understood */
 struct set_limits {
-	const char *cpu_limit;
+	const char *cpu_limit, *memory_limit;
 	unsigned cpu_shares;
 	struct opt_list pin, disk, net;
 	/* by set_limits_parse(); owned */
 	struct cpu_limits cpu;
+	uint64_t memory;
 	struct pin *pins;
 	struct disk_limits *disks;
 	struct net_limits *nets;

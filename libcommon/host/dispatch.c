@@ -166,6 +166,16 @@ int domain_limit_cpu(struct domain *d, const struct cpu_limits *l, unsigned wher
 			 err);
 }
 
+int domain_limit_memory(struct domain *d, uint64_t bytes, unsigned where, struct err *err)
+{
+	const struct host_driver *v = d->host->driver;
+
+	return of_domain(d,
+			 v->limit_memory ? v->limit_memory(d, bytes, where, err)
+					 : cannot(d->host, "does not limit memory", err),
+			 err);
+}
+
 int domain_limit_disk(struct domain *d, const struct disk_limits *l, unsigned where,
 		      struct err *err)
 {

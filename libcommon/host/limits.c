@@ -1,6 +1,7 @@
 /* Limits as people write them, and as a machine's XML has them: see limits.h. */
 #include "libcommon/host/limits.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,33 @@ int pin_parse(const char *text, struct pin *ret, struct err *err)
 	if (!ret->any && !cpu_list(equals + 1, ret))
 		return err_set(err, ERR_USAGE, "'%s': processors are 0-3,7 or any", text);
 	return 0;
+}
+
+char *pin_cpus_text(const struct pin *p)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+	const char *comma = "";
+	char part[32];
+
+	if (!f)
+		return NULL;
+	for (unsigned i = 0, end; i < PIN_CPUS_MAX; i = end + 1) {
+		for (end = i; end < PIN_CPUS_MAX && p->cpus[end / 8] & 1U << end % 8; end++)
+			;
+		if (end == i)
+			continue;
+		(void)snprintf(part, sizeof(part), end - i > 1 ? "%s%u-%u" : "%s%u", comma, i,
+			       end - 1);
+		(void)fputs(part, f);
+		comma = ",";
+	}
+	if (fclose(f) != 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
 }
 
 struct word {
@@ -263,11 +291,13 @@ static json_t *nets_json(const struct xmldoc *x)
 
 json_t *domain_limits_json(const struct xmldoc *x)
 {
+	CLEANUP_FREE char *memory = xmldoc_get(x, "/domain/memtune/hard_limit");
 	json_t *o = json_object();
 
 	if (!o)
 		return NULL;
 	(void)json_object_set_new(cpu_json(x, o), "pins", pins_json(x));
+	set_number(o, "memory", memory, 1024);
 	(void)json_object_set_new(o, "disks", disks_json(x));
 	(void)json_object_set_new(o, "nets", nets_json(x));
 	return o;

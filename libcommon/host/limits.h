@@ -36,6 +36,8 @@ struct pin {
 
 /** pin_parse() - "VCPU=CPUS": "0=2-3", "all=0,4-7", "emulator=any"; ERR_USAGE */
 int pin_parse(const char *text, struct pin *ret, struct err *err);
+/** pin_cpus_text() - "2-3,7"; owned; NULL without memory */
+char *pin_cpus_text(const struct pin *p);
 /** disk_limits_parse() - "vda:iops=500,read-bytes=50M", "vda:none"; @text is cut up and borrowed by @ret; ERR_USAGE */
 int disk_limits_parse(char *text, struct disk_limits *ret, struct err *err);
 /** net_limits_parse() - "52:54:00:01:02:03=in:10M,out:1M", "...=none"; likewise */
@@ -43,6 +45,8 @@ int net_limits_parse(char *text, struct net_limits *ret, struct err *err);
 
 /** domain_limit_cpu(), ... - @where: one of the two; ERR_UNSUPPORTED, ERR_NOT_FOUND (no such disk), ERR_USAGE */
 int domain_limit_cpu(struct domain *d, const struct cpu_limits *l, unsigned where, struct err *err);
+/** domain_limit_memory() - of the host's that all of the machine may take, @bytes 0: no limit */
+int domain_limit_memory(struct domain *d, uint64_t bytes, unsigned where, struct err *err);
 int domain_limit_disk(struct domain *d, const struct disk_limits *l, unsigned where,
 		      struct err *err);
 int domain_limit_net(struct domain *d, const struct net_limits *l, unsigned where, struct err *err);

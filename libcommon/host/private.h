@@ -36,6 +36,7 @@ struct host_driver {
 			  struct err *err);
 	int (*limit_cpu)(struct domain *d, const struct cpu_limits *l, unsigned where,
 			 struct err *err);
+	int (*limit_memory)(struct domain *d, uint64_t bytes, unsigned where, struct err *err);
 	int (*limit_disk)(struct domain *d, const struct disk_limits *l, unsigned where,
 			  struct err *err);
 	int (*limit_net)(struct domain *d, const struct net_limits *l, unsigned where,

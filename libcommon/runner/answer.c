@@ -133,6 +133,7 @@ void machine_figures(struct machine *m, json_t *answer)
 		json_t *o = json_object();
 
 		add(o, "cpu_seconds", json_real(cpu_seconds(&m->vcpu[i])));
+		add(o, "thread", json_integer(atomic_load(&m->vcpu[i].tid)));
 		add(o, "exits", number(atomic_load(&m->vcpu[i].exits)));
 		(void)json_array_append_new(cpus, o);
 	}

@@ -35,6 +35,7 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool running;
+	atomic_int tid;		/* of its thread, for who pins it; 0: not yet */
 	atomic_ullong exits;	/* from the guest to here */
 	atomic_ullong spent_ns; /* of its thread, once that has ended */
 };

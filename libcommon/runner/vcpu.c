@@ -224,6 +224,7 @@ static void *vcpu_thread(void *arg)
 	struct err err = ERR_INIT;
 	struct timespec t = {0};
 
+	atomic_store(&v->tid, gettid());
 	confine_thread();
 	while (!atomic_load(&v->m->ended)) {
 		machine_park(v);

@@ -109,8 +109,22 @@ says() {
 	[ "$(vmctl set --json web | jq .config.limits.cpu_percent)" = 150 ]
 	vmctl set --cpu-limit none web
 	[ "$(jq -c .limits "$MACHINES/web.json")" = null ]
-	refused 9 vmctl set --cpu-shares 512 web
-	refused 9 vmctl set --pin 0=0 web
+	vmctl set --cpu-shares 512 --memory-limit 1G --pin all=0 --pin emulator=0 web >set.txt
+	grep -q 'at most 1.00 GiB of the host' set.txt
+	[ "$(jq -cS .limits "$MACHINES/web.json")" = '{"cpu_shares":512,"memory":1073741824,"pins":{"0":"0","1":"0","2":"0","emulator":"0"}}' ]
+	vmctl info --xml web >tuned.xml
+	vmctl set --cpu-shares 1024 --pin all=any --memory-limit none web
+	[ "$(jq -cS .limits "$MACHINES/web.json")" = '{"cpu_shares":1024,"pins":{"emulator":"0"}}' ]
+	vmctl edit --input web <tuned.xml
+	run_split vmctl set --json web
+	assert_schema vmctl-set
+	[ "$(json '.config.limits | [.cpu_shares, .memory, (.pins | map(.vcpu) | join(","))] | join(" ")')" = "512 1073741824 0,1,2,emulator" ]
+	refused 2 vmctl set --pin 3=0 web
+	refused 2 vmctl set --pin 0=4095 web
+	refused 2 vmctl set --memory-limit 32M web # less than it has
+	sed 's/"0"/"5-"/' "$MACHINES/web.json" >bad.json && mv bad.json "$MACHINES/bad.json"
+	refused 8 vmctl info bad
+	rm "$MACHINES/bad.json"
 	refused 9 vmctl set --disk-limit vda:iops=5 web
 	refused 2 vmctl set --cpu-limit 5000 web
 	vmctl info --xml web | sed 's/do=button/do=hang/' | vmctl edit --input web

@@ -45,7 +45,9 @@ setup() { common_setup; }
 		export VMKIT_CONNECT=qemu:///system
 		virsh -c qemu:///system define web.xml >/dev/null
 		virsh -c qemu:///system define net.xml >/dev/null
-		vmctl set --cpu-limit 150 --cpu-shares 512 web >set.txt
+		vmctl set --cpu-limit 150 --cpu-shares 512 --memory-limit 1G web >set.txt
+		virsh -c qemu:///system memtune web --config >memory
+		vmctl set --memory-limit none web >/dev/null # libvirt would lock as much of QEMU's memory, which needs a right
 		virsh -c qemu:///system schedinfo web --config >config
 		vmctl set --net-limit 52:54:00:aa:bb:cd=in:10M,out:1M --json net >net.json
 		virsh -c qemu:///system domiftune net 52:54:00:aa:bb:cd --config >net
@@ -56,6 +58,10 @@ setup() { common_setup; }
 		if [ -d /sys/fs/cgroup/cpu ] || grep -qw cpu /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then
 			vmctl set --live --cpu-limit 140 --json web >live.json
 			virsh -c qemu:///system schedinfo web --live >live
+			vmctl set --live --memory-limit 700M web >/dev/null
+			virsh -c qemu:///system memtune web --live >memory-live
+			vmctl set --live --memory-limit none web >/dev/null
+			virsh -c qemu:///system memtune web --live >memory-none
 			vmctl set --live --cpu-limit none web >/dev/null
 			virsh -c qemu:///system schedinfo web --live >none
 		fi
@@ -68,11 +74,14 @@ setup() { common_setup; }
 	schedinfo() { awk '$1 ~ /^(cpu_shares|global_quota)$/ { print $1 $2 $3 }' "$1" | xargs; }
 	[ "$(schedinfo config)" = "cpu_shares:512 global_quota:150000" ]
 	grep -q 'at most 150 % of a processor' set.txt
+	hard() { awk '$1 == "hard_limit" { print $3 }' "$1"; }
+	[ "$(hard memory)" = $((1 << 20)) ]
 	rates() { awk '/average/ { print $NF }' "$1" | xargs; }
 	[ "$(rates net)" = "10240 1024" ]
 	[ "$(jq -c '.config.limits.nets' net.json)" = '[{"mac":"52:54:00:aa:bb:cd","in":10485760,"out":1048576}]' ]
 	[ "$(rates out-only)" = "0 1024" ]
 	[ ! -e live ] || {
+		[ "$(hard memory-live) $(hard memory-none)" = "$((700 << 10)) unlimited" ]
 		[ "$(schedinfo live)" = "cpu_shares:512 global_quota:140000" ]
 		[ "$(jq -c '[.live.limits.cpu_percent, .config.limits.cpu_percent]' live.json)" = "[140,150]" ]
 		[ "$(schedinfo none)" = "cpu_shares:512 global_quota:-1" ] || fail "$(cat none)"

@@ -117,7 +117,7 @@ silent_socket() {
 		--disk-limit=vda:bytes=1M,read-bytes=1M --disk-limit=vda: --net-limit=x --net-limit=x=in --net-limit=x=in:1X --net-limit==none --net-limit=x=in:5000T; do
 		refused 2 vmctl -c test:///default set --cpus 3 "$bad" test
 	done
-	[ "$(vmctl -c test:///default set --json test | jq -c '.config.limits')" = '{"cpu_percent":null,"cpu_shares":null,"pins":[],"disks":[],"nets":[]}' ]
+	[ "$(vmctl -c test:///default set --json test | jq -c '.config.limits')" = '{"cpu_percent":null,"cpu_shares":null,"pins":[],"memory":null,"disks":[],"nets":[]}' ]
 }
 
 @test "start, suspend, resume, reboot, stop, delete end well where they can" {

@@ -14,6 +14,8 @@
 #ifndef VMKIT_HOST_BUILTIN_H
 #define VMKIT_HOST_BUILTIN_H
 
+#include <stdio.h>
+
 #include "libcommon/host/private.h"
 
 enum {
@@ -35,6 +37,21 @@ struct builtin_nic {
 	char mac[18]; /* "": vmrun's choice */
 };
 
+/** struct builtin_pin - which processors of the host one of the machine's, or what is none of them, runs on */
+struct builtin_pin {
+	int vcpu;   /* or PIN_EMULATOR */
+	char *cpus; /* "2-3,7" */
+};
+
+/** struct builtin_limits - of its processes; 0: none */
+struct builtin_limits {
+	unsigned cpu_percent; /* of one processor */
+	unsigned cpu_shares;  /* its weight; the usual one is 1024 */
+	uint64_t memory;
+	struct builtin_pin pins[BUILTIN_CPUS_MAX + 1];
+	size_t n_pins;
+};
+
 /** struct builtin_machine - strings are owned; NULL: none */
 struct builtin_machine {
 	char *name, *kernel, *initrd, *append;
@@ -50,10 +67,9 @@ struct builtin_machine {
 	char *allow[BUILTIN_DISKS_MAX]; /* folders where backing files may lie too */
 	size_t n_allow;
 	bool autostart;
-	unsigned order;	       /* of it; 0: after all that have one */
-	uint64_t delay_ms;     /* before the next order */
-	unsigned cpu_percent;  /* of one processor; 0: no limit */
-	uint64_t memory_limit; /* of its process; 0: none */
+	unsigned order;	   /* of it; 0: after all that have one */
+	uint64_t delay_ms; /* before the next order */
+	struct builtin_limits limits;
 };
 
 /** struct builtin_host - host.priv */
@@ -83,10 +99,34 @@ char *builtin_path(const char *folder, const char *name, const char *suffix);
 
 /* ---- xml.c */
 
+/** builtin_put() - as printf, into what becomes the XML */
+__attribute__((format(printf, 2, 3))) void builtin_put(FILE *f, const char *fmt, ...);
 /** builtin_to_xml() - as a libvirt domain; owned; NULL without memory */
 char *builtin_to_xml(const struct builtin_machine *m);
 /** builtin_from_xml() - ERR_UNSUPPORTED for what vmrun has not (firmware, network cards, ...) */
 int builtin_from_xml(const char *xml, struct builtin_machine *ret, struct err *err);
+
+/** builtin_get_uint(), builtin_get_size() - a value of a machine's file; ERR_CORRUPT */
+int builtin_get_uint(const json_t *v, const char *key, unsigned least, unsigned most, unsigned *ret,
+		     struct err *err);
+int builtin_get_size(const json_t *v, const char *key, uint64_t *ret, struct err *err);
+
+/* ---- limits.c */
+
+void builtin_limits_release(struct builtin_limits *l);
+/** builtin_limits_read() - "limits" of a machine's file; ERR_CORRUPT */
+int builtin_limits_read(const json_t *v, struct builtin_limits *l, struct err *err);
+/** builtin_limits_json() - the same, to be written; owned; an empty object when there are none */
+json_t *builtin_limits_json(const struct builtin_limits *l);
+/** builtin_limits_to_xml() - as libvirt says them */
+void builtin_limits_to_xml(FILE *f, const struct builtin_limits *l);
+/** builtin_limits_from_xml() - ERR_USAGE */
+int builtin_limits_from_xml(const struct xmldoc *x, struct builtin_limits *l, struct err *err);
+/** builtin_limit_cpu() ... - as in host/limits.h, from the next start on */
+int builtin_limit_cpu(struct domain *d, const struct cpu_limits *l, unsigned where,
+		      struct err *err);
+int builtin_limit_memory(struct domain *d, uint64_t bytes, unsigned where, struct err *err);
+int builtin_pin(struct domain *d, const struct pin *p, unsigned where, struct err *err);
 
 /* ---- state.c */
 
@@ -169,10 +209,14 @@ void spawn_close(struct spawned *s);
 /* ---- cgroup.c */
 
 /** cgroup_enter() - @pid gets the limits of @m where this is allowed; else *@ret_why says why not (static), NULL when there
- *  are none to set or all hold */
+ *  are none to set or all hold. Processors are pinned by pin_threads() */
 void cgroup_enter(const struct builtin_machine *m, int pid, const char **ret_why);
 /** cgroup_leave() - the groups made for it go */
 void cgroup_leave(const struct builtin_machine *m);
+
+/** pin_threads() - of the machine that runs as @pid, by what it says of its processors' threads (CONTROL_STATS); NULL: done,
+ *  else why not (static) */
+const char *pin_threads(const struct builtin_machine *m, int pid, const json_t *stats);
 
 /* ---- console.c: the keeper's socket, from outside */
 

@@ -81,12 +81,30 @@ static bool limit_cpu(const char *g, unsigned percent)
 	return put(g, "cpu.cfs_quota_us", text);
 }
 
+/* Version 2 has weights of 1 to 10000, of which the usual one is 100, where version 1 has 1024. */
+static bool weigh_cpu(const char *g, unsigned shares)
+{
+	unsigned weight = shares * 100 / 1024;
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%u", !is_unified() ? shares : weight ? weight : 1);
+	return put(g, is_unified() ? "cpu.weight" : "cpu.shares", text);
+}
+
 static bool limit_memory(const char *g, uint64_t bytes)
 {
 	char text[32];
 
 	(void)snprintf(text, sizeof(text), "%" PRIu64, bytes);
 	return put(g, is_unified() ? "memory.max" : "memory.limit_in_bytes", text);
+}
+
+static bool limit(const struct builtin_limits *l, const char *g, const char *controller)
+{
+	if (strcmp(controller, "memory") == 0)
+		return limit_memory(g, l->memory);
+	return (!l->cpu_percent || limit_cpu(g, l->cpu_percent)) &&
+	       (!l->cpu_shares || weigh_cpu(g, l->cpu_shares));
 }
 
 static const char *enter(const struct builtin_machine *m, int pid, const char *controller)
@@ -98,17 +116,21 @@ static const char *enter(const struct builtin_machine *m, int pid, const char *c
 		return "there are no control groups here";
 	if (mkdir(g, 0755) < 0 && errno != EEXIST)
 		return "no control group can be made";
-	if ((strcmp(controller, "cpu") == 0 && !limit_cpu(g, m->cpu_percent)) ||
-	    (strcmp(controller, "memory") == 0 && !limit_memory(g, m->memory_limit)))
+	if (!limit(&m->limits, g, controller))
 		return "the control group has no such limit";
 	(void)snprintf(text, sizeof(text), "%d", pid);
 	return put(g, "cgroup.procs", text) ? NULL : "the machine cannot be moved to its group";
 }
 
+static bool has_cpu(const struct builtin_machine *m)
+{
+	return m->limits.cpu_percent || m->limits.cpu_shares;
+}
+
 void cgroup_enter(const struct builtin_machine *m, int pid, const char **ret_why)
 {
-	*ret_why = m->cpu_percent ? enter(m, pid, "cpu") : NULL;
-	if (m->memory_limit && !*ret_why)
+	*ret_why = has_cpu(m) ? enter(m, pid, "cpu") : NULL;
+	if (m->limits.memory && !*ret_why)
 		*ret_why = enter(m, pid, "memory");
 }
 
@@ -116,8 +138,8 @@ void cgroup_leave(const struct builtin_machine *m)
 {
 	CLEANUP_FREE char *cpu = group(m, "cpu"), *memory = group(m, "memory");
 
-	if (cpu && m->cpu_percent)
+	if (cpu && has_cpu(m))
 		(void)rmdir(cpu);
-	if (memory && m->memory_limit)
+	if (memory && m->limits.memory)
 		(void)rmdir(memory);
 }

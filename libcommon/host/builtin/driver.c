@@ -463,32 +463,6 @@ static int set_memory(struct domain *d, uint64_t bytes, unsigned where, bool max
 	return change(d, where, 0, bytes, err);
 }
 
-/* By a control group of the process, which its keeper makes */
-static int limit_cpu(struct domain *d, const struct cpu_limits *l, unsigned where, struct err *err)
-{
-	const struct builtin_host *b = builtin_of(d->host);
-	struct builtin_machine m;
-	int rc;
-
-	if (where & DOMAIN_LIVE) {
-		err_set(err, ERR_UNSUPPORTED,
-			"vmrun does not change limits of a machine that runs");
-		return err_hint(err, "--config: from its next start on");
-	}
-	if (l->shares >= 0)
-		return err_set(err, ERR_UNSUPPORTED, "vmrun's machines have no weights");
-	if (l->percent > 100 * BUILTIN_CPUS_MAX)
-		return err_set(err, ERR_USAGE, "more than %d %% is no limit",
-			       100 * BUILTIN_CPUS_MAX);
-	if (builtin_load(b, d->name, &m, err) < 0)
-		return -1;
-	if (l->percent >= 0)
-		m.cpu_percent = (unsigned)l->percent;
-	rc = builtin_save(b, &m, err);
-	builtin_release(&m);
-	return rc;
-}
-
 /* ---- disks that come and go, from the next start on */
 
 static int config_only(unsigned where, struct err *err)
@@ -582,7 +556,9 @@ const struct host_driver host_builtin = {
 	.define = define,
 	.set_cpus = set_cpus,
 	.set_memory = set_memory,
-	.limit_cpu = limit_cpu,
+	.limit_cpu = builtin_limit_cpu,
+	.limit_memory = builtin_limit_memory,
+	.pin = builtin_pin,
 	.attach = attach,
 	.detach = detach,
 	.stats = builtin_stats,

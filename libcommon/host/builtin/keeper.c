@@ -46,7 +46,8 @@ struct keeper {
 	struct spawned vm;
 	uint64_t since_ms;
 	bool ready, again, ending, saved;
-	int report; /* where keeper_start() waits for a struct err; -1: told */
+	const char *no_limits; /* why they do not hold; NULL: they do */
+	int report;	       /* where keeper_start() waits for a struct err; -1: told */
 
 	int client, pending; /* the console's, and one that has not said what it wants; -1 */
 	bool deaf;	     /* the client reads no more; what it has sent still counts */
@@ -284,14 +285,29 @@ static void report(struct keeper *k, const struct err *err)
 	k->report = -1;
 }
 
+static void limits_do_not_hold(struct keeper *k, const char *why)
+{
+	CLEANUP_FREE char *text = NULL;
+
+	k->no_limits = why;
+	if (asprintf(&text, "vmkit: limits do not hold: %s\n", why) > 0)
+		log_bytes(k, text, strlen(text));
+	else
+		text = NULL;
+}
+
 static void look_whether_ready(struct keeper *k)
 {
 	struct err none = ERR_INIT;
+	const char *why;
 	json_t *said;
 
 	/* Busy: it starts. Not found: it has not come that far. */
 	if (control_ask(k->m->name, CONTROL_STATS, ASK_MS, &said, NULL) < 0)
 		return;
+	why = pin_threads(k->m, k->vm.pid, said);
+	if (why)
+		limits_do_not_hold(k, why);
 	json_decref(said);
 	k->ready = true;
 	if (k->from && (k->flags & KEEPER_ONCE))
@@ -299,6 +315,8 @@ static void look_whether_ready(struct keeper *k)
 	if (k->from)
 		builtin_forget_held(k->host, k->m->name);
 	builtin_record(k->host, k->m->name, true, "", "");
+	/* No error, but a sentence all the same */
+	(void)snprintf(none.message, sizeof(none.message), "%s", k->no_limits ? k->no_limits : "");
 	report(k, &none);
 }
 
@@ -312,18 +330,13 @@ static int spawn(struct keeper *k, struct err *err)
 	k->errors[0] = '\0';
 	k->input_n = 0;
 	k->ready = k->again = false;
+	k->no_limits = NULL;
 	if (spawn_vmrun(k->m, k->from, held, &k->vm, err) < 0)
 		return -1;
 	k->since_ms = now_ms();
 	cgroup_enter(k->m, k->vm.pid, &why);
-	if (why) {
-		CLEANUP_FREE char *text = NULL;
-
-		if (asprintf(&text, "vmkit: limits do not hold: %s\n", why) > 0)
-			log_bytes(k, text, strlen(text));
-		else
-			text = NULL;
-	}
+	if (why)
+		limits_do_not_hold(k, why);
 	return 0;
 }
 
@@ -572,6 +585,8 @@ int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, 
 	if (read(fds[0], &said, sizeof(said)) != (ssize_t)sizeof(said))
 		err_set(&said, ERR_FAILED, "its keeper ended");
 	(void)close(fds[0]);
+	if (said.code == ERR_NONE && *said.message)
+		log_warning("%s: it runs, but its limits do not hold: %s", m->name, said.message);
 	if (said.code == ERR_NONE)
 		return 0;
 	if (err)

@@ -33,6 +33,7 @@ void builtin_release(struct builtin_machine *m)
 		free(m->publish[i]);
 	for (size_t i = 0; i < m->n_allow; i++)
 		free(m->allow[i]);
+	builtin_limits_release(&m->limits);
 	*m = (struct builtin_machine){0};
 }
 
@@ -45,7 +46,7 @@ char *builtin_path(const char *folder, const char *name, const char *suffix)
 
 void builtin_order(struct builtin_machine *m)
 {
-	struct builtin_disk sorted[BUILTIN_DISKS_MAX];
+	struct builtin_disk sorted[BUILTIN_DISKS_MAX] = {{0}};
 	size_t n = 0;
 
 	for (int read_only = 0; read_only < 2; read_only++)
@@ -79,7 +80,7 @@ static int get_path(const json_t *v, const char *key, char **ret, struct err *er
 }
 
 /* A number of bytes, or "512M" */
-static int get_size(const json_t *v, const char *key, uint64_t *ret, struct err *err)
+int builtin_get_size(const json_t *v, const char *key, uint64_t *ret, struct err *err)
 {
 	if (json_is_string(v))
 		return size_parse(json_string_value(v), ret, err) < 0
@@ -91,8 +92,8 @@ static int get_size(const json_t *v, const char *key, uint64_t *ret, struct err 
 	return 0;
 }
 
-static int get_uint(const json_t *v, const char *key, unsigned least, unsigned most, unsigned *ret,
-		    struct err *err)
+int builtin_get_uint(const json_t *v, const char *key, unsigned least, unsigned most, unsigned *ret,
+		     struct err *err)
 {
 	json_int_t n = json_integer_value(v);
 
@@ -208,26 +209,6 @@ static int get_publish(const json_t *v, struct builtin_machine *m, struct err *e
 	return 0;
 }
 
-static int get_limits(const json_t *v, struct builtin_machine *m, struct err *err)
-{
-	const char *key;
-	const json_t *e;
-	int rc = 0;
-
-	if (!json_is_object(v))
-		return bad(err, "limits", "object");
-	json_object_foreach((json_t *)(uintptr_t)v, key, e)
-	{
-		if (rc == 0 && strcmp(key, "cpu_percent") == 0)
-			rc = get_uint(e, key, 1, 100 * BUILTIN_CPUS_MAX, &m->cpu_percent, err);
-		else if (rc == 0 && strcmp(key, "memory") == 0)
-			rc = get_size(e, key, &m->memory_limit, err);
-		else if (rc == 0)
-			rc = err_set(err, ERR_CORRUPT, "\"limits\" has no \"%.40s\"", key);
-	}
-	return rc;
-}
-
 static int get_uuid(const json_t *v, struct builtin_machine *m, struct err *err)
 {
 	const char *s = json_string_value(v);
@@ -253,9 +234,9 @@ static int get_key(const char *key, const json_t *v, struct builtin_machine *m, 
 	if (strcmp(key, "uuid") == 0)
 		return get_uuid(v, m, err);
 	if (strcmp(key, "cpus") == 0)
-		return get_uint(v, key, 1, BUILTIN_CPUS_MAX, &m->cpus, err);
+		return builtin_get_uint(v, key, 1, BUILTIN_CPUS_MAX, &m->cpus, err);
 	if (strcmp(key, "memory") == 0)
-		return get_size(v, key, &m->memory, err);
+		return builtin_get_size(v, key, &m->memory, err);
 	if (strcmp(key, "kernel") == 0)
 		return get_path(v, key, &m->kernel, err);
 	if (strcmp(key, "initrd") == 0)
@@ -273,11 +254,11 @@ static int get_key(const char *key, const json_t *v, struct builtin_machine *m, 
 	if (strcmp(key, "autostart") == 0)
 		return get_flag(v, key, &m->autostart, err);
 	if (strcmp(key, "autostart_order") == 0)
-		return get_uint(v, key, 1, AUTOSTART_ORDER_MAX, &m->order, err);
+		return builtin_get_uint(v, key, 1, AUTOSTART_ORDER_MAX, &m->order, err);
 	if (strcmp(key, "autostart_delay") == 0)
 		return get_delay(v, m, err);
 	if (strcmp(key, "limits") == 0)
-		return get_limits(v, m, err);
+		return builtin_limits_read(v, &m->limits, err);
 	return err_set(err, ERR_CORRUPT, "a machine has no \"%.40s\"", key);
 }
 
@@ -411,7 +392,7 @@ static void set_texts(json_t *o, const char *key, char *const *texts, size_t n)
 
 static json_t *to_json(const struct builtin_machine *m)
 {
-	json_t *o = json_object(), *limits = json_object();
+	json_t *o = json_object(), *limits = builtin_limits_json(&m->limits);
 
 	set_text(o, "uuid", m->uuid);
 	set(o, "cpus", json_integer(m->cpus));
@@ -428,10 +409,6 @@ static json_t *to_json(const struct builtin_machine *m)
 		set(o, "autostart_order", json_integer(m->order));
 	if (m->delay_ms)
 		set(o, "autostart_delay", json_sprintf("%.15gs", (double)m->delay_ms / 1000));
-	if (m->cpu_percent)
-		set(limits, "cpu_percent", json_integer(m->cpu_percent));
-	if (m->memory_limit)
-		set(limits, "memory", json_integer((json_int_t)m->memory_limit));
 	if (json_object_size(limits))
 		set(o, "limits", json_incref(limits));
 	json_decref(limits);
@@ -458,11 +435,12 @@ static int make_folder(char *path, struct err *err)
 
 int builtin_save(const struct builtin_host *b, const struct builtin_machine *m, struct err *err)
 {
-	CLEANUP_FREE char *path = NULL, *text = NULL, *folder = strdup(b->machines), *line = NULL;
+	CLEANUP_FREE char *path = NULL, *text = NULL, *folder = NULL, *line = NULL;
 	json_t *doc;
 
 	if (control_check_name(m->name, err) < 0)
 		return -1;
+	folder = strdup(b->machines);
 	path = builtin_path(b->machines, m->name, SUFFIX);
 	if (!path || !folder)
 		return err_nomem(err);

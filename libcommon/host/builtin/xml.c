@@ -12,7 +12,7 @@
 #include "libcommon/host/builtin/builtin.h"
 #include "libcommon/host/xmldoc.h"
 
-__attribute__((format(printf, 2, 3))) static void put(FILE *f, const char *fmt, ...)
+void builtin_put(FILE *f, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -27,7 +27,7 @@ static bool piece(FILE *f, const char *before, const char *text, const char *aft
 	CLEANUP_FREE char *safe = text ? xml_escape(text) : NULL;
 
 	if (safe)
-		put(f, "%s%s%s", before, safe, after);
+		builtin_put(f, "%s%s%s", before, safe, after);
 	return safe || !text;
 }
 
@@ -38,8 +38,8 @@ static bool disk(FILE *f, const struct builtin_disk *d, size_t i)
 	(void)fputs("    <disk type='file' device='disk'>\n", f);
 	ok = piece(f, "      <driver name='vmrun' type='", d->format, "'/>\n") &&
 	     piece(f, "      <source file='", d->file, "'/>\n");
-	put(f, "      <target dev='vd%c' bus='virtio'/>\n%s    </disk>\n", (char)('a' + i),
-	    d->read_only ? "      <readonly/>\n" : "");
+	builtin_put(f, "      <target dev='vd%c' bus='virtio'/>\n%s    </disk>\n", (char)('a' + i),
+		    d->read_only ? "      <readonly/>\n" : "");
 	return ok;
 }
 
@@ -47,28 +47,13 @@ static bool nic(FILE *f, const struct builtin_nic *n)
 {
 	bool ok = true;
 
-	put(f, "    <interface type='%s'>\n", n->tap ? "ethernet" : "user");
+	builtin_put(f, "    <interface type='%s'>\n", n->tap ? "ethernet" : "user");
 	if (n->mac[0])
-		put(f, "      <mac address='%s'/>\n", n->mac);
+		builtin_put(f, "      <mac address='%s'/>\n", n->mac);
 	if (n->tap)
 		ok = piece(f, "      <target dev='", n->tap, "' managed='no'/>\n");
 	(void)fputs("      <model type='virtio'/>\n    </interface>\n", f);
 	return ok;
-}
-
-/* Limits, as libvirt says them: per virtual processor, in microseconds of a period. */
-static void tune(FILE *f, const struct builtin_machine *m)
-{
-	if (m->memory_limit)
-		put(f,
-		    "  <memtune>\n    <hard_limit unit='KiB'>%" PRIu64
-		    "</hard_limit>\n  </memtune>\n",
-		    m->memory_limit >> 10);
-	if (m->cpu_percent)
-		put(f,
-		    "  <cputune>\n    <global_period>100000</global_period>\n"
-		    "    <global_quota>%u</global_quota>\n  </cputune>\n",
-		    m->cpu_percent * 1000);
 }
 
 char *builtin_to_xml(const struct builtin_machine *m)
@@ -81,12 +66,12 @@ char *builtin_to_xml(const struct builtin_machine *m)
 	if (!f)
 		return NULL;
 	ok = piece(f, "<domain type='vmrun'>\n  <name>", m->name, "</name>\n");
-	put(f,
-	    "  <uuid>%s</uuid>\n  <memory unit='KiB'>%" PRIu64
-	    "</memory>\n  <currentMemory unit='KiB'>%" PRIu64
-	    "</currentMemory>\n  <vcpu>%u</vcpu>\n",
-	    m->uuid, m->memory >> 10, m->memory >> 10, m->cpus);
-	tune(f, m);
+	builtin_put(f,
+		    "  <uuid>%s</uuid>\n  <memory unit='KiB'>%" PRIu64
+		    "</memory>\n  <currentMemory unit='KiB'>%" PRIu64
+		    "</currentMemory>\n  <vcpu>%u</vcpu>\n",
+		    m->uuid, m->memory >> 10, m->memory >> 10, m->cpus);
+	builtin_limits_to_xml(f, &m->limits);
 	(void)fputs("  <os>\n    <type arch='x86_64' machine='vmrun'>hvm</type>\n", f);
 	ok = piece(f, "    <kernel>", m->kernel, "</kernel>\n") && ok;
 	ok = piece(f, "    <initrd>", m->initrd, "</initrd>\n") && ok;
@@ -166,21 +151,15 @@ static int get_memory(const struct xmldoc *x, const char *path, uint64_t *ret, s
 
 static int get_cpus(const struct xmldoc *x, struct builtin_machine *m, struct err *err)
 {
-	CLEANUP_FREE char *text = xmldoc_get(x, "/domain/vcpu"),
-			  *quota = xmldoc_get(x, "/domain/cputune/global_quota"),
-			  *period = xmldoc_get(x, "/domain/cputune/global_period");
-	uint64_t n = 1, q = 0, p = 100000;
+	CLEANUP_FREE char *text = xmldoc_get(x, "/domain/vcpu");
+	uint64_t n = 1;
 
 	if (text && number(text, BUILTIN_CPUS_MAX, "vcpu", &n, err) < 0)
 		return -1;
 	if (n == 0)
 		return err_set(err, ERR_USAGE, "vcpu is 0");
-	if ((quota && number(quota, UINT32_MAX, "global_quota", &q, err) < 0) ||
-	    (period && number(period, 1000000, "global_period", &p, err) < 0))
-		return -1;
 	m->cpus = (unsigned)n;
-	m->cpu_percent = p ? (unsigned)min_u64(q * 100 / p, 100 * BUILTIN_CPUS_MAX) : 0;
-	return 0;
+	return builtin_limits_from_xml(x, &m->limits, err);
 }
 
 #define DISKS "/domain/devices/disk[not(@device='floppy')][source/@file or source/@dev]"
@@ -272,7 +251,7 @@ static int read_all(const struct xmldoc *x, struct builtin_machine *m, struct er
 			return -1;
 	if (get_nics(x, m, err) < 0 || get_uuid(x, m, err) < 0 || get_cpus(x, m, err) < 0 ||
 	    get_memory(x, "/domain/memory", &m->memory, err) < 0 ||
-	    get_memory(x, "/domain/memtune/hard_limit", &m->memory_limit, err) < 0)
+	    get_memory(x, "/domain/memtune/hard_limit", &m->limits.memory, err) < 0)
 		return -1;
 	builtin_order(m);
 	return m->memory < 1 << 20 ? err_set(err, ERR_USAGE, "memory is less than 1 MiB") : 0;

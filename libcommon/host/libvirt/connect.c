@@ -85,6 +85,7 @@ const struct host_driver host_libvirt = {
 	.set_cpus = libvirt_set_cpus,
 	.set_memory = libvirt_set_memory,
 	.limit_cpu = libvirt_limit_cpu,
+	.limit_memory = libvirt_limit_memory,
 	.limit_disk = libvirt_limit_disk,
 	.limit_net = libvirt_limit_net,
 	.pin = libvirt_pin,

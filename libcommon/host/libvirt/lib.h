@@ -69,6 +69,7 @@
 	F(DomainSetInterfaceParameters)                                                            \
 	F(DomainSetMemoryFlags)                                                                    \
 	F(DomainSetMetadata)                                                                       \
+	F(DomainSetMemoryParameters)                                                               \
 	F(DomainSetSchedulerParametersFlags)                                                       \
 	F(DomainSetVcpusFlags)                                                                     \
 	F(DomainShutdownFlags)                                                                     \
@@ -197,6 +198,7 @@ int libvirt_detach(struct domain *d, const char *xml, unsigned where, struct err
 /* limits.c: see limits.h */
 int libvirt_limit_cpu(struct domain *d, const struct cpu_limits *l, unsigned where,
 		      struct err *err);
+int libvirt_limit_memory(struct domain *d, uint64_t bytes, unsigned where, struct err *err);
 int libvirt_limit_disk(struct domain *d, const struct disk_limits *l, unsigned where,
 		       struct err *err);
 int libvirt_limit_net(struct domain *d, const struct net_limits *l, unsigned where,

@@ -61,6 +61,21 @@ int libvirt_limit_cpu(struct domain *d, const struct cpu_limits *l, unsigned whe
 		    err);
 }
 
+int libvirt_limit_memory(struct domain *d, uint64_t bytes, unsigned where, struct err *err)
+{
+	struct params p = {.lv = libvirt_of(d->host)->lv};
+
+	if (domain_idle(d, err) < 0)
+		return -1;
+	add_ull(&p, VIR_DOMAIN_MEMORY_HARD_LIMIT,
+		bytes ? div_up(bytes, 1024) : VIR_DOMAIN_MEMORY_PARAM_UNLIMITED);
+	return done(d, &p,
+		    p.failed ? -1
+			     : p.lv->DomainSetMemoryParameters(libvirt_domain(d), p.list, p.n,
+							       affect(where)),
+		    err);
+}
+
 int libvirt_limit_disk(struct domain *d, const struct disk_limits *l, unsigned where,
 		       struct err *err)
 {
