@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Let every system call that writes fail once, or be the last, and look at what is left.
+"""Let every system call that writes (or, with --reads, that reads) fail once, or be the last, and look at what is left.
 
-usage: faults.py BIN INJECT.SO FOLDER [-s STEP] [-j JOB]... [-H HOW]...	(-s 3: every third call)
+usage: faults.py BIN INJECT.SO FOLDER [-s STEP] [-j JOB]... [-H HOW]... [--reads] [--threads N]	(-s 3: every third call)
 Jobs of images are here, those of repositories in faults_repo.py.
 
 For each job, each HOW of tests/preload/inject.c and each N: the job runs with a fault at its Nth call. Then
@@ -28,13 +28,16 @@ ap.add_argument("folder")
 ap.add_argument("-s", type=int, default=1)
 ap.add_argument("-j", action="append")
 ap.add_argument("-H", action="append")
+ap.add_argument("--reads", action="store_true")
+ap.add_argument("--threads", type=int, default=1)
 args = ap.parse_args()
-HOWS = args.H or ["kill", "full", "eio", "enospc", "short", "eintr"]
+HOWS = args.H or (["eio", "short", "eintr"] if args.reads else ["kill", "full", "eio", "enospc", "short", "eintr"])
 OLD = b"what was there before\n"
 os.chdir(args.folder)
 for name in [n for n in os.environ if n.startswith(("VMKIT_", "INJECT_"))]:
     del os.environ[name]
 faultlib.BIN = args.bin
+faults_repo.READS = args.reads
 faults_repo.INJECT = os.path.abspath(args.inject)
 faults, runs = [], 0
 
@@ -184,7 +187,8 @@ JOBS["restore-qcow2-force"] = lambda: restore("--force", "-O", "qcow2", old=True
 for name in args.j or JOBS:
     job = JOBS[name]()
     job.prepare()
-    inject = {**job.env, "LD_PRELOAD": os.path.abspath(args.inject)}
+    job.words = tuple(w.replace("--threads=1", f"--threads={args.threads}") for w in job.words)
+    inject = {**job.env, "LD_PRELOAD": os.path.abspath(args.inject), **({"INJECT_READS": "1"} if args.reads else {})}
     r = vm(*job.words, env={**inject, "INJECT_COUNT": os.path.abspath("count")})
     if r.returncode != getattr(job, "ends", 0):
         sys.exit(f"{name}: without a fault: status {r.returncode}: {r.stderr.decode()}")

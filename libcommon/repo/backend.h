@@ -8,6 +8,7 @@
 #ifndef VMKIT_REPO_BACKEND_H
 #define VMKIT_REPO_BACKEND_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,12 @@
 #include "libcommon/base/err.h"
 
 enum { BACKEND_NAME_MAX = 160 };
+
+/** read_is_damage() - of a failed read: bytes that are wrong, or that the disk does not give */
+static inline bool read_is_damage(const struct err *err)
+{
+	return err->code == ERR_CORRUPT || err->sys == EIO;
+}
 
 struct backend {
 	const struct backend_ops *ops;

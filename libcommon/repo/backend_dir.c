@@ -20,6 +20,7 @@
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
+#include "libcommon/base/log.h"
 
 struct dir_object {
 	struct backend_object base;
@@ -75,8 +76,18 @@ static int open_parent(struct dir_backend *d, const char *name, bool make, const
 	return steal_fd(&dir);
 }
 
-static int dir_open(struct backend *b, const char *name, struct backend_object **ret,
-		    uint64_t *ret_size, struct err *err)
+/* A disk gives again what it could not give for a moment (a cable, a path of several, a file server that was started
+ * anew), and what is taken for lost costs more than to ask twice. */
+static bool try_again(unsigned attempt, const struct err *why)
+{
+	if (attempt || why->sys != EIO)
+		return false;
+	log_info("%s: once more", why->message);
+	return true;
+}
+
+static int open_once(struct backend *b, const char *name, struct backend_object **ret,
+		     uint64_t *ret_size, struct err *err)
 {
 	struct dir_backend *d = (struct dir_backend *)b;
 	CLEANUP_CLOSE int parent = -1, fd = -1;
@@ -112,9 +123,35 @@ static int dir_open(struct backend *b, const char *name, struct backend_object *
 	return 0;
 }
 
+static int dir_open(struct backend *b, const char *name, struct backend_object **ret,
+		    uint64_t *ret_size, struct err *err)
+{
+	for (unsigned i = 0;; i++) {
+		struct err why = ERR_INIT;
+
+		if (!open_once(b, name, ret, ret_size, &why))
+			return 0;
+		if (try_again(i, &why))
+			continue;
+		if (err)
+			*err = why;
+		return -1;
+	}
+}
+
 static int dir_read(struct backend_object *o, uint64_t off, void *buf, size_t len, struct err *err)
 {
-	return io_pread(((struct dir_object *)o)->fd, buf, len, off, err);
+	for (unsigned i = 0;; i++) {
+		struct err why = ERR_INIT;
+
+		if (!io_pread(((struct dir_object *)o)->fd, buf, len, off, &why))
+			return 0;
+		if (try_again(i, &why))
+			continue;
+		if (err)
+			*err = why;
+		return -1;
+	}
 }
 
 static void dir_object_close(struct backend_object *o)

@@ -81,6 +81,17 @@ bool bad_has(struct store *st, const struct repo_id *id, const uint8_t pack[PACK
 	return has;
 }
 
+bool bad_has_pack(struct store *st, const uint8_t pack[PACK_ID])
+{
+	bool has = false;
+
+	pthread_mutex_lock(&st->bad_lock);
+	for (size_t i = 0; i < st->cap_bad && st->n_bad && !has; i++)
+		has = st->bad_used[i] && !memcmp(st->bad[i].pack, pack, PACK_ID);
+	pthread_mutex_unlock(&st->bad_lock);
+	return has;
+}
+
 int bad_add(struct store *st, const struct repo_id *id, const uint8_t pack[PACK_ID],
 	    struct err *err)
 {

@@ -30,7 +30,7 @@ static int empty_frame(struct collection *c, const struct pack_contents *pc,
 		if (stop_check(err))
 			return -1;
 		if (store_get(c->st, type, &b->id, c->bufs[worker], b->len, err)) {
-			if (err->code != ERR_CORRUPT && err->code != ERR_NOT_FOUND)
+			if (!read_is_damage(err) && err->code != ERR_NOT_FOUND)
 				return -1;
 			log_warning("%s", err->message);
 			err_clear(err);
@@ -57,7 +57,7 @@ static int read_table(struct collection *c, const uint8_t id[PACK_ID], struct pa
 	}
 	if (!rc)
 		return 0;
-	if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND)
+	if (read_is_damage(&why) || why.code == ERR_NOT_FOUND)
 		return 1;
 	*err = why;
 	return -1;

@@ -16,7 +16,7 @@ static int compare_use(const void *a, const void *b)
 
 struct pack_use *collect_find(const struct collection *c, const uint8_t id[PACK_ID])
 {
-	struct pack_use key;
+	struct pack_use key = {0};
 
 	memcpy(key.id, id, PACK_ID);
 	return c->n ? bsearch(&key, c->packs, c->n, sizeof(key), compare_use) : NULL;
@@ -147,7 +147,7 @@ int collect_each(struct collection *c, void (*begin)(struct collection *c), coll
 				rc = each_of_run(c, c->st->runs[i], fn, err);
 		for (size_t i = 0; i < c->st->n_extra && !rc; i++)
 			rc = fn(c, &c->st->extra[i], err);
-		if (!rc || err->code != ERR_CORRUPT)
+		if (!rc || !read_is_damage(err))
 			return rc;
 		log_warning("%s", err->message);
 		err_clear(err);

@@ -123,6 +123,8 @@ int bad_add_pack(struct store *st, const uint8_t pack[PACK_ID], struct err *err)
 void bad_flush(struct store *st);
 /** bad_drop_packs() - remove the records that speak of nothing but these packs (sorted), which are gone */
 int bad_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err);
+/** bad_has_pack() - does any copy in it count as damaged? */
+bool bad_has_pack(struct store *st, const uint8_t pack[PACK_ID]);
 /** bad_forget_pack() - all of the pack is right again: no copy in it counts as damaged any more */
 int bad_forget_pack(struct store *st, const uint8_t pack[PACK_ID], struct err *err);
 void bad_free(struct store *st);

@@ -227,11 +227,6 @@ static int load_stored(struct store *st, const struct blob_place *p, struct load
 	return rc;
 }
 
-static bool is_damage(const struct err *err)
-{
-	return err->code == ERR_CORRUPT || err->sys == EIO;
-}
-
 /* The pack's parity may know what the frame was. @err holds what is wrong with it, and keeps that when nothing helps. */
 static int load_healed(struct store *st, const struct blob_place *p, struct loader *l,
 		       struct cached_frame *f, struct err *err)
@@ -242,7 +237,7 @@ static int load_healed(struct store *st, const struct blob_place *p, struct load
 
 	pthread_mutex_lock(&st->heal_lock);
 	rc = load_stored(st, p, l, f, &why); /* another thread may have healed it */
-	if (rc && is_damage(&why) && memcmp(st->hopeless, p->pack, PACK_ID)) {
+	if (rc && read_is_damage(&why) && memcmp(st->hopeless, p->pack, PACK_ID)) {
 		rc = -1;
 		if (store_heal(st, p->pack, &h, &why) > 0 &&
 		    range_inside(p->section_off, p->section_len, h.len)) {
@@ -269,7 +264,7 @@ static int load(struct store *st, const struct blob_place *p, struct cached_fram
 	if (!l)
 		return -1;
 	rc = load_stored(st, p, l, f, err);
-	if (rc && !st->no_heal && is_damage(err) && p->section_len >= FRAME_HEADER &&
+	if (rc && !st->no_heal && read_is_damage(err) && p->section_len >= FRAME_HEADER &&
 	    p->section_len <= FRAME_SECTION_MAX)
 		rc = load_healed(st, p, l, f, err);
 	loader_put(st, l);
@@ -466,7 +461,7 @@ static int read_place(struct store *st, const struct request *q, const struct bl
 		rc = copy_blob(st, q, p, f, err);
 		frame_put(st, f);
 	}
-	if (!rc || (!is_damage(err) && err->code != ERR_NOT_FOUND))
+	if (!rc || (!read_is_damage(err) && err->code != ERR_NOT_FOUND))
 		return rc;
 	if (err->code == ERR_NOT_FOUND && !again)
 		*ret_gone = known_bad = true;
@@ -557,7 +552,7 @@ int store_get_range(struct store *st, enum blob_type type, const struct repo_id 
 	rc = try_all(st, &q, &why);
 	if (rc > 0 && !store_refresh(st, &why))
 		rc = try_all(st, &q, &why);
-	if (!rescanned && (rc > 0 || (rc < 0 && is_damage(&why))))
+	if (!rescanned && (rc > 0 || (rc < 0 && read_is_damage(&why))))
 		rc = try_unindexed(st, &q, rc, &why);
 	if (!rc)
 		return 0;

@@ -185,7 +185,7 @@ int store_merge(struct store *st, struct err *err)
 		else if (n)
 			rc = merge_once(st, chosen, n, err);
 		free(chosen);
-		if (rc && err->code == ERR_CORRUPT) {
+		if (rc && read_is_damage(err)) {
 			log_warning("index: %s",
 				    err->message); /* that run counts as damaged now: without it */
 			err_clear(err);
@@ -230,7 +230,33 @@ static bool names_any(const struct run *r, const uint8_t *packs, size_t n)
 	return false;
 }
 
-/* Runs that name one of the packs become one that names none. Those that are damaged are no longer read by anybody. */
+static bool any_damaged(struct run *const *runs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (atomic_load(&runs[i]->damaged))
+			return true;
+	return false;
+}
+
+/* A run that cannot be read may be read by others, or later: it goes as it is, and its other packs are indexed again. */
+static int drop_damaged(struct store *st, const uint8_t *packs, size_t n, bool *ret_given_up,
+			struct err *err)
+{
+	for (size_t i = st->n_runs; i-- > 0;) {
+		struct run *r = st->runs[i];
+
+		if (!atomic_load(&r->damaged) || !names_any(r, packs, n))
+			continue;
+		log_info("%s cannot be read: it is given up, and made again", r->name);
+		if (backend_remove(st->backend, r->name, err))
+			return -1;
+		*ret_given_up = true;
+		drop_run(st, r);
+	}
+	return 0;
+}
+
+/* Runs that name one of the packs become one that names none. */
 static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret_done,
 		     bool *ret_given_up, struct err *err)
 {
@@ -242,8 +268,12 @@ static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret
 
 	if (!chosen)
 		return err_nomem(err);
+	if (drop_damaged(st, packs, n, ret_given_up, err)) {
+		free(chosen);
+		return -1;
+	}
 	for (size_t i = 0; i < st->n_runs; i++)
-		if (!atomic_load(&st->runs[i]->damaged) && names_any(st->runs[i], packs, n))
+		if (names_any(st->runs[i], packs, n))
 			chosen[k++] = st->runs[i];
 	*ret_done = !k;
 	rc = k ? index_merge(st->backend, st->crypto, chosen, k, packs, n, name, &why) : 0;
@@ -253,6 +283,11 @@ static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret
 		/* They are a cache: without room for others they go, and their packs are indexed again when there is some. */
 		log_info("the disk is full: %zu index runs are given up, and made again later", k);
 		*ret_given_up = true;
+		rc = 0;
+	} else if (why.code && any_damaged(chosen, k)) {
+		/* Found by this: they go as such the next time. */
+		log_warning("index: %s", why.message);
+		k = 0;
 		rc = 0;
 	} else if (why.code) {
 		*err = why;

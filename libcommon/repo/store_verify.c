@@ -12,6 +12,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
+#include "libcommon/base/log.h"
 #include "libcommon/base/pipeline.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/repo/parity.h"
@@ -301,6 +302,20 @@ static int heal_pack(struct pack_job *j, const uint8_t id[PACK_ID], struct err *
 	return 1;
 }
 
+/* What was damaged when it was looked at the last time is not any more: the disk gave it again, or somebody put it back. */
+static void clear_record(struct pack_job *j, const uint8_t id[PACK_ID])
+{
+	struct store *st = j->v->st;
+	struct err why = ERR_INIT;
+
+	if (j->n_faults || j->lost.n || j->v->opts->quick || !bad_has_pack(st, id))
+		return;
+	pthread_mutex_lock(&st->heal_lock);
+	if (bad_forget_pack(st, id, &why))
+		log_info("%s is on record as damaged, and stays there: %s", j->name, why.message);
+	pthread_mutex_unlock(&st->heal_lock);
+}
+
 static void tell(struct pack_job *j)
 {
 	struct verifier *v = j->v;
@@ -356,8 +371,10 @@ static int verify_pack(void *ctx, size_t i, unsigned worker, struct err *err)
 			rc = check_pack(&j, id, err);
 		}
 	}
-	if (!rc)
+	if (!rc) {
+		clear_record(&j, id);
 		tell(&j);
+	}
 	if (!rc && j.hurt) {
 		rc = add_hurt(v, id, j.good, j.n_good, err);
 		if (!rc)
@@ -406,7 +423,7 @@ static int compare_hurt(const void *a, const void *b)
 
 static void judge_entry(struct verifier *v, const struct index_entry *e)
 {
-	struct hurt_pack key, *h;
+	struct hurt_pack key = {0}, *h;
 
 	memcpy(key.id, e->place.pack, PACK_ID);
 	h = v->n_hurt ? bsearch(&key, v->hurt, v->n_hurt, sizeof(*v->hurt), compare_hurt) : NULL;

@@ -68,6 +68,20 @@ at_each_fault() {
 	at_each_fault restore restore-qcow2-force restore-differential
 }
 
+# bats test_tags=release
+@test "reads: a call that reads, looks or opens fails once: no wrong data, nothing good is lost, no damage stays on record" {
+	mkdir faults
+	run python3 "$ROOT/tests/faults.py" "$VMKIT_BIN" "$VMKIT_TOOLS/inject.so" faults --reads -s 151 -H eio -j backup -j verify -j heal
+	assert_status 0
+}
+
+# bats test_tags=release
+@test "backup with four threads: a call fails, or is the last" {
+	mkdir faults
+	run python3 "$ROOT/tests/faults.py" "$VMKIT_BIN" "$VMKIT_TOOLS/inject.so" faults --threads 4 -s 61 -H eio -H kill -j backup
+	assert_status 0
+}
+
 # stopped CMD... - SIGTERM ends CMD, with descriptor 7 as its input, with status 143 and one sentence
 stopped() {
 	"$@" 2>err <&7 &

@@ -81,7 +81,8 @@ sound() {
 	random_bytes 6 4000000 >a.raw
 	random_bytes 7 110000000 >big.raw
 	vmbackup backup --vm a a.raw
-	refused 13 vmbackup backup --vm big big.raw
+	# One thread: with more, the next pack may take the room that the parity and the table of a full one need, and none is whole.
+	refused 13 vmbackup backup --threads 1 --vm big big.raw
 	[ "$(find disk/repo/packs -type f | wc -l)" = 2 ] || fail "$(left) bytes are free: $(find disk/repo -type f -size +1000 -ls)"
 	[ "$(find disk/repo/index -type f | wc -l)" = 1 ]
 	fill

@@ -209,9 +209,13 @@ second() {
 	run --separate-stderr bad_sectors 2000000 5000000 vmbackup verify --heal
 	assert_status 8
 	[ "$(sha256 "$pack")" = "$sum" ] || fail "the pack was written: $stderr"
-	rm -rf repo/bad/*
+	# What the disk gives again is no longer on record as damaged.
+	[ -n "$(ls repo/bad)" ]
+	run vmbackup verify --quick
+	assert_status 8
 	run vmbackup verify
 	assert_success
+	[ -z "$(ls repo/bad)" ]
 	# What is healed whole is written anew, where the disk may take it
 	run --separate-stderr bad_sectors 2000000 2050000 vmbackup restore web out.raw
 	assert_success
@@ -230,4 +234,21 @@ second() {
 	run vmbackup repair --from mirror
 	assert_success
 	restored
+}
+
+@test "prune: an index run with a sector that cannot be read is made again, and names nothing that is gone" {
+	local library run
+	library=$(preload badsector.so)
+	random_bytes 77 3000000 >other.raw
+	touch marker
+	vmbackup backup --vm other other.raw
+	run=$(find repo/index -type f -newer marker)
+	[ -f "$run" ]
+	vmbackup forget other@latest
+	LD_PRELOAD=$library BAD_PATH=/index/$(basename "$run") BAD_FROM=128 BAD_TO=2176 run --separate-stderr vmbackup prune
+	assert_success
+	assert_not_exists "$run"
+	run vmbackup verify
+	assert_success
+	vmbackup restore web - | cmp - a.raw
 }

@@ -1,15 +1,18 @@
-/* inject.so: the Nth system call that changes a file fails, or is the last the process makes.
+/* inject.so: the Nth system call that changes (or that reads) a file fails, or is the last the process makes.
  *
  *	INJECT_AT=N INJECT_HOW=enospc|eio|full|short|eintr|kill LD_PRELOAD=inject.so PROGRAM ...
  *	INJECT_COUNT=FILE	how many such calls there were, written at exit; for the loop over all N
  *	INJECT_TRACE=1		each call on standard error
  *	INJECT_NO_TMPFILE=1	a file system without O_TMPFILE
  *	INJECT_UNLINK=1		removals of files count too
+ *	INJECT_READS=1		calls that read, look or open count, and no others
  *
  * enospc and eio fail one call; full fails the Nth and all later ones that need space; short writes half of what was
- * asked once; eintr interrupts once; kill is SIGKILL before the call. Calls on standard descriptors do not count,
- * nor does (without INJECT_UNLINK) the removal of files: what cleans up must be able to. One thread at a time is counted: use --threads=1.
+ * asked once (or reads); eintr interrupts once; kill is SIGKILL before the call. Calls on standard descriptors do not count,
+ * nor does (without INJECT_UNLINK) the removal of files: what cleans up must be able to. With --threads=1 the
+ * Nth call is always the same one.
  */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,16 +25,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum needs { NO_SPACE_NEEDED, SPACE };
+enum needs { NO_SPACE_NEEDED, SPACE, READS };
 
 static atomic_int calls;
 static int at;
 static const char *how = "", *count_file;
-static bool trace, no_tmpfile, unlinks;
+static bool trace, no_tmpfile, unlinks, reads;
 
 static void __attribute__((constructor)) begin(void)
 {
@@ -41,6 +45,7 @@ static void __attribute__((constructor)) begin(void)
 	trace = getenv("INJECT_TRACE");
 	no_tmpfile = getenv("INJECT_NO_TMPFILE");
 	unlinks = getenv("INJECT_UNLINK");
+	reads = getenv("INJECT_READS");
 }
 
 static void __attribute__((destructor)) end(void)
@@ -58,13 +63,22 @@ static bool is(const char *what)
 	return strcmp(how, what) == 0;
 }
 
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static int real_fstat(int fd, struct stat *st)
+{
+	return NEXT(fstat64)(fd, (struct stat64 *)st);
+}
+
 /* Counts a call. Return: true when it shall fail, with errno set; *@len is what a short write may write. */
 static bool fault(const char *call, int fd, enum needs needs, size_t *len)
 {
 	struct stat st;
 
+	if ((needs == READS) != reads)
+		return false;
 	/* Pipes, event counters and the like are no files; what is written to a terminal is no data. */
-	if (fd >= 0 && (fd <= STDERR_FILENO || (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) &&
+	if (fd >= 0 && (fd <= STDERR_FILENO || (real_fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) &&
 						!S_ISDIR(st.st_mode) && !S_ISBLK(st.st_mode))))
 		return false;
 
@@ -94,8 +108,6 @@ static bool fault(const char *call, int fd, enum needs needs, size_t *len)
 	errno = is("eio") ? EIO : ENOSPC;
 	return true;
 }
-
-#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 ssize_t write(int fd, const void *buf, size_t len)
 {
@@ -216,7 +228,7 @@ static bool creates(int flags)
 static bool open_fault(const char *call, int flags)
 {
 	if (!creates(flags))
-		return false;
+		return fault(call, -1, READS, NULL);
 	if (no_tmpfile && !(flags & O_CREAT)) {
 		errno = EOPNOTSUPP;
 		return true;
@@ -246,4 +258,61 @@ int openat64(int dir, const char *path, int flags, ...)
 
 	va_end(ap);
 	return open_fault("openat", flags) ? -1 : NEXT(openat64)(dir, path, flags, mode);
+}
+
+ssize_t read(int fd, void *buf, size_t len)
+{
+	return fault("read", fd, READS, &len) ? -1 : NEXT(read)(fd, buf, len);
+}
+
+ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
+{
+	return fault("pread", fd, READS, &len) ? -1 : NEXT(pread64)(fd, buf, len, off);
+}
+
+/* What _FORTIFY_SOURCE makes of them */
+ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
+ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+{
+	(void)room;
+	return read(fd, buf, len);
+}
+
+ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t room);
+ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t room)
+{
+	(void)room;
+	return pread64(fd, buf, len, off);
+}
+
+ssize_t preadv64(int fd, const struct iovec *v, int n, off64_t off)
+{
+	return fault("preadv", fd, READS, NULL) ? -1 : NEXT(preadv64)(fd, v, n, off);
+}
+
+struct dirent64 *readdir64(DIR *d)
+{
+	return fault("readdir", -1, READS, NULL) ? NULL : NEXT(readdir64)(d);
+}
+
+int fstat64(int fd, struct stat64 *st)
+{
+	return fault("fstat", fd, READS, NULL) ? -1 : NEXT(fstat64)(fd, st);
+}
+
+int fstatat64(int dir, const char *path, struct stat64 *st, int flags)
+{
+	return fault("fstatat", -1, READS, NULL) ? -1 : NEXT(fstatat64)(dir, path, st, flags);
+}
+
+void *mmap64(void *where, size_t len, int protection, int flags, int fd, off64_t off)
+{
+	return fd >= 0 && fault("mmap", fd, READS, NULL)
+		       ? MAP_FAILED
+		       : NEXT(mmap64)(where, len, protection, flags, fd, off);
+}
+
+off64_t lseek64(int fd, off64_t off, int whence)
+{
+	return fault("lseek", fd, READS, NULL) ? -1 : NEXT(lseek64)(fd, off, whence);
 }
