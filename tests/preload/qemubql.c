@@ -2,7 +2,7 @@
  *
  * A guest of a nested KVM that writes to CR8 while an interrupt waits for it, as UEFI firmware does at the end of each
  * interrupt, makes QEMU 7.2 raise a virtual interrupt without its big lock, and its own check of that aborts:
- * "tcg_handle_interrupt: assertion failed: (qemu_mutex_iothread_locked())" (2026-11-27: in each of three runs, and in none
+ * "tcg_handle_interrupt: assertion failed: (qemu_mutex_iothread_locked())" (2026-11-27: in both runs that got there, and in none of seven
  * with this). The function is one of a module, found before the module's own by the dynamic linker. QEMU that has it
  * elsewhere is left alone.
  */
