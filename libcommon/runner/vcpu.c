@@ -228,6 +228,10 @@ static void *vcpu_thread(void *arg)
 	confine_thread();
 	while (!atomic_load(&v->m->ended)) {
 		machine_park(v);
+		/* It may have ended while it was paused, saved perhaps: what the guest did from here on would be on its
+		 * disks and not in its memory. */
+		if (atomic_load(&v->m->ended))
+			break;
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
 			(void)atomic_fetch_add_explicit(&v->exits, 1, memory_order_relaxed);
 			answer_exit(v);
