@@ -109,6 +109,22 @@ refused() {
 	[[ -z $rest || ($rest == hint:\ * && $rest != *$'\n'*) ]] || fail "more than one line: $stderr"
 }
 
+# wait_for CMD... - until CMD succeeds; a minute at most. What a test waits for is asked for, not given a time: machines differ.
+wait_for() {
+	local i
+	for ((i = 0; i < 2000; i++)); do
+		"$@" && return
+		sleep 0.03
+	done
+	fail "in vain: $*"
+}
+
+# locked FILE... - QEMU, or a program of ours, holds a lock on each of them
+locked() {
+	local file
+	for file; do grep -q ":$(stat -c %i "$file") " /proc/locks || return; done
+}
+
 # json FILTER - of $output, raw, for comparisons: [ "$(json .virtual_size_bytes)" = 4096 ]
 json() { jq -r "$1" <<<"$output"; }
 

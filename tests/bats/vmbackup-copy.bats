@@ -145,13 +145,9 @@ facts() { jq -S '.[] | del(.seq) | del(.disks[]["root", "new_bytes", "stored_byt
 @test "killed at any moment, it goes on where it was" {
 	random_bytes 10 40000000 >a.raw
 	vmbackup backup --vm m a.raw
-	local delay pid
-	for delay in 0.05 0.1 0.2; do
-		vmbackup copy --to two --to-password-file key2 --rate-limit 150M 2>/dev/null &
-		pid=$!
-		sleep $delay
-		kill -9 $pid 2>/dev/null || true
-		wait $pid 2>/dev/null || true
+	local stored
+	for stored in 1 4000000 12000000; do
+		killed_at two $stored copy --to two --to-password-file key2 --rate-limit 30M
 		run two verify
 		assert_success
 	done

@@ -142,13 +142,9 @@ setup() {
 	random_bytes 45 4000000 >old.raw
 	vmbackup backup --vm old old.raw
 	random_bytes 46 60000000 >a.raw
-	local delay pid
-	for delay in 0.01 0.03 0.06 0.1 0.15 0.2 0.3; do
-		vmbackup backup --vm web --rate-limit 200M a.raw 2>/dev/null &
-		pid=$!
-		sleep $delay
-		kill -9 $pid 2>/dev/null || true
-		wait $pid 2>/dev/null || true
+	local stored pid
+	for stored in 0 1 100000 3000000 10000000 20000000 30000000; do
+		killed_at repo $stored backup --vm web --rate-limit 30M a.raw
 		run vmbackup verify
 		assert_success
 	done

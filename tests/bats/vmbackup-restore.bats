@@ -16,7 +16,7 @@ hold() {
 	qemu-io -f "$1" "$2" <fifo >/dev/null 3>&- &
 	holder=$!
 	exec 8>fifo
-	sleep 0.5
+	wait_for locked "$2"
 }
 release() {
 	exec 8>&-

@@ -80,7 +80,7 @@ disk() { vmbackup show --json "$1" | jq -r ".disks[0].$2"; }
 	qemu-io -f raw a.raw <hold >/dev/null 3>&- &
 	local holder=$!
 	exec 8>hold
-	sleep 0.5
+	wait_for locked a.raw
 	refused 6 vmbackup backup --vm used a.raw
 	vmbackup backup --vm used -U a.raw
 	exec 8>&-

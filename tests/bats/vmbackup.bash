@@ -29,4 +29,15 @@ payload() {
 	echo $((off + 48 + $(le32 "$1" $((off + 12))) + $(le32 "$1" $((off + 16))) / 2))
 }
 
+# killed_at REPO BYTES ARGS... - vmbackup ARGS, killed when that much more is stored than when it began
+killed_at() {
+	local was pid wanted=$2
+	was=$(stored_in "$1")
+	vmbackup "${@:3}" 2>/dev/null 3>&- &
+	pid=$!
+	while [ -d /proc/$pid ] && [ "$(stored_in "$1")" -lt $((was + wanted)) ]; do :; done
+	kill -KILL $pid 2>/dev/null && ! wait $pid 2>/dev/null || fail "it ended before"
+}
+stored_in() { find "$1" -type f -printf '%s\n' 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'; }
+
 first_index() { find repo/index -type f | sort | head -1; }
