@@ -32,8 +32,9 @@ export TMPDIR=$tmp
 # shellcheck disable=SC2016 # expanded by the inner shell
 printf '%s\0' "${files[@]}" | xargs -0 -P "$jobs" -n 1 bash -c '
 	name=$(basename "$1" .bats) log=$logs/bats-$(basename "$1" .bats).tap start=$SECONDS
-	timeout -k 10 "${BATS_FILE_TIMEOUT:-900}" bats --formatter tap --timing ${tags:+--filter-tags "$tags"} "$1" \
-		>"$log" 2>&1 </dev/null
+	TIMEFORMAT="%U %S"
+	{ time timeout -k 10 "${BATS_FILE_TIMEOUT:-900}" bats --formatter tap --timing ${tags:+--filter-tags "$tags"} "$1" \
+		>"$log" 2>&1 </dev/null; } 2>"$TMPDIR/$name.cpu"
 	rc=$?
 	counts=$(awk -v rc=$rc -f tests/tap.awk "$log")
 	# Every test of a file may be filtered away.
@@ -45,8 +46,10 @@ printf '%s\0' "${files[@]}" | xargs -0 -P "$jobs" -n 1 bash -c '
 		grep -A 12 "^not ok" "$log" | head -60 | sed "s/^/     /"
 		grep -q "^not ok" "$log" || tail -n 15 "$log" | sed "s/^/     /"
 	else
-		printf "ok   %-28s %3d tests %4d s%s\n" "$name" "$p" $((SECONDS - start)) "${s/#0/}" |
-			sed -E "s/ s([1-9][0-9]*)$/ s, \1 skipped/"
+		read -r user system <"$TMPDIR/$name.cpu"
+		[ "$s" = 0 ] && s= || s=", $s skipped"
+		printf "ok   %-28s %3d tests %4d s, %4d s of a processor%s\n" "$name" "$p" $((SECONDS - start)) \
+			$((${user%.*} + ${system%.*})) "$s"
 	fi
 ' _
 awk '{ p += $1; f += $2; s += $3; n++ }

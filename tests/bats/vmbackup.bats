@@ -99,7 +99,8 @@ age() { touch -d '1 hour ago' "$@"; }
 	cp a.raw b.raw
 	# What was stored as a delta is no chunk for others: it is stored once more, for all of them.
 	run vmbackup backup --json --vm two b.raw
-	[ "$(json .new_chunks)" -le 2 ]
+	# How many chunks that is, is the key's business.
+	[ "$(json .new_bytes)" -le 700000 ]
 	run vmbackup backup --json --vm three b.raw
 	[ "$(json .new_chunks)" = 0 ]
 	[ "$(json .stored_bytes)" = 0 ]
