@@ -201,7 +201,7 @@ for name in args.j or JOBS:
             job.prepare()
             r = vm(*job.words, env={**inject, "INJECT_AT": str(n), "INJECT_HOW": how})
             runs += 1
-            allowed = {"kill": (0, -9), "full": (0, 13), "enospc": (0, 13), "eio": (0, 1, 8)}.get(how, (0,))
+            allowed = {"kill": (0, -9), "full": (0, 13), "enospc": (0, 13), "eio": (0, 1, 8), "dead": (0, 1, 8)}.get(how, (0,))
             if name == "repair" and how == "eio":
                 allowed += (3,)
             allowed += getattr(job, "statuses", ())

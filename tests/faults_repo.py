@@ -158,6 +158,29 @@ class BackupAdopts(Backup):
         shutil.move("t/repo", f"repo{id(self)}")
 
 
+class BackupMerges(Backup):
+    """A backup that finds so many index runs of its size that they become one"""
+    warns = True
+
+    def __init__(self):
+        super().__init__()
+        self.prepare()
+        self.want = "m.raw"
+        self.words = (*self.words[:-1], "m.raw")
+        for n in range(20):
+            shutil.copy("a.raw", "m.raw")
+            with open("m.raw", "r+b") as f:
+                f.write(random.Random(n).randbytes(1 << 20))
+            before = len(os.listdir("t/repo/index"))
+            remove(f"repo{id(self)}")
+            shutil.copytree("t/repo", f"repo{id(self)}")
+            must(*self.words, env=self.env)
+            if len(os.listdir("t/repo/index")) < before:
+                return
+            must("vmbackup", "forget", "a@latest", env=self.env)
+        raise SystemExit("index runs are never merged")
+
+
 class PruneAgain(Prune):
     """A collection that finds what a killed one began"""
     step = 2  # it has few calls
@@ -484,6 +507,7 @@ JOBS = {
     "backup-deltas": lambda: Backup(deltas=True),
     "backup-encrypted": lambda: Backup(key="secret"),
     "backup-adopts": lambda: BackupAdopts(INJECT),
+    "backup-merges": BackupMerges,
     "prune": Prune,
     "prune-again": lambda: PruneAgain(INJECT),
     "forget": Forget,

@@ -186,7 +186,7 @@ static inline int backend_writer_read(struct backend_writer *w, uint64_t off, vo
 }
 
 /** backend_writer_commit() - cut to @size, fsync, give it its name, fsync the folder; consumed in any case. After a
- *  failure the temporary object stays, for adoption. Packs may be on their way still when it returns: creating or
+ *  failure a temporary pack stays, for adoption. Packs may be on their way still when it returns: creating or
  *  committing any other object waits for all of them, and fails when one of them did */
 static inline int backend_writer_commit(struct backend_writer *w, uint64_t size, struct err *err)
 {

@@ -1,10 +1,6 @@
-/* A repository in a folder.
+/* A repository in a folder: finding, reading and removing objects. No symbolic link is followed below the folder.
  *
- * Objects are written below tmp/ and get their name by a rename that replaces nothing. A temporary file is held by an OFD
- * write lock while its writer lives: a lock that can be had tells that the writer is dead, with no clock and no process
- * number. No symbolic link is followed below the folder.
- *
- * Who uses it, and who collects: backend_dir_session.c.
+ * Writing: backend_dir_writer.c. Who uses it, and who collects: backend_dir_session.c.
  */
 #include "libcommon/repo/backend_dir_private.h"
 
@@ -27,26 +23,18 @@ struct dir_object {
 	int fd;
 };
 
-struct dir_writer {
-	struct backend_writer base;
-	struct dir_backend *backend;
-	int fd;
-	char name[BACKEND_NAME_MAX];
-	char temp[BACKEND_NAME_MAX + 16]; /* below the folder: "tmp/packs+5f+5f..." */
-};
-
 static const char *const folders[] = {"keys",	"packs",  "index",   "snapshots", "bad",
 				      "leases", "epochs", "numbers", "tmp"};
 
-static int check_name(const char *name, struct err *err)
+int dir_check_name(const char *name, struct err *err)
 {
 	return backend_name_valid(name) ? 0
 					: err_set(err, ERR_USAGE, "'%s' is no object name", name);
 }
 
 /* The folder that holds @name, step by step so that no link is followed; *@ret_leaf points into @name. */
-static int open_parent(struct dir_backend *d, const char *name, bool make, const char **ret_leaf,
-		       struct err *err)
+int dir_open_parent(struct dir_backend *d, const char *name, bool make, const char **ret_leaf,
+		    struct err *err)
 {
 	CLEANUP_CLOSE int dir = fcntl(d->fd, F_DUPFD_CLOEXEC, 0);
 	char part[BACKEND_NAME_MAX];
@@ -95,9 +83,9 @@ static int open_once(struct backend *b, const char *name, struct backend_object 
 	struct dir_object *o;
 	struct stat st;
 
-	if (check_name(name, err))
+	if (dir_check_name(name, err))
 		return -1;
-	parent = open_parent(d, name, false, &leaf, err);
+	parent = dir_open_parent(d, name, false, &leaf, err);
 	if (parent < 0)
 		return err_object(err, name);
 	fd = openat(parent, leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -206,10 +194,10 @@ static int dir_list(struct backend *b, const char *folder,
 	const char *leaf;
 	int fd;
 
-	if (check_name(folder, err))
+	if (dir_check_name(folder, err))
 		return -1;
 	snprintf(path, sizeof(path), "%s/", folder);
-	fd = open_parent(d, path, false, &leaf, err);
+	fd = dir_open_parent(d, path, false, &leaf, err);
 	if (fd < 0 && err && err->code == ERR_NOT_FOUND) {
 		err_clear(err);
 		return 0;
@@ -224,9 +212,9 @@ static int dir_remove(struct backend *b, const char *name, struct err *err)
 	CLEANUP_CLOSE int parent = -1;
 	const char *leaf;
 
-	if (check_name(name, err))
+	if (dir_check_name(name, err))
 		return -1;
-	parent = open_parent((struct dir_backend *)b, name, false, &leaf, err);
+	parent = dir_open_parent((struct dir_backend *)b, name, false, &leaf, err);
 	if (parent < 0)
 		return -1;
 	if (unlinkat(parent, leaf, 0) && errno != ENOENT) {
@@ -242,270 +230,11 @@ static int dir_sync(struct backend *b, const char *folder, struct err *err)
 	CLEANUP_CLOSE int fd = -1;
 	const char *leaf;
 
-	if (check_name(folder, err))
+	if (dir_check_name(folder, err))
 		return -1;
 	snprintf(path, sizeof(path), "%s/", folder);
-	fd = open_parent((struct dir_backend *)b, path, false, &leaf, err);
+	fd = dir_open_parent((struct dir_backend *)b, path, false, &leaf, err);
 	return fd < 0 ? -1 : io_fsync(fd, err);
-}
-
-/* Return: 1 when the lock was had, 0 when another holds it, -1 */
-static int lock_temp(int fd, struct err *err)
-{
-	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-	if (!fcntl(fd, F_OFD_SETLK, &fl))
-		return 1;
-	if (errno == EAGAIN || errno == EACCES)
-		return 0;
-	return err_sys(err, "cannot lock a temporary file");
-}
-
-/* After the lock is had: is this still the file of that name? Another may have finished or removed it in between. */
-static bool still_named(int dirfd, const char *name, int fd)
-{
-	struct stat a, b;
-
-	return !fstat(fd, &a) && !fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) &&
-	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
-}
-
-static int dir_writer_new(struct backend *b, const char *name, struct backend_writer **ret,
-			  struct err *err)
-{
-	struct dir_backend *d = (struct dir_backend *)b;
-	struct dir_writer *w;
-
-	if (check_name(name, err))
-		return -1;
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return err_nomem(err);
-	w->base.ops = b->ops;
-	w->backend = d;
-	snprintf(w->name, sizeof(w->name), "%s", name);
-	for (unsigned attempt = 0; attempt < 100; attempt++) {
-		CLEANUP_CLOSE int fd = -1;
-		char *p = w->temp + snprintf(w->temp, sizeof(w->temp), "tmp/%u-", attempt);
-		int locked;
-
-		for (const char *s = name; *s; s++)
-			*p++ = *s == '/' ? '+' : *s;
-		*p = 0;
-		fd = openat(d->fd, w->temp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-			    0600);
-		if (fd < 0 && errno == EEXIST)
-			continue;
-		if (fd < 0) {
-			err_sys(err, "cannot make %s", w->temp);
-			break;
-		}
-		locked = lock_temp(fd, err);
-		if (locked < 0)
-			break;
-		if (!locked || !still_named(d->fd, w->temp, fd))
-			continue; /* an adopter was faster: it removes the empty file */
-		w->fd = steal_fd(&fd);
-		*ret = &w->base;
-		return 0;
-	}
-	if (err && err->code == ERR_NONE)
-		err_set(err, ERR_BUSY, "no free temporary name for %s", name);
-	free(w);
-	return -1;
-}
-
-static int dir_write(struct backend_writer *base, uint64_t off, const void *buf, size_t len,
-		     struct err *err)
-{
-	struct dir_writer *w = (struct dir_writer *)base;
-
-	if (io_pwrite(w->fd, buf, len, off, err))
-		return -1;
-	/* Only a hint that makes the later fsync short; what fails here fails there. */
-	(void)sync_file_range(w->fd, (off_t)off, (off_t)len, SYNC_FILE_RANGE_WRITE);
-	return 0;
-}
-
-static int dir_writer_read(struct backend_writer *base, uint64_t off, void *buf, size_t len,
-			   struct err *err)
-{
-	return io_pread(((struct dir_writer *)base)->fd, buf, len, off, err);
-}
-
-static int name_it(struct dir_writer *w, struct err *err)
-{
-	CLEANUP_CLOSE int parent = -1;
-	const char *leaf;
-
-	parent = open_parent(w->backend, w->name, true, &leaf, err);
-	if (parent < 0)
-		return -1;
-	if (renameat2(w->backend->fd, w->temp, parent, leaf, RENAME_NOREPLACE)) {
-		if (errno == EEXIST)
-			return err_set(err, ERR_EXISTS, "exists already");
-		if (errno != EINVAL && errno != ENOSYS)
-			return err_sys(err, "cannot rename");
-		if (linkat(w->backend->fd, w->temp, parent, leaf, 0))
-			return err_sys(err, "cannot link");
-		if (unlinkat(w->backend->fd, w->temp, 0))
-			return err_sys(err, "cannot remove its temporary name");
-	}
-	return io_fsync(parent, err);
-}
-
-static int dir_commit(struct backend_writer *base, uint64_t size, struct err *err)
-{
-	struct dir_writer *w = (struct dir_writer *)base;
-	struct stat st;
-	int rc = 0;
-
-	if (fstat(w->fd, &st))
-		rc = err_sys(err, "cannot stat");
-	else if (st.st_size != (off_t)size && ftruncate(w->fd, (off_t)size))
-		rc = err_sys(err, "cannot truncate");
-	/* The first failure is final: the kernel may have dropped the pages. The frames are verified again at adoption. */
-	if (!rc)
-		rc = io_fsync(w->fd, err);
-	if (!rc)
-		rc = name_it(w, err);
-	if (io_close(w->fd, rc ? NULL : err))
-		rc = -1;
-	if (rc)
-		err_object(err, w->name);
-	free(w);
-	return rc;
-}
-
-static void dir_writer_close(struct backend_writer *base, bool keep)
-{
-	struct dir_writer *w = (struct dir_writer *)base;
-
-	if (!keep)
-		(void)unlinkat(w->backend->fd, w->temp, 0);
-	close(w->fd);
-	free(w);
-}
-
-static int dir_create(struct backend *b, const char *name, const void *data, size_t len,
-		      struct err *err)
-{
-	struct dir_backend *d = (struct dir_backend *)b;
-	struct backend_writer *w;
-	char temp[sizeof(((struct dir_writer *)0)->temp)];
-
-	if (dir_writer_new(b, name, &w, err))
-		return -1;
-	memcpy(temp, ((struct dir_writer *)w)->temp, sizeof(temp));
-	if (dir_write(w, 0, data, len, err)) {
-		dir_writer_close(w, false);
-		return -1;
-	}
-	if (dir_commit(w, len, err)) {
-		(void)unlinkat(d->fd, temp, 0);
-		return -1;
-	}
-	return 0;
-}
-
-/* The temporary name is none of a pack, so what a killed healer leaves is removed and not adopted. */
-static int dir_replace(struct backend *b, const char *name, const void *data, size_t len,
-		       struct err *err)
-{
-	struct dir_backend *d = (struct dir_backend *)b;
-	CLEANUP_CLOSE int parent = -1;
-	struct backend_writer *base;
-	struct dir_writer *w;
-	char temp_name[BACKEND_NAME_MAX] = "heal/";
-	const char *leaf;
-	int rc;
-
-	(void)snprintf(temp_name + 5, sizeof(temp_name) - 5, "%s",
-		       strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
-	if (check_name(name, err) || dir_writer_new(b, temp_name, &base, err))
-		return -1;
-	w = (struct dir_writer *)base;
-	rc = io_pwrite(w->fd, data, len, 0, err) || io_fsync(w->fd, err) ? -1 : 0;
-	if (!rc)
-		rc = (parent = open_parent(d, name, false, &leaf, err)) < 0 ? -1 : 0;
-	if (!rc && renameat(d->fd, w->temp, parent, leaf))
-		rc = err_sys(err, "cannot rename");
-	dir_writer_close(base, !rc);
-	if (!rc)
-		rc = io_fsync(parent, err);
-	return rc ? err_object(err, name) : 0;
-}
-
-/* "tmp/0-packs+5f+5fab" to "packs/5f/5fab" */
-static bool final_name(const char *leaf, char name[BACKEND_NAME_MAX])
-{
-	const char *p = strchr(leaf, '-');
-	size_t len;
-
-	if (!p || strlen(p + 1) >= BACKEND_NAME_MAX)
-		return false;
-	len = strlen(p + 1);
-	memcpy(name, p + 1, len + 1);
-	for (size_t i = 0; i < len; i++)
-		if (name[i] == '+')
-			name[i] = '/';
-	return backend_name_valid(name);
-}
-
-static int orphan(struct dir_backend *d, int tmp, const char *leaf,
-		  int (*fn)(void *ctx, const char *name, struct backend_writer *w, uint64_t size,
-			    struct err *err),
-		  void *ctx, struct err *err)
-{
-	CLEANUP_CLOSE int fd = openat(tmp, leaf, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	struct dir_writer *w;
-	struct stat st;
-	int locked;
-
-	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return 0; /* gone, or not ours */
-	locked = lock_temp(fd, err);
-	if (locked <= 0)
-		return locked;
-	if (!still_named(tmp, leaf, fd) || fstat(fd, &st))
-		return 0;
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return err_nomem(err);
-	w->base.ops = d->base.ops;
-	w->backend = d;
-	if (!final_name(leaf, w->name) ||
-	    (size_t)snprintf(w->temp, sizeof(w->temp), "tmp/%s", leaf) >= sizeof(w->temp)) {
-		free(w);
-		return 0;
-	}
-	w->fd = steal_fd(&fd);
-	return fn(ctx, w->name, &w->base, (uint64_t)st.st_size, err);
-}
-
-static int dir_orphans(struct backend *b,
-		       int (*fn)(void *ctx, const char *name, struct backend_writer *w,
-				 uint64_t size, struct err *err),
-		       void *ctx, struct err *err)
-{
-	struct dir_backend *d = (struct dir_backend *)b;
-	int tmp = openat(d->fd, "tmp", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	const struct dirent *e;
-	DIR *dir;
-	int rc = 0;
-
-	if (tmp < 0)
-		return errno == ENOENT ? 0 : err_sys(err, "cannot list tmp");
-	dir = fdopendir(tmp);
-	if (!dir) {
-		close(tmp);
-		return err_sys(err, "cannot list tmp");
-	}
-	while (!rc && (e = readdir(dir)))
-		if (e->d_name[0] != '.')
-			rc = orphan(d, tmp, e->d_name, fn, ctx, err);
-	closedir(dir);
-	return rc;
 }
 
 static uint64_t dir_room(struct backend *b)
@@ -598,13 +327,15 @@ static int check_empty(int fd, struct err *err)
 			close(copy);
 		return err_sys(err, "cannot list");
 	}
-	while (!rc && (e = readdir(dir))) {
+	while (!rc && (errno = 0, e = readdir(dir))) {
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || our_folder(e->d_name))
 			continue;
 		rc = strcmp(e->d_name, "config")
 			     ? err_set(err, ERR_EXISTS, "the folder is not empty")
 			     : err_set(err, ERR_EXISTS, "a repository exists already");
 	}
+	if (!rc && errno)
+		rc = err_sys(err, "cannot list");
 	closedir(dir);
 	return rc;
 }

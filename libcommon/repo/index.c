@@ -146,17 +146,21 @@ static int read_block(struct run *r, uint32_t block, uint8_t plain[INDEX_BLOCK],
 {
 	struct seal s = {.part = INDEX_PART_BLOCK, .number = block};
 	uint64_t off = INDEX_HEADER + (uint64_t)block * INDEX_BLOCK;
+	struct err why = ERR_INIT;
 
-	if (backend_object_read(r->object, off, plain, INDEX_BLOCK, err) ||
-	    crypto_open(r->crypto, &r->key, &s, plain, INDEX_BLOCK - CRYPTO_TAG, plain, err)) {
-		err_prefix(err, "index block at %llu", (unsigned long long)off);
-		atomic_store(&r->damaged, true);
-		return err_object(err, r->name);
-	}
-	if (get_le16(plain + INDEX_BLOCK_ENTRIES * INDEX_ENTRY) > INDEX_BLOCK_ENTRIES)
-		return err_set(err, ERR_CORRUPT, "index block at %llu is overfull",
-			       (unsigned long long)off);
-	return 0;
+	if (!backend_object_read(r->object, off, plain, INDEX_BLOCK, &why) &&
+	    !crypto_open(r->crypto, &r->key, &s, plain, INDEX_BLOCK - CRYPTO_TAG, plain, &why) &&
+	    get_le16(plain + INDEX_BLOCK_ENTRIES * INDEX_ENTRY) > INDEX_BLOCK_ENTRIES)
+		err_set(&why, ERR_CORRUPT, "it is overfull");
+	if (!why.code)
+		return 0;
+	if (read_is_damage(&why))
+		atomic_store(&r->wrong, true);
+	atomic_store(&r->damaged, true);
+	err_prefix(&why, "index block at %llu", (unsigned long long)off);
+	if (err)
+		*err = why;
+	return err_object(err, r->name);
 }
 
 static int decode_place(const struct run *r, const uint8_t *e, struct blob_place *ret,

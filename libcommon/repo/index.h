@@ -55,7 +55,8 @@ struct run {
 	uint64_t *filter;
 	uint8_t *packs;
 	uint64_t size;
-	atomic_bool damaged;
+	atomic_bool damaged; /* a block could not be read: nobody asks it here any more */
+	atomic_bool wrong;   /* and its bytes were to blame, or the disk; not the way to it */
 };
 
 /** run_open() - header and resident parts are authentic when it returns 0 */
@@ -66,7 +67,7 @@ int run_open_object(struct run **ret, struct crypto *c, const char *name, struct
 		    uint64_t size, struct err *err);
 void run_free(struct run *r);
 
-/** run_find() - Return: number of places put into @ret (at most @max); -1: the run is damaged */
+/** run_find() - Return: number of places put into @ret (at most @max); -1: the run counts as damaged */
 int run_find(struct run *r, const struct repo_id *id, struct blob_place *ret, size_t max,
 	     struct err *err);
 

@@ -45,6 +45,7 @@ void store_close(struct store *st)
 	for (size_t i = 0; i < st->n_runs; i++)
 		run_free(st->runs[i]);
 	free(st->runs);
+	free(st->unopened);
 	free(st->extra);
 	free(st->condemned);
 	backend_close(st->backend);

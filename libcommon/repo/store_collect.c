@@ -43,7 +43,11 @@ static int empty_frame(struct collection *c, const struct pack_contents *pc,
 	return 0;
 }
 
-/* The pack's own table has the last word, not the index. Return: 0, 1 when it cannot be read, -1 */
+/* What read_table() finds, but for a table and an error */
+enum { TABLE_DAMAGED = 1, TABLE_NOT_GIVEN };
+
+/* The pack's own table has the last word, not the index. Return: 0, TABLE_DAMAGED (or there is no pack), TABLE_NOT_GIVEN (by
+ * the disk, which may give it again), -1 */
 static int read_table(struct collection *c, const uint8_t id[PACK_ID], struct pack_contents *ret,
 		      struct err *err)
 {
@@ -57,8 +61,12 @@ static int read_table(struct collection *c, const uint8_t id[PACK_ID], struct pa
 	}
 	if (!rc)
 		return 0;
-	if (read_is_damage(&why) || why.code == ERR_NOT_FOUND)
-		return 1;
+	if (why.code == ERR_CORRUPT || why.code == ERR_NOT_FOUND)
+		return TABLE_DAMAGED;
+	if (read_is_damage(&why)) {
+		log_warning("%s", why.message);
+		return TABLE_NOT_GIVEN;
+	}
 	*err = why;
 	return -1;
 }
@@ -220,6 +228,8 @@ static int each_condemned(struct collection *c, collect_entry_fn *fn, struct err
 		pack_contents_free(&pc);
 		if (rc < 0)
 			return -1;
+		if (rc == TABLE_NOT_GIVEN) /* nobody knows what the last copy of is in it */
+			c->packs[i].go = false;
 	}
 	return 0;
 }

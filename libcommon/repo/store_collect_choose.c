@@ -134,6 +134,14 @@ static int each_of_run(struct collection *c, struct run *r, collect_entry_fn *fn
 	return 0;
 }
 
+static bool any_wrong(const struct store *st)
+{
+	for (size_t i = 0; i < st->n_runs; i++)
+		if (atomic_load(&st->runs[i]->wrong))
+			return true;
+	return false;
+}
+
 int collect_each(struct collection *c, void (*begin)(struct collection *c), collect_entry_fn *fn,
 		 struct err *err)
 {
@@ -142,8 +150,11 @@ int collect_each(struct collection *c, void (*begin)(struct collection *c), coll
 
 		if (begin)
 			begin(c);
+		/* What only such runs knew shall be known all the same. */
+		if (any_wrong(c->st) && !c->o->dry_run && store_adopt_tight(c->st, err))
+			return -1;
 		for (size_t i = 0; i < c->st->n_runs && !rc; i++)
-			if (!atomic_load(&c->st->runs[i]->damaged))
+			if (!atomic_load(&c->st->runs[i]->wrong))
 				rc = each_of_run(c, c->st->runs[i], fn, err);
 		for (size_t i = 0; i < c->st->n_extra && !rc; i++)
 			rc = fn(c, &c->st->extra[i], err);
@@ -151,11 +162,9 @@ int collect_each(struct collection *c, void (*begin)(struct collection *c), coll
 			return rc;
 		log_warning("%s", err->message);
 		err_clear(err);
-		if (c->o->dry_run || store_adopt_tight(c->st, err))
+		if (c->o->dry_run)
 			break;
 	}
-	if (err->code)
-		return -1;
 	return err_set(err, ERR_CORRUPT, "the index is damaged: the next backup repairs it");
 }
 

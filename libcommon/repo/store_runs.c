@@ -1,4 +1,5 @@
 /* The set of open index runs: following what other processes add and merge, and merging small ones. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,11 +67,24 @@ static void drop_run(struct store *st, struct run *r)
 	run_free(r);
 }
 
+/* A run that is there, and that nobody can look into now */
+static int keep_unopened(struct store *st, const char *name, struct err *err)
+{
+	char(*p)[INDEX_NAME_MAX] = realloc(st->unopened, (st->n_unopened + 1) * sizeof(*p));
+
+	if (!p)
+		return err_nomem(err);
+	st->unopened = p;
+	(void)snprintf(p[st->n_unopened++], INDEX_NAME_MAX, "%s", name);
+	return 0;
+}
+
 /* One pass over the folder. Return: 1 when a run vanished meanwhile (merged by another: look again), 0, -1 */
 static int refresh_once(struct store *st, char **names, size_t n, struct err *err)
 {
 	int vanished = 0;
 
+	st->n_unopened = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct err why = ERR_INIT;
 		struct run *r;
@@ -78,15 +92,18 @@ static int refresh_once(struct store *st, char **names, size_t n, struct err *er
 		if (find_run(st, names[i]))
 			continue;
 		if (run_open(&r, st->backend, st->crypto, names[i], &why)) {
-			if (why.code == ERR_NOT_FOUND)
+			if (why.code == ERR_NOT_FOUND) {
 				vanished = 1;
-			else if (why.code == ERR_CORRUPT)
-				log_warning("%s: %s; its packs are looked at instead", names[i],
-					    why.message);
-			else {
+				continue;
+			}
+			if (!read_is_damage(&why)) {
 				*err = why;
 				return -1;
 			}
+			log_warning("%s: %s; its packs are looked at instead", names[i],
+				    why.message);
+			if (keep_unopened(st, names[i], err))
+				return -1;
 			continue;
 		}
 		if (add_run(st, r, err))
@@ -151,6 +168,14 @@ static size_t pick(struct store *st, struct run **ret)
 	return 0;
 }
 
+static bool any_wrong(struct run *const *runs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (atomic_load(&runs[i]->wrong))
+			return true;
+	return false;
+}
+
 /* Another process may merge the same runs at the same time: both new runs say the same, and nothing is removed before
  * what replaces it is durable. */
 static int merge_once(struct store *st, struct run **chosen, size_t n, struct err *err)
@@ -184,13 +209,13 @@ int store_merge(struct store *st, struct err *err)
 			rc = err_nomem(err);
 		else if (n)
 			rc = merge_once(st, chosen, n, err);
-		free(chosen);
-		if (rc && read_is_damage(err)) {
-			log_warning("index: %s",
-				    err->message); /* that run counts as damaged now: without it */
+		/* It is not picked again: without it. What could not be written would not be the next time either. */
+		if (rc && read_is_damage(err) && any_wrong(chosen, n)) {
+			log_warning("index: %s", err->message);
 			err_clear(err);
 			rc = 0;
 		}
+		free(chosen);
 		if (rc || !n)
 			break;
 	}
@@ -230,28 +255,35 @@ static bool names_any(const struct run *r, const uint8_t *packs, size_t n)
 	return false;
 }
 
-static bool any_damaged(struct run *const *runs, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (atomic_load(&runs[i]->damaged))
-			return true;
-	return false;
-}
-
-/* A run that cannot be read may be read by others, or later: it goes as it is, and its other packs are indexed again. */
-static int drop_damaged(struct store *st, const uint8_t *packs, size_t n, bool *ret_given_up,
-			struct err *err)
+/* A run whose bytes are wrong may be read by others, or later: it goes as it is, and its other packs are indexed again.
+ * One that could not be reached is not to blame. */
+static int drop_wrong(struct store *st, const uint8_t *packs, size_t n, bool *ret_given_up,
+		      struct err *err)
 {
 	for (size_t i = st->n_runs; i-- > 0;) {
 		struct run *r = st->runs[i];
 
-		if (!atomic_load(&r->damaged) || !names_any(r, packs, n))
+		if (!atomic_load(&r->wrong) || !names_any(r, packs, n))
 			continue;
 		log_info("%s cannot be read: it is given up, and made again", r->name);
 		if (backend_remove(st->backend, r->name, err))
 			return -1;
 		*ret_given_up = true;
 		drop_run(st, r);
+	}
+	return 0;
+}
+
+/* What cannot even be opened may name the packs, and be read by others, or later. */
+static int drop_unopened(struct store *st, bool *ret_given_up, struct err *err)
+{
+	for (; st->n_unopened; st->n_unopened--) {
+		const char *name = st->unopened[st->n_unopened - 1];
+
+		log_info("%s cannot be read: it is given up, and made again", name);
+		if (backend_remove(st->backend, name, err))
+			return -1;
+		*ret_given_up = true;
 	}
 	return 0;
 }
@@ -268,7 +300,8 @@ static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret
 
 	if (!chosen)
 		return err_nomem(err);
-	if (drop_damaged(st, packs, n, ret_given_up, err)) {
+	if ((n && drop_unopened(st, ret_given_up, err)) ||
+	    drop_wrong(st, packs, n, ret_given_up, err)) {
 		free(chosen);
 		return -1;
 	}
@@ -284,7 +317,7 @@ static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret
 		log_info("the disk is full: %zu index runs are given up, and made again later", k);
 		*ret_given_up = true;
 		rc = 0;
-	} else if (why.code && any_damaged(chosen, k)) {
+	} else if (read_is_damage(&why) && any_wrong(chosen, k)) {
 		/* Found by this: they go as such the next time. */
 		log_warning("index: %s", why.message);
 		k = 0;

@@ -82,6 +82,13 @@ at_each_fault() {
 	assert_status 0
 }
 
+# bats test_tags=release
+@test "a backup that merges the index: the disk dies at some moment: it ends, with nothing lost" {
+	mkdir faults
+	run python3 "$ROOT/tests/faults.py" "$VMKIT_BIN" "$VMKIT_TOOLS/inject.so" faults -s 5 -H dead -H eio -j backup-merges
+	assert_status 0
+}
+
 # stopped CMD... - SIGTERM ends CMD, with descriptor 7 as its input, with status 143 and one sentence
 stopped() {
 	"$@" 2>err <&7 &

@@ -236,19 +236,56 @@ second() {
 	restored
 }
 
-@test "prune: an index run with a sector that cannot be read is made again, and names nothing that is gone" {
-	local library run
+# another_run - a machine "other" of which nothing is kept; $run is the index run of its pack alone, $gone the pack
+another_run() {
 	library=$(preload badsector.so)
 	random_bytes 77 3000000 >other.raw
 	touch marker
 	vmbackup backup --vm other other.raw
 	run=$(find repo/index -type f -newer marker)
-	[ -f "$run" ]
+	gone=$(find repo/packs -type f -newer marker)
+	[ -f "$run" ] && [ -f "$gone" ]
 	vmbackup forget other@latest
-	LD_PRELOAD=$library BAD_PATH=/index/$(basename "$run") BAD_FROM=128 BAD_TO=2176 run --separate-stderr vmbackup prune
-	assert_success
+}
+
+@test "prune: an index run with a sector that cannot be read is made again, and names nothing that is gone" {
+	another_run
+	run_split env LD_PRELOAD="$library" BAD_PATH=/index/"$(basename "$run")" BAD_FROM=128 BAD_TO=2176 vmbackup prune
+	assert_status 0
 	assert_not_exists "$run"
 	run vmbackup verify
 	assert_success
 	vmbackup restore web - | cmp - a.raw
+}
+
+@test "an index run whose first sector cannot be read: all goes on, and prune leaves none that names what is gone" {
+	another_run
+	local verb
+	for verb in 'restore web out.raw' 'list' 'verify --quick' 'backup --vm web a.raw' 'prune'; do
+		# shellcheck disable=SC2086 # words
+		run_split env LD_PRELOAD="$library" BAD_PATH=/index/"$(basename "$run")" BAD_FROM=0 BAD_TO=512 vmbackup $verb
+		assert_status 0
+	done
+	assert_same_bytes a.raw out.raw
+	assert_not_exists "$gone"
+	assert_not_exists "$run"
+	run vmbackup verify
+	assert_success
+	run vmbackup backup --json --vm other other.raw
+	[ "$(json .new_bytes)" = 3000000 ]
+	vmbackup restore other - | cmp - other.raw
+}
+
+@test "prune: a condemned pack whose table the disk does not give stays until it can be looked into" {
+	another_run
+	local size
+	size=$(stat -c %s "$gone")
+	run_split env LD_PRELOAD="$library" BAD_PATH=/"$(basename "$gone")" BAD_FROM=4096 BAD_TO="$size" vmbackup prune
+	assert_status 0
+	assert_exists "$gone"
+	run_split vmbackup prune
+	assert_status 0
+	assert_not_exists "$gone"
+	run vmbackup verify
+	assert_success
 }

@@ -1,13 +1,14 @@
 /* inject.so: the Nth system call that changes (or that reads) a file fails, or is the last the process makes.
  *
- *	INJECT_AT=N INJECT_HOW=enospc|eio|full|short|eintr|kill LD_PRELOAD=inject.so PROGRAM ...
+ *	INJECT_AT=N INJECT_HOW=enospc|eio|full|dead|short|eintr|kill LD_PRELOAD=inject.so PROGRAM ...
  *	INJECT_COUNT=FILE	how many such calls there were, written at exit; for the loop over all N
  *	INJECT_TRACE=1		each call on standard error
  *	INJECT_NO_TMPFILE=1	a file system without O_TMPFILE
  *	INJECT_UNLINK=1		removals of files count too
  *	INJECT_READS=1		calls that read, look or open count, and no others
  *
- * enospc and eio fail one call; full fails the Nth and all later ones that need space; short writes half of what was
+ * enospc and eio fail one call; full fails the Nth and all later ones that need space,
+ * dead all later ones; short writes half of what was
  * asked once (or reads); eintr interrupts once; kill is SIGKILL before the call. Calls on standard descriptors do not count,
  * nor does (without INJECT_UNLINK) the removal of files: what cleans up must be able to. With --threads=1 the
  * Nth call is always the same one.
@@ -88,6 +89,10 @@ static bool fault(const char *call, int fd, enum needs needs, size_t *len)
 		(void)dprintf(STDERR_FILENO, "%d %s %d %zu\n", n, call, fd, len ? *len : 0);
 	if (at && n > at && is("full") && needs == SPACE) {
 		errno = ENOSPC;
+		return true;
+	}
+	if (at && n >= at && is("dead")) {
+		errno = EIO;
 		return true;
 	}
 	if (n != at)
