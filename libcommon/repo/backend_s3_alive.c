@@ -141,6 +141,8 @@ int s3_alive_sends(struct s3_backend *b, int64_t signed_at, struct err *err)
 	int rc = 0;
 
 	pthread_mutex_lock(&b->alive_lock);
+	if (until > b->alive_sent)
+		b->alive_sent = until;
 	if (until > b->alive_until)
 		rc = say_until(b, until, err);
 	pthread_mutex_unlock(&b->alive_lock);
@@ -154,18 +156,28 @@ void s3_alive_begins_request(struct s3_backend *b)
 	pthread_mutex_unlock(&b->alive_lock);
 }
 
-void s3_alive_ends_request(struct s3_backend *b, bool answered)
+void s3_alive_ends_request(struct s3_backend *b, bool sure)
 {
 	struct err why = ERR_INIT;
 
 	pthread_mutex_lock(&b->alive_lock);
 	b->alive_requests--;
 	/* A try that nobody answered may be under way long after another one was. */
-	if (!answered)
-		b->alive_unsure = b->alive_until;
+	if (!sure)
+		b->alive_unsure = b->alive_sent;
 	if (!b->alive_requests)
 		(void)say_until(b, b->alive_unsure, &why);
 	pthread_mutex_unlock(&b->alive_lock);
+}
+
+bool s3_alive_is_unsure(struct s3_backend *b)
+{
+	bool unsure;
+
+	pthread_mutex_lock(&b->alive_lock);
+	unsure = b->alive_unsure > s3_http_now(b->http);
+	pthread_mutex_unlock(&b->alive_lock);
+	return unsure;
 }
 
 bool s3_alive_ended(struct s3_backend *b, const char *who)

@@ -257,6 +257,22 @@ static bool take_clock(struct s3_try *t)
 	return true;
 }
 
+/* Is what the server said its last word? A gateway that gave up waiting, or that a server behind it failed, says nothing of
+ * what that one does; what bears a code of the S3 API comes from the server itself. */
+static bool is_final(const struct s3_response *r)
+{
+	static const char *const refusals[] = {"SlowDown",	  "ServiceUnavailable",
+					       "RequestTimeout",  "OperationAborted",
+					       "TooManyRequests", "ConditionalRequestConflict",
+					       "NotImplemented"};
+
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(*refusals); i++)
+		if (!strcmp(r->error.code, refusals[i]))
+			return true;
+	return r->status >= 200 && r->status < 500 && r->status != 408 && r->status != 409 &&
+	       r->status != 429;
+}
+
 /* One try. Return: 0; -1, with ERR_TIMEOUT for what is worth another */
 static int attempt(struct s3_try *t, struct idle *c, struct err *err)
 {
@@ -269,7 +285,7 @@ static int attempt(struct s3_try *t, struct idle *c, struct err *err)
 
 	s3_response_free(t->r);
 	t->sent = t->got = t->body_cap = 0;
-	t->retry_after = 0;
+	t->retry_after = t->heads = 0;
 	t->curl_says[0] = 0;
 	err_clear(&t->sink);
 	t->r->length = t->r->total = UINT64_MAX;
@@ -288,11 +304,13 @@ static int attempt(struct s3_try *t, struct idle *c, struct err *err)
 	/* What curl keeps of the list and of @t must not outlive them. */
 	t->http->lib->curl_easy_reset(c->easy);
 	t->http->lib->curl_slist_free_all(headers);
+	if (t->r->status >= 300 && t->r->body)
+		s3_error_parse(t->r->body, t->r->body_len, &t->r->error);
+	if (t->heads > 1 || (t->heads && (code != CURLE_OK || !is_final(t->r))))
+		t->unsure = true;
 	if (code != CURLE_OK)
 		return transport_failed(t, code, err);
 	atomic_store(&t->http->answered, true);
-	if (t->r->status >= 300 && t->r->body)
-		s3_error_parse(t->r->body, t->r->body_len, &t->r->error);
 	verdict = s3_verdict(t->r->status, t->r->error.code);
 	if (take_clock(t))
 		verdict = ERR_TIMEOUT;
@@ -401,6 +419,7 @@ int s3_http_do(struct s3_http *h, const struct s3_request *q, struct s3_response
 			break;
 	}
 	ret->tries = n;
+	ret->sure = !t.unsure;
 	connection_put(h, c);
 	if (rc && settled > 0)
 		return 0;

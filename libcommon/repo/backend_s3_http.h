@@ -55,6 +55,7 @@ struct s3_response {
 		[S3_HEX]; /* x-amz-meta-vmkit-sha256: of the whole object, from the one who made it; may be "" */
 	char lease[48]; /* x-amz-meta-vmkit-lease */
 	unsigned tries;
+	bool sure;	/* of a request with .may: of no try of it can anything be done later */
 	bool versioned; /* the bucket keeps versions, and this is the one that is there */
 	char version[S3_VERSION_MAX];
 	int64_t locked_until; /* seconds since 1970; 0: not locked, or not said */

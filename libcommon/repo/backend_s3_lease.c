@@ -28,7 +28,7 @@
 enum { EPOCH_DIGITS = 16, WHO_DIGITS = S3_WHO_DIGITS, COUNT_DIGITS = 8 };
 
 /* Of leases that do not say their grace: older versions */
-enum { OLD_GRACE_S = 7200 };
+enum { OLD_GRACE_S = 7200, MOST_GRACE_S = 86400 };
 
 #define SESSIONS   "leases/s-"
 #define COLLECTORS "leases/c-"
@@ -179,7 +179,7 @@ int s3_guarded_do(struct s3_backend *b, const struct s3_guard *g, const struct s
 	guarded.last = g->last;
 	s3_alive_begins_request(b);
 	rc = s3_http_do(b->http, &guarded, ret, err);
-	s3_alive_ends_request(b, ret->status && ret->tries == 1);
+	s3_alive_ends_request(b, ret->sure);
 	return rc;
 }
 
@@ -282,6 +282,9 @@ static int ask_lease(struct s3_backend *b, const char *key, char ret_who[WHO_DIG
 		memcpy(ret_who, r.lease, WHO_DIGITS);
 		ret_who[WHO_DIGITS] = 0;
 		*ret_grace = strtoll(digits, NULL, 10);
+		/* Nobody says more of himself; a nonsense must not hold up collections for ever. */
+		if (*ret_grace > MOST_GRACE_S)
+			*ret_grace = MOST_GRACE_S;
 	}
 	s3_response_free(&r);
 	return rc;
@@ -470,7 +473,7 @@ void s3_leases_end(struct s3_backend *b)
 {
 	const struct s3_lease *leases[] = {&b->collector, &b->session};
 	const struct s3_guard last = {.last = true};
-	bool gone = true;
+	bool gone = true, unsure = s3_alive_is_unsure(b);
 
 	pthread_mutex_lock(&b->lease_lock);
 	b->lease_stop = true;
@@ -478,7 +481,13 @@ void s3_leases_end(struct s3_backend *b)
 	pthread_mutex_unlock(&b->lease_lock);
 	if (b->lease_thread)
 		pthread_join(b->lease_tid, NULL);
-	for (size_t i = 0; i < 2; i++)
+	/* What may still arrive from us must find others who reckon with it: the leases run out by themselves. */
+	if (unsure) {
+		log_info("a request was not answered for good: the session ends when it cannot "
+			 "arrive any more");
+		gone = false;
+	}
+	for (size_t i = 0; i < 2 && !unsure; i++)
 		if (leases[i]->held && s3_remove_now(b, leases[i]->name, &last, NULL))
 			gone = false;
 	s3_alive_end(b, gone);

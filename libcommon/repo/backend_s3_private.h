@@ -96,8 +96,9 @@ struct s3_backend {
 	int alive_dir;		    /* -1: not open yet; -2: there is none */
 	int alive_fd;		    /* our file; -1: none */
 	unsigned alive_requests;    /* that matter to others, under way */
-	int64_t alive_until,
-		alive_unsure; /* what the file says; and at least, for tries without an answer */
+	int64_t alive_until;	    /* what the file says */
+	int64_t alive_sent,
+		alive_unsure; /* of what was sent; of that, of tries without an answer */
 
 	atomic_bool probed; /* create-if-absent was tried out */
 
@@ -174,8 +175,10 @@ void s3_alive_begin(struct s3_backend *b);
 void s3_alive_begins_request(struct s3_backend *b);
 /** s3_alive_sends() - a try of it, signed at @signed_at, is about to be sent; -1: it must not be, for now */
 int s3_alive_sends(struct s3_backend *b, int64_t signed_at, struct err *err);
-/** s3_alive_ends_request() - @answered: there was one try, and the server spoke */
-void s3_alive_ends_request(struct s3_backend *b, bool answered);
+/** s3_alive_ends_request() - @sure: nothing of it can arrive any more */
+void s3_alive_ends_request(struct s3_backend *b, bool sure);
+/** s3_alive_is_unsure() - may something of this process still arrive? */
+bool s3_alive_is_unsure(struct s3_backend *b);
 /** s3_alive_ended() - true: the session @who was of this machine, its process is dead, and nothing of it can arrive; false:
  *  that is not known */
 bool s3_alive_ended(struct s3_backend *b, const char *who);

@@ -240,6 +240,19 @@ static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl
 	return !t->q->last && (stop_requested() || atomic_load(&t->http->aborted));
 }
 
+/* Each head of a request, the blank behind the method included */
+static int on_debug(CURL *e, curl_infotype type, char *data, size_t len, void *ctx)
+{
+	struct s3_try *t = ctx;
+	size_t n = strlen(t->q->method);
+
+	(void)e;
+	if (type == CURLINFO_HEADER_OUT && len > n && !memcmp(data, t->q->method, n) &&
+	    data[n] == ' ')
+		t->heads++;
+	return 0;
+}
+
 CURLcode s3_try_perform(struct s3_try *t, CURL *e, const char *url, struct curl_slist *headers)
 {
 	const struct curl_lib *lib = t->http->lib;
@@ -271,6 +284,11 @@ CURLcode s3_try_perform(struct s3_try *t, CURL *e, const char *url, struct curl_
 	lib->curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
 	lib->curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, on_progress);
 	lib->curl_easy_setopt(e, CURLOPT_XFERINFODATA, t);
+	if (q->may) {
+		lib->curl_easy_setopt(e, CURLOPT_VERBOSE, 1L);
+		lib->curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, on_debug);
+		lib->curl_easy_setopt(e, CURLOPT_DEBUGDATA, t);
+	}
 	if (!strcmp(q->method, "HEAD")) {
 		lib->curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
 	} else if (!strcmp(q->method, "PUT")) {

@@ -37,6 +37,8 @@ struct s3_try {
 	int64_t signed_at;
 	unsigned retry_after; /* seconds */
 	struct err sink;      /* why our side refused the body */
+	unsigned heads; /* how often its head was sent: curl does it again on a torn connection */
+	bool unsure; /* of this try or one before it: it was sent, and may be done after all that is known of it */
 	char curl_says[CURL_ERROR_SIZE];
 };
 

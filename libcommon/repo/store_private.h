@@ -50,7 +50,8 @@ struct store {
 	pthread_rwlock_t runs_lock;
 	struct run **runs;
 	size_t n_runs;
-	char (*unopened)[INDEX_NAME_MAX]; /* runs that are there, and damaged or not given by the disk */
+	char (*unopened)
+		[INDEX_NAME_MAX]; /* runs that are there, and damaged or not given by the disk */
 	size_t n_unopened;
 	struct index_entry *extra; /* sorted: blobs of packs that no run names */
 	size_t n_extra;

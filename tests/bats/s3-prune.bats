@@ -178,6 +178,32 @@ load vmbackup
 	done
 }
 
+@test "a backup that was stopped while it waited for an answer: what may still arrive is waited for" {
+	vmbackup init --no-encryption
+	random_bytes 6 2000000 >a.raw
+	random_bytes 7 2000000 >b.raw
+	vmbackup backup --vm a a.raw
+	control '{"clock": 0, "faults": [{"method": "PUT", "path": "/snapshots/", "kind": "stall", "count": 1}]}'
+	vmbackup backup --vm b b.raw 2>err 3>&- &
+	local pid=$! rc=0
+	# shellcheck disable=SC2016 # evaluated each time
+	wait_for eval '[ "$(requests PUT "/snapshots/.* stall")" != 0 ]'
+	kill -TERM $pid
+	wait $pid || rc=$?
+	[ "$rc" = 143 ]
+	control '{"faults": []}'
+	# on another machine, and on this one
+	VMKIT_CACHE_DIR=$PWD/other run vmbackup prune --json a@latest
+	[ "$(json .collection.pending_packs)" -gt 0 ] || fail "$output"
+	run vmbackup prune --json
+	[ "$(json .collection.pending_packs)" -gt 0 ] || fail "$output"
+	control '{"clock": 1220}'
+	run --separate-stderr vmbackup prune --json
+	assert_status 0
+	[ "$(json .collection.pending_packs)" = 0 ] || fail "$output"
+	[ "$(keys leases/)" = 0 ]
+}
+
 @test "leases of older versions, which do not say their grace, count for two hours" {
 	vmbackup init --no-encryption
 	random_bytes 6 2000000 >a.raw
