@@ -147,12 +147,11 @@ static bool delta_like(const struct page *like, const struct page_chunk *c, stru
 
 static int store_delta(struct scan *s, struct scan_worker *w, unsigned worker,
 		       const struct beside *b, struct page_chunk *c, const uint8_t *data,
-		       struct err *err)
+		       bool *ret_new, struct err *err)
 {
 	struct repo_id wanted;
 	const uint8_t *packed;
 	struct page_delta d;
-	bool is_new;
 	int rc;
 
 	if (!s->writer)
@@ -166,7 +165,7 @@ static int store_delta(struct scan *s, struct scan_worker *w, unsigned worker,
 	rc = delta_make(w->delta, s->st, &d, data, c->len, &packed, err);
 	if (rc <= 0 || (b->like && memcmp(&wanted, &d.id, sizeof(wanted)) != 0))
 		return rc < 0 ? -1 : 0;
-	if (store_put(s->writer, worker, BLOB_DELTA, &d.id, packed, d.len, &is_new, err) < 0)
+	if (store_put(s->writer, worker, BLOB_DELTA, &d.id, packed, d.len, ret_new, err) < 0)
 		return -1;
 	c->delta = d;
 	return 1;
@@ -180,8 +179,7 @@ static int store_chunk(struct scan *s, struct scan_worker *w, unsigned worker,
 
 	if (store_id(s->st, BLOB_CHUNK, data, c->len, &c->id, err) < 0)
 		return -1;
-	rc = store_delta(s, w, worker, b, c, data, err);
-	*ret_new = rc > 0;
+	rc = store_delta(s, w, worker, b, c, data, ret_new, err);
 	return rc ? (rc < 0 ? -1 : 0)
 		  : store_blob(s, worker, BLOB_CHUNK, data, c->len, &c->id, ret_new, err);
 }
