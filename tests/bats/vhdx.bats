@@ -452,6 +452,7 @@ power_cuts() {
 	refused 8 vmimg resize c.vhdx 3M # its parent is another disk now
 }
 
+# bats test_tags=release
 @test "killed after as many flushes as fill the log once and twice: QEMU takes no old entry for a new one" {
 	local flushes calls i words
 	vmimg create -q -o block_size=1M b.vhdx 300M

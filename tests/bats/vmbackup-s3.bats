@@ -65,6 +65,7 @@ init() { vmbackup init --scrypt-log2n 10; }
 	[ "$(find cache -path '*/spool/*' -type f | wc -l)" = 0 ]
 }
 
+# bats test_tags=release
 @test "killed in mid-upload: older snapshots are fine, the next run goes on with what was stored" {
 	init
 	random_bytes 1 30000000 >a.raw
@@ -101,6 +102,7 @@ init() { vmbackup init --scrypt-log2n 10; }
 	vmbackup restore web - | cmp - a.raw
 }
 
+# bats test_tags=release
 @test "the server is killed in mid-upload and comes back: the backup does not notice" {
 	init
 	random_bytes 3 130000000 >a.raw

@@ -606,6 +606,7 @@ resized() {
 	refused 9 vmimg resize s.vmdk 10M
 }
 
+# bats test_tags=release
 @test "vmdk: resize, killed before each change of the file: the old disk or the new one, and it can be resized again" {
 	local to n size
 	random_image a.raw 9437184 4 30
