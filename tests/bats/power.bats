@@ -34,7 +34,8 @@ found() {
 		# The two cannot change at once: after a resize that was cut short, QEMU may take the other one
 		vmimg check -q --repair "$1" >/dev/null || [ $? = 8 ]
 		said=$(vmimg check --json "$1") || true
-		[[ $said == *'"corruptions": 0,'* ]] && return
+		[[ $said == *'"corruptions": 0,'* ]] || fail "$1: after check --repair: $said"
+		return
 		;;
 	*'"corruptions": 0,'*child.vhdx) return ;; # nor can it open these
 	*'"corruptions": 0,'*) ;;
@@ -50,11 +51,19 @@ found() {
 	esac || fail "$1: qemu-img check: $(cat .check)"
 }
 
-# shown IMAGE RAW - its content. Who commits changes the ID of the base, then what the overlay says of it: between the two it takes a
-# command to open the overlay.
+# shown IMAGE RAW - its content. Who commits ($commits) changes the ID of the base, then what the overlay says of it: between the two it
+# takes a command to open the overlay.
 shown() {
 	vmimg convert -q -O raw "$1" "$2" 2>.err && return
-	grep -q 'if it is right: vmimg rebase -u' .err && vmimg rebase -q -u -F "${1##*.}" "$1" && vmimg convert -q -O raw "$1" "$2"
+	[ -n "${commits:-}" ] && grep -q 'if it is right: vmimg rebase -u' .err &&
+		vmimg rebase -q -u -F "${1##*.}" "$1" && vmimg convert -q -O raw "$1" "$2"
+}
+
+# goes_on IMAGE - it can be written to, and is sound then
+goes_on() {
+	"$VMKIT_TOOLS/imgio" "$1" "write 5000 3000 7" "zero 1M 64k" "write 3000000 100 8" flush "read 5000 3000 7" "read 1M 64k 0" \
+		"read 3000000 100 8" >.io 2>&1 || fail "$1: $(cat .io)"
+	found "$1"
 }
 
 # after_cuts IMAGE TURNS STATE... - IMAGE, whose files as they were are in old/, after what ./record says and a cut: opens, is sound, has
@@ -73,6 +82,7 @@ after_cuts() {
 		[ $((n % 2)) = 0 ] || [[ $image == child.vhd* ]] || # QEMU does not look at their parents
 			qemu-img compare -q -F raw "cuts/$n/$image" "cuts/$n/raw" || fail "cut $n: QEMU sees something else"
 		echo "cuts/$n/raw" $((promises < last ? promises : last)) $((promises < last ? promises + 1 : last)) "$@" >>.mixtures
+		[ $((n % 3)) != 0 ] || goes_on "cuts/$n/$image"
 		cuts=$((cuts + 1))
 	done <.cuts
 	[ $cuts -gt 2 ] # something was recorded
@@ -118,6 +128,25 @@ writing() {
 	done
 }
 
+@test "power cuts: another size of a fixed VHD: it has a footer at any moment, and the data that both sizes have" {
+	local n fsyncs promises size
+	random_image s0 $((4 << 20)) 5 40
+	vmimg convert -q -O vhd -o subformat=fixed s0 disk.vhd
+	mkdir old
+	cp disk.vhd old
+	record disk.vhd -- "$VMKIT_TOOLS/imgio" disk.vhd "resize 6M" flush "resize 2000k" flush
+	python3 "$ROOT/tests/tools/powercut.py" record 10 cuts old/disk.vhd >.cuts
+	[ "$(wc -l <.cuts)" -gt 5 ]
+	while read -r n fsyncs promises; do
+		run_split vmimg info --json "cuts/$n/disk.vhd"
+		assert_status 0
+		size=$(json '"\(.virtual_size) \(.format)"')
+		[[ $size == "4194304 vhd" || $size == "6291456 vhd" || $size == "2048000 vhd" ]] || fail "cut $n: $size"
+		vmimg convert -q --force -O raw "cuts/$n/disk.vhd" raw
+		cmp -n 2048000 raw s0
+	done <.cuts
+}
+
 @test "power cuts: an overlay, whose blocks are here in part or not at all" {
 	random_image s0 $((4 << 20)) 5 40
 	state s0 s1 "write -P 1 1000 5000" "write -P 2 3M 512"
@@ -154,7 +183,7 @@ overlay() {
 		rm -rf old && mkdir old && cp base.$format child.$format old
 		record base.$format child.$format -- vmimg commit -q child.$format
 		vmimg compare -q base.$format s1
-		after_cuts child.$format "${VMKIT_TEST_CUTS:-2}" s1
+		commits=1 after_cuts child.$format "${VMKIT_TEST_CUTS:-2}" s1
 		overlay $format
 		vmimg convert -q --force s9 other.$format
 		rm -rf old && mkdir old && cp base.$format child.$format other.$format old

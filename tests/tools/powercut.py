@@ -2,8 +2,9 @@
 """powercut.py RECORD TURNS DIR FILE... - DIR/N/FILE is what FILE is after power cut number N of what record.so noted in RECORD
 
 FILE... are in the order of RECORD_PATH, as they were before. In each of TURNS turns, cuts come before each of the fsyncs, and at the
-end. All that an fsync made durable is there; of the calls since then a random part, in any order, or, in other turns, of their sectors
-of 4 KiB or 512 bytes (a sector that got to the disk is inside the file). Prints a line for each cut that
+end. All that an fsync made durable is there; of the calls since then all but one, or one alone, or a random part of them or of their
+sectors of 4 KiB or 512 bytes (a sector that got to the disk is inside the file): five turns have each of it at each fsync, fewer take
+them by turns. Prints a line for each cut that
 leaves something new: N, how many fsyncs and how many
 promises there were before it; what had been promised by then must be there.
 
@@ -54,16 +55,23 @@ def pieces(op, sector):
         off, data = off + n, data[n:]
 
 
-def after_cut(durable, pending, rng, turn):
+ALL_BUT_ONE, ONE, CALLS, PAGES, SECTORS = range(5)
+
+
+def after_cut(durable, pending, rng, mode):
     image = bytearray(durable)
-    for op in pending:
-        if turn % 3 == 0 or op[0] == "T":
+    chosen = rng.randrange(len(pending)) if pending else 0
+    for i, op in enumerate(pending):
+        if mode in (ALL_BUT_ONE, ONE):
+            if (i == chosen) == (mode == ONE):
+                apply(image, op)
+        elif mode == CALLS or op[0] == "T":
             if rng.random() < 0.5:
                 apply(image, op)
-            continue
-        for off, data in pieces(op, 4096 if turn % 3 == 1 else 512):
-            if rng.random() < 0.7:
-                put(image, off, data)
+        else:
+            for off, data in pieces(op, 4096 if mode == PAGES else 512):
+                if rng.random() < 0.7:
+                    put(image, off, data)
     return image
 
 
@@ -97,7 +105,7 @@ def make_cuts(record, turns, out, files):
         for turn in range(turns if any(pending) else 1):
             n = turn * cuts + cut
             rng = random.Random(n)
-            images = [after_cut(durable[i], pending[i], rng, turn) for i in range(len(files))]
+            images = [after_cut(durable[i], pending[i], rng, (turn + cut) % 5) for i in range(len(files))]
             if (what := hash((promises, *map(bytes, images)))) in seen:
                 continue
             seen.add(what)

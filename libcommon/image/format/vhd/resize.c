@@ -30,20 +30,17 @@ static void set_size(struct image *img, struct vhd *v, uint64_t size)
 static int resize_fixed(struct image *img, struct vhd *v, uint64_t size, struct err *err)
 {
 	uint64_t old_end = v->footer_off;
+	int rc;
 
 	v->footer_off = size;
 	set_size(img, v, size);
-	if (size > old_end) {
-		uint64_t stale = min_u64(VHD_SECTOR, size - old_end);
-
-		if (vhd_put_footer(img, err) < 0 ||
-		    bfile_zero(img->file, old_end, stale, false, err) < 0)
-			return -1;
-	} else if (vhd_put_footer(img, err) < 0 ||
-		   bfile_truncate(img->file, size + VHD_SECTOR, err) < 0) {
+	/* It has no other footer, so one is at its end at any moment */
+	if (vhd_put_footer(img, err) < 0 || bfile_flush(img->file, err) < 0)
 		return -1;
-	}
-	return bfile_flush(img->file, err);
+	rc = size > old_end ? bfile_zero(img->file, old_end, min_u64(VHD_SECTOR, size - old_end),
+					 false, err)
+			    : bfile_truncate(img->file, size + VHD_SECTOR, err);
+	return rc < 0 ? -1 : bfile_flush(img->file, err);
 }
 
 static int write_header(struct image *img, struct vhd *v, struct err *err)

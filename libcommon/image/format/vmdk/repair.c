@@ -7,6 +7,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/image/cache.h"
 #include "libcommon/image/format/vmdk/check.h"
 
 static bool may_mend(const struct vmdk_check *c)
@@ -123,6 +124,52 @@ int vmdk_settle_tables(struct vmdk_check *c, const uint8_t *a, uint64_t other, u
 		memcpy(b + (size_t)i * size, p, size);
 	}
 	*ret_mended = n;
+	return 0;
+}
+
+/* One table's copy */
+static int settle_copy(struct vmdk_extent *x, uint64_t table, uint64_t copy, uint8_t *a, uint8_t *b,
+		       struct err *err)
+{
+	unsigned size = vmdk_entry_size(x);
+
+	if (!table || !copy || table == copy || !is_table_place(x, table) ||
+	    !is_table_place(x, copy))
+		return 0;
+	if (bfile_pread(x->file, a, (size_t)x->gtes * size, table, err) < 0 ||
+	    bfile_pread(x->file, b, (size_t)x->gtes * size, copy, err) < 0)
+		return -1;
+	for (uint32_t i = 0; i < x->gtes; i++) {
+		const uint8_t *p = a + (size_t)i * size, *q = b + (size_t)i * size;
+
+		if (memcmp(p, q, size) == 0 || !half_told(x, p, q))
+			continue;
+		if (bfile_pwrite(x->file, p, size, copy + (uint64_t)i * size, err) < 0)
+			return -1;
+		table_cache_update(x->cache, copy + (uint64_t)i * size, p, size);
+	}
+	return 0;
+}
+
+int vmdk_settle_copies(struct vmdk_extent *x, struct err *err)
+{
+	size_t len = (size_t)x->gtes * vmdk_entry_size(x);
+	CLEANUP_FREE uint8_t *a = NULL, *b = NULL;
+	uint64_t table, copy;
+
+	if (x->kind != VMDK_SPARSE || x->compressed || !x->h.unclean || !x->rgd_off)
+		return 0;
+	a = malloc(len);
+	b = malloc(len);
+	if (!a || !b)
+		return err_nomem(err);
+	for (uint64_t i = 0; i < x->gd_entries; i++) {
+		/* What is damaged is for check */
+		if (!vmdk_dir_at(x, x->gd_off, i, &table) || !vmdk_dir_at(x, x->rgd_off, i, &copy))
+			continue;
+		if (settle_copy(x, table, copy, a, b, err) < 0)
+			return -1;
+	}
 	return 0;
 }
 

@@ -163,6 +163,9 @@ enum vmdk_grain vmdk_decode_entry(const struct vmdk_extent *x, uint64_t entry, u
 bool vmdk_decode_dir(const struct vmdk_extent *x, uint64_t entry, uint64_t *ret_off);
 /** vmdk_entry_read() - one entry of a directory or table, through the cache */
 int vmdk_entry_read(struct vmdk_extent *x, uint64_t off, uint64_t *ret, struct err *err);
+/** vmdk_settle_copies() - of an extent that was not closed: the copy of a table says no more than the table. Differences that are
+ *  none of an interruption stay */
+int vmdk_settle_copies(struct vmdk_extent *x, struct err *err);
 /** vmdk_dir_at() - entry @index of the directory at @dir decoded; false: it is damaged */
 bool vmdk_dir_at(struct vmdk_extent *x, uint64_t dir, uint64_t index, uint64_t *ret_off);
 /** vmdk_table_at() - file offset of grain table @index, 0: none; the redundant one where the first is damaged */

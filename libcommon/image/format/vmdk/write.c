@@ -128,6 +128,10 @@ static int start(struct image *img, struct err *err)
 	if (cid == v->d.cid)
 		cid ^= 1;
 	(void)snprintf(text, sizeof(text), "%0*" PRIx32, (int)w->cid_digits, cid);
+	/* The mark that explains what an interruption left goes at the end */
+	for (size_t i = 0; i < v->n_extents; i++)
+		if (vmdk_settle_copies(&v->extents[i], err) < 0)
+			return -1;
 	if (mark(v, true, err) < 0 ||
 	    bfile_pwrite(img->file, text, w->cid_digits, w->cid_at, err) < 0 ||
 	    bfile_flush(img->file, err) < 0)
