@@ -142,7 +142,8 @@ static int create(struct cli *cli, char **argv, size_t n, const char *name, enum
 		return -1;
 	rc = disks_refuse(&t, false,
 			  engine_named(o.engine) == SNAP_REFLINK ||
-				  engine_named(o.engine) == SNAP_INTERNAL,
+				  (engine_named(o.engine) == SNAP_INTERNAL && t.domain &&
+				   !domain_can_hold(t.domain)),
 			  err);
 	if (rc == 0 && o.memory && !t.running) {
 		rc = err_set(err, ERR_USAGE, "is no domain that runs: there is no memory to keep");

@@ -214,9 +214,14 @@ static int count_checkpoints(struct domain *d, size_t *ret_n, struct err *err)
 /* Its description has the names of all files, and would be believed */
 static int refuse_saved(const struct disk_set *t, struct err *err)
 {
+	bool held;
+
 	err_set(err, ERR_UNSUPPORTED,
 		"has saved memory, which would not fit to its disks any more");
-	err_hint(err, "vmctl start, and stop it, or throw it away: virsh managedsave-remove");
+	if (domain_held(t->domain, &held, NULL) == 0 && held)
+		err_hint(err, "a snapshot of it was interrupted: vmsnap recover lets it go on");
+	else
+		err_hint(err, "vmctl start lets it go on, vmctl start --fresh throws it away");
 	return err_object(err, domain_name(t->domain));
 }
 

@@ -84,8 +84,9 @@ int live_create(struct disk_set *t, struct snap_disk **disks, const char *name,
 int still_create(struct disk_set *t, struct snap_disk **disks, const char *name,
 		 enum snap_engine engine, bool memory, double *ret_ms, struct err *err);
 
-/** still_recover() - after what its disks need: one that a killed still_create() left off, or still, goes on */
-int still_recover(struct disk_set *t, enum snap_recovered *ret, struct err *err);
+/** still_recover() - after what its disks need: one that a killed still_create() left off, or still, goes on; @unchanged: the
+ *  user says that nobody else wrote to its disks */
+int still_recover(struct disk_set *t, bool unchanged, enum snap_recovered *ret, struct err *err);
 
 /** live_overlay() - a running machine's memory is written to @file, and it goes on in @overlays; NULL: disks alone */
 int live_overlay(struct disk_set *t, char *const *overlays, const char *file,

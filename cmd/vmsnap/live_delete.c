@@ -144,6 +144,9 @@ static int refuse_below_saved(const struct disk_set *t, struct snap_disk *d, con
 	if (snap_find(d, name, &e, err) < 0)
 		return -1;
 	in_place = e->engine != SNAP_EXTERNAL || !e->current;
+	/* vmrun compares all files of a disk with those of then */
+	if (domain_can_hold(t->domain))
+		in_place = e->engine == SNAP_REFLINK;
 	snap_list_free(e, 1);
 	return disks_refuse(t, false, in_place, err);
 }

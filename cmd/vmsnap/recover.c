@@ -3,11 +3,36 @@
 
 #include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
+#include "libcommon/base/log.h"
 
-static const struct opt options[] = {OPT_END};
+static bool unchanged;
+
+static const struct opt options[] = {
+	{0, "unchanged", OPT_FLAG, &unchanged,
+	 .help = "nobody else wrote to the disks of a machine of vmrun that a snapshot left off: "
+		 "its "
+		 "memory goes on with them, although nothing shows it"},
+	OPT_END};
 
 static const char *const examples[] = {"vmsnap recover disk.qcow2",
 				       "vmsnap recover --json disk.raw", NULL};
+
+/* Memory that was saved since is not ours to throw away, nor a machine with it to start */
+static int start(struct disk_set *t, struct err *err)
+{
+	struct domain_info info;
+	bool saved;
+
+	if (domain_info(t->domain, &info, err) < 0)
+		return -1;
+	saved = info.saved;
+	domain_info_release(&info);
+	if (!saved)
+		return domain_act(t->domain, DOMAIN_START_FRESH, err);
+	log_warning("%s: was saved since it was stopped to go back, and stays off",
+		    domain_name(t->domain));
+	return 0;
+}
 
 /* That was stopped to go back, and is off since. It boots: how far its disks came decides nothing then */
 static int restart(struct disk_set *t, enum snap_recovered *ret, struct err *err)
@@ -21,7 +46,7 @@ static int restart(struct disk_set *t, enum snap_recovered *ret, struct err *err
 		if (snap_open(&d, t->paths[i], true, err) < 0)
 			return -1;
 		if (!t->running)
-			rc = domain_act(t->domain, DOMAIN_START_FRESH, err);
+			rc = start(t, err);
 		if (rc == 0)
 			rc = snap_restart_set(d, false, err);
 		snap_close(d);
@@ -58,7 +83,11 @@ static int recover(struct cli *cli, char *name, enum snap_recovered *ret, struct
 			*ret = one;
 	}
 	if (rc == 0 && t.domain)
-		rc = still_recover(&t, ret, err) < 0 ? -1 : restart(&t, ret, err);
+		rc = still_recover(&t, unchanged, ret, err) < 0 ? -1 : restart(&t, ret, err);
+	else if (rc == 0 && snap_restart_is_set(t.paths[0]))
+		log_warning("%s: its machine was stopped to go back: vmsnap -c URI recover MACHINE "
+			    "starts it again",
+			    name);
 	disks_close(&t);
 	return rc;
 }

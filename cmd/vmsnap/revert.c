@@ -5,6 +5,7 @@
 #include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/stop.h"
 
 enum { STOP_MS = 30000 };
 
@@ -69,18 +70,46 @@ static int start(struct disk_set *t, const char *file, const char *xml, struct e
 
 static int stop(struct disk_set *t, struct err *err)
 {
+	enum domain_state state;
+	struct err why = ERR_INIT;
+
 	if (!t->running)
 		return 0;
-	return domain_act(t->domain, DOMAIN_DESTROY, err) < 0
-		       ? -1
-		       : domain_wait(t->domain, DOMAIN_OFF, STOP_MS, err);
+	if (domain_act(t->domain, DOMAIN_DESTROY, &why) == 0 &&
+	    domain_wait(t->domain, DOMAIN_OFF, STOP_MS, &why) == 0)
+		return 0;
+	/* By itself, just before */
+	if (domain_state(t->domain, &state, NULL, NULL) == 0 && state == DOMAIN_OFF)
+		return 0;
+	if (err)
+		*err = why;
+	return -1;
+}
+
+/* The machine is off: its disks go back, and it runs again. Signals are kept until it does, but for the disks */
+static int go_back(struct disk_set *t, struct snap_disk **disks, const char *name,
+		   char kept[SNAP_NAME_MAX + 1], const char *file, const char *xml, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int rc;
+
+	(void)stop_defer(false);
+	rc = stop_check(err) < 0 ? -1 : snap_set_revert(disks, t->n, name, o.discard, kept, err);
+	(void)stop_defer(true);
+	/* With disks that did not go back memory does not go together */
+	if (rc < 0 ? start(t, NULL, NULL, NULL) == 0 : start(t, file, xml, &why) == 0)
+		return rc;
+	if (rc == 0) {
+		*err = why;
+		err_prefix(err, "the disks went back, but it does not start");
+	}
+	return 1;
 }
 
 static int revert(struct disk_set *t, struct snap_disk **disks, const char *name,
 		  char kept[SNAP_NAME_MAX + 1], bool *ret_memory, struct err *err)
 {
 	CLEANUP_FREE char *file = NULL, *xml = NULL;
-	struct err why = ERR_INIT;
 	int rc;
 
 	if (look(disks, t->n, name, err) < 0 || disks_refuse(t, true, false, err) < 0)
@@ -88,17 +117,14 @@ static int revert(struct disk_set *t, struct snap_disk **disks, const char *name
 	/* Before anything is touched: can it be read? */
 	if (!o.boot && !o.no_start && live_restore_xml(t, disks, name, &file, &xml, err) < 0)
 		return -1;
-	if ((t->running && !o.no_start && snap_restart_set(disks[0], true, err) < 0) ||
-	    stop(t, err) < 0)
+	if (stop_check(err) < 0 ||
+	    (t->running && !o.no_start && snap_restart_set(disks[0], true, err) < 0))
 		return -1;
-	rc = snap_set_revert(disks, t->n, name, o.discard, kept, err);
-	/* With disks that did not go back memory does not go together */
-	if (rc < 0 ? start(t, NULL, NULL, NULL) < 0 : start(t, file, xml, &why) < 0) {
-		if (rc < 0)
-			return -1;
-		*err = why;
-		return err_prefix(err, "the disks went back, but it does not start");
-	}
+	(void)stop_defer(true);
+	rc = stop(t, err) < 0 ? 1 : go_back(t, disks, name, kept, file, xml, err);
+	(void)stop_defer(false);
+	if (rc > 0) /* recover starts it, should it be off */
+		return -1;
 	*ret_memory = file != NULL;
 	if (t->running && snap_restart_set(disks[0], false, rc < 0 ? NULL : err) < 0)
 		return -1;

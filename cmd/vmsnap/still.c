@@ -9,6 +9,7 @@
 
 #include "cmd/vmsnap/domain.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/stop.h"
 
 static double now_ms(void)
 {
@@ -68,7 +69,7 @@ int still_create(struct disk_set *t, struct snap_disk **disks, const char *name,
 	CLEANUP_FREE char *file = memory ? snap_memory_path(disks[0], name) : NULL;
 	struct err why = ERR_INIT;
 	double began;
-	int rc;
+	int rc, gone;
 
 	if (memory && !file)
 		return err_nomem(err);
@@ -77,8 +78,11 @@ int still_create(struct disk_set *t, struct snap_disk **disks, const char *name,
 	began = now_ms();
 	if (domain_hold(t->domain, err) < 0)
 		return -1;
-	rc = change(t, disks, name, engine, file, err);
-	if (domain_let_go(t->domain, &why) < 0) {
+	rc = stop_check(err) < 0 ? -1 : change(t, disks, name, engine, file, err);
+	(void)stop_defer(true);
+	gone = domain_let_go(t->domain, true, &why);
+	(void)stop_defer(false);
+	if (gone < 0) {
 		if (rc == 0) {
 			*err = why;
 			err_prefix(err, "the snapshot is made, but the machine does not go on");
@@ -89,16 +93,25 @@ int still_create(struct disk_set *t, struct snap_disk **disks, const char *name,
 	return rc;
 }
 
-int still_recover(struct disk_set *t, enum snap_recovered *ret, struct err *err)
+int still_recover(struct disk_set *t, bool unchanged, enum snap_recovered *ret, struct err *err)
 {
+	enum domain_state state;
 	bool held;
+	int rc;
 
 	if (domain_held(t->domain, &held, err) < 0)
 		return -1;
 	if (!held)
 		return 0;
-	if (domain_let_go(t->domain, err) < 0)
+	(void)stop_defer(true);
+	rc = domain_let_go(t->domain, unchanged, err);
+	(void)stop_defer(false);
+	if (rc < 0)
 		return -1;
+	/* One that was off all the same is not ours to start */
+	if (domain_state(t->domain, &state, NULL, err) < 0)
+		return -1;
+	t->running = state != DOMAIN_OFF && state != DOMAIN_CRASHED;
 	if (*ret == SNAP_NOTHING)
 		*ret = SNAP_FINISHED;
 	return 0;

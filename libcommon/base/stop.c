@@ -10,6 +10,7 @@
 #include "libcommon/base/err.h"
 
 static atomic_int stop_number; /* lock-free, so handlers may write it */
+static atomic_bool deferred;
 
 void stop_request(int signal_number)
 {
@@ -20,7 +21,8 @@ void stop_request(int signal_number)
 
 bool stop_requested(void)
 {
-	return atomic_load_explicit(&stop_number, memory_order_relaxed) != 0;
+	return atomic_load_explicit(&stop_number, memory_order_relaxed) != 0 &&
+	       !atomic_load_explicit(&deferred, memory_order_relaxed);
 }
 
 int stop_signal(void)
@@ -52,7 +54,13 @@ int stop_sleep(uint64_t ms, struct err *err)
 	return 0;
 }
 
+bool stop_defer(bool on)
+{
+	return atomic_exchange(&deferred, on);
+}
+
 void stop_reset(void)
 {
+	atomic_store(&deferred, false);
 	atomic_store(&stop_number, 0);
 }

@@ -25,7 +25,11 @@ int stop_check(struct err *err);
 /** stop_sleep() - wait @ms. Return: 0, or -1 with ERR_CANCELLED when a signal came */
 int stop_sleep(uint64_t ms, struct err *err);
 
-/** stop_reset() - for tests */
+/** stop_defer() - signals are kept, and not heard of, until it is called with false: for what has to be done in any case,
+ *  and briefly. A second signal ends nobody meanwhile. Return: what it was before */
+bool stop_defer(bool on);
+
+/** stop_reset() - of a new process that goes its own way: what came before is forgotten */
 void stop_reset(void);
 
 #endif

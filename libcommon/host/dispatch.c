@@ -73,11 +73,12 @@ int domain_held(struct domain *d, bool *ret, struct err *err)
 	return v->held ? of_domain(d, v->held(d, ret, err), err) : 0;
 }
 
-int domain_let_go(struct domain *d, struct err *err)
+int domain_let_go(struct domain *d, bool same, struct err *err)
 {
 	const struct host_driver *v = d->host->driver;
 
-	return v->let_go ? v->let_go(d, err) : cannot(d->host, "does not hold machines still", err);
+	return v->let_go ? v->let_go(d, same, err)
+			 : cannot(d->host, "does not hold machines still", err);
 }
 
 int domain_held_memory(struct domain *d, const char *path, struct err *err)

@@ -24,7 +24,7 @@ struct host_driver {
 	int (*restore)(struct host *h, const char *path, bool paused, struct err *err);
 	int (*hold)(struct domain *d, struct err *err);
 	int (*held)(struct domain *d, bool *ret, struct err *err);
-	int (*let_go)(struct domain *d, struct err *err);
+	int (*let_go)(struct domain *d, bool same, struct err *err);
 	int (*held_memory)(struct domain *d, const char *path, struct err *err);
 	int (*check_memory)(struct domain *d, const char *path, struct err *err);
 	int (*restore_memory)(struct domain *d, const char *path, struct err *err);

@@ -42,9 +42,14 @@ bool domain_can_hold(const struct domain *d);
 
 /** domain_hold() - its memory goes to a file, and it is off; ERR_... when it goes on as before */
 int domain_hold(struct domain *d, struct err *err);
-/** domain_let_go() - it goes on, from disks with the bytes of that moment, says the caller, in whatever files; also one
- *  whose holder was killed on the way to domain_hold() or back */
-int domain_let_go(struct domain *d, struct err *err);
+/**
+ * domain_let_go() - it goes on; also one whose holder was killed on the way to domain_hold() or back
+ * @same: its disks have the bytes of that moment, says the caller, in whatever files; else that has to be seen from them:
+ *	ERR_DIFFERS, and all stays
+ *
+ * To be called with stop_defer(): a machine that is held goes on, whoever wants us to stop.
+ */
+int domain_let_go(struct domain *d, bool same, struct err *err);
 /** domain_held() - is domain_let_go() due? False where there is no such thing */
 int domain_held(struct domain *d, bool *ret, struct err *err);
 /** domain_held_memory() - what it goes on from becomes the file @path as well; ERR_EXISTS */

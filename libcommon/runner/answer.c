@@ -191,6 +191,9 @@ int machine_answer(void *ctx, const struct control_request *r, json_t *answer, s
 {
 	struct machine *m = ctx;
 
+	/* Who holds its memory in a file wants to know whether it goes on, or goes */
+	if (atomic_load(&m->ended) && r->verb != CONTROL_INFO && r->verb != CONTROL_KILL)
+		return err_set(err, ERR_BUSY, "the machine is ending: try later");
 	switch (r->verb) {
 	case CONTROL_INFO:
 		info(m, answer);

@@ -145,6 +145,9 @@ int snap_open(struct snap_disk **ret, const char *path, bool change, struct err 
 		err_object(err, path);
 		err_hint(err, "vmsnap recover finishes or undoes it");
 	}
+	/* Of a machine whose snapshot was killed before it was announced: the next one of that name would have it */
+	if (!found && change && remove_lost_memory(*ret, err) < 0)
+		found = -1;
 	if (found) {
 		snap_close(*ret);
 		*ret = NULL;

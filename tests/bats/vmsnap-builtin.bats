@@ -75,3 +75,26 @@ state() { vmctl -c builtin list --json | jq -r '.[] | select(.name == "web") | .
 	vmctl -c builtin stop -q --now web
 	assert_same_disk d.qcow2 a.raw qcow2 raw
 }
+
+@test "killed while it stands still: recover lets it go on, but not on disks that somebody else wrote to" {
+	[ -r /dev/kvm ] && [ -w /dev/kvm ] || skip "no /dev/kvm that can be opened here"
+	local at i state=$HOME/.local/state/vmkit
+	vmctl -c builtin start -q web
+	# Saved; its memory a snapshot's that is not announced; the disk changed
+	for at in 20 22 48; do
+		run env LD_PRELOAD="$(preload inject.so)" INJECT_AT=$at INJECT_HOW=kill INJECT_UNLINK=1 vmsnap -c builtin create -e external --memory web k$at
+		[ "$status" = 137 ] || fail "$at: $status $output"
+		[ "$(state)" = off ] && [ -s "$state/web.save" ]
+		if [ $at = 48 ]; then
+			qemu-io -c "write -q -P 9 0 4k" d.qcow2
+			refused 3 vmsnap -c builtin recover web
+			[ -s "$state/web.save" ] && [ "$(state)" = off ]
+			vmsnap -c builtin recover -q --unchanged web
+		else
+			vmsnap -c builtin recover -q web
+		fi
+		[ "$(state)" = running ] || fail "$at: $(state)"
+		[ ! -e "$state/web.save" ] && [ ! -e "$state/web.held" ]
+		[ $at = 48 ] || [ ! -e d.qcow2.snap/.k$at.memory ]
+	done
+}

@@ -173,6 +173,9 @@ int builtin_forget_saved(const struct builtin_host *b, const char *name, struct 
 int builtin_save_to(struct domain *d, const char *path, struct err *err);
 /** builtin_put_aside() - the same, and what says that it is held stays */
 int builtin_put_aside(struct domain *d, const char *path, struct err *err);
+/** builtin_settle() - after one who saved it: does it go on (*@ret_runs), or is it off? Its orders are carried out before.
+ *  @resume: it goes on when it is paused. ERR_CONNECTION, ERR_TIMEOUT: nobody knows */
+int builtin_settle(struct domain *d, bool resume, bool *ret_runs, struct err *err);
 /** builtin_go_on() - start @m from where its memory was saved, or boot */
 int builtin_go_on(const struct builtin_host *b, const struct builtin_machine *m, struct err *err);
 /** builtin_restore() - from a file of builtin_save_to() */
@@ -182,7 +185,7 @@ int builtin_restore(struct host *h, const char *path, bool paused, struct err *e
 
 int builtin_hold(struct domain *d, struct err *err);
 int builtin_held(struct domain *d, bool *ret, struct err *err);
-int builtin_let_go(struct domain *d, struct err *err);
+int builtin_let_go(struct domain *d, bool same, struct err *err);
 int builtin_held_memory(struct domain *d, const char *path, struct err *err);
 int builtin_check_memory(struct domain *d, const char *path, struct err *err);
 int builtin_restore_memory(struct domain *d, const char *path, struct err *err);
@@ -192,6 +195,14 @@ char *builtin_held_file(const struct builtin_host *b, const char *name);
 bool builtin_is_held(const struct builtin_host *b, const char *name);
 /** builtin_forget_held() - no more */
 void builtin_forget_held(const struct builtin_host *b, const char *name);
+
+/* ---- stands.c: where the disks of one that is held stand */
+
+/** builtin_write_positions() - where they are now, into NAME.held */
+int builtin_write_positions(const struct builtin_host *b, const struct builtin_machine *m,
+			    struct err *err);
+/** builtin_stands() - are they where NAME.held says, or the saved memory, or below new files without anything? ERR_DIFFERS */
+int builtin_stands(const struct builtin_host *b, const struct builtin_machine *m, struct err *err);
 
 /* ---- spawn.c */
 
@@ -222,7 +233,8 @@ const char *pin_threads(const struct builtin_machine *m, int pid, const json_t *
 
 #define KEEPER_SUFFIX ".keeper"
 
-/** keeper_ask() - one line: "again" (vmrun is started again when it ends), "end" (it is not), "saved" (nor then, and that is why), "console", "console-force"; the keeper's word is
+/** keeper_ask() - one line: "again" (vmrun is started again when it ends), "end" (it is not), "saved" (nor then, and that is why), "stays" (neither
+ *  after all), "console", "console-force"; the keeper's word is
  *  "ok" or the sentence of the error. *@ret_fd is owned when not NULL: the connection goes on */
 int keeper_ask(const char *name, const char *line, int *ret_fd, struct err *err);
 int builtin_console_open(struct domain *d, const char *name, bool force, void **ret,

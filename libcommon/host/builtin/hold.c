@@ -3,7 +3,8 @@
  * NAME.held is there from before it is saved until it runs again. It is empty while the disks are changed: a start compares
  * them with what they were then, and refuses others. Afterwards it has their sizes and times of that moment (position.h), an
  * array of one for each disk, which vmrun restore compares them with: once the guest has written, nothing goes on from that
- * memory again.
+ * memory again. Who comes after a holder that was killed writes them only when the disks stand where they stood (stands.c),
+ * or below new files that hold nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +22,6 @@
 #include "libcommon/base/outfile.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/host/builtin/builtin.h"
-#include "libcommon/runner/control.h"
-#include "libcommon/runner/position.h"
 #include "libcommon/runner/state.h"
 
 char *builtin_held_file(const struct builtin_host *b, const char *name)
@@ -62,7 +61,9 @@ int builtin_hold(struct domain *d, struct err *err)
 		return -1;
 	if (builtin_put_aside(d, NULL, err) == 0)
 		return 0;
-	(void)unlink(path);
+	/* Unless it is off all the same, or nobody knows: then recover asks again */
+	if (!builtin_saved(b, d->name))
+		(void)unlink(path);
 	return -1;
 }
 
@@ -73,67 +74,43 @@ int builtin_held(struct domain *d, bool *ret, struct err *err)
 	return 0;
 }
 
-static int write_positions(const struct builtin_host *b, const struct builtin_machine *m,
-			   struct err *err)
+/* It runs, and its disks go on with it: what was saved is nothing worth. NAME.held last, so that one who is killed on the way
+ * is found again */
+static int went_on(const struct builtin_host *b, const char *name, struct err *err)
 {
-	CLEANUP_FREE char *path = builtin_path(b->state, m->name, "held");
-	CLEANUP_FREE char *text = NULL;
-	json_t *list = json_array();
-	int rc = path && list ? 0 : err_nomem(err);
+	CLEANUP_FREE char *path = builtin_path(b->state, name, "save");
 
-	for (size_t i = 0; rc == 0 && i < m->n_disks; i++) {
-		json_t *one = NULL;
-
-		rc = position_of(m->disks[i].file, m->disks[i].format,
-				 (const char *const *)m->allow, m->n_allow, &one, err);
-		if (rc == 0 && json_array_append_new(list, one) < 0)
-			rc = err_nomem(err);
+	if (!path)
+		return err_nomem(err);
+	if (unlink(path) < 0 && errno != ENOENT) {
+		err_sys(err, "cannot remove");
+		return err_object(err, path);
 	}
-	if (rc == 0)
-		text = json_dumps(list, JSON_COMPACT);
-	json_decref(list);
-	if (rc == 0 && !text)
-		rc = err_nomem(err);
-	return rc < 0 ? -1
-		      : outfile_write(path, text, strlen(text), OUTFILE_FORCE | OUTFILE_PRIVATE,
-				      err);
-}
-
-/* Who held it was killed before it was off */
-static int go_on_as_before(const struct builtin_host *b, const char *name, bool paused,
-			   struct err *err)
-{
-	json_t *answer;
-
-	if (builtin_forget_saved(b, name, err) < 0)
-		return -1;
-	if (!paused)
-		return 0;
-	if (control_ask(name, CONTROL_RESUME, ASK_MS, &answer, err) < 0)
-		return -1;
-	json_decref(answer);
+	builtin_forget_held(b, name);
 	return 0;
 }
 
-int builtin_let_go(struct domain *d, struct err *err)
+int builtin_let_go(struct domain *d, bool same, struct err *err)
 {
 	const struct builtin_host *b = builtin_of(d->host);
 	struct builtin_machine m;
-	struct builtin_now now;
+	bool runs;
 	int rc;
 
-	if (builtin_now(b, d->name, &now, err) < 0)
+	/* Who held it may have been killed before it was off */
+	if (builtin_settle(d, true, &runs, err) < 0)
 		return -1;
-	json_decref(now.answer);
-	if (now.pid >= 0)
-		return go_on_as_before(b, d->name, now.state == DOMAIN_PAUSED, err);
+	if (runs)
+		return went_on(b, d->name, err);
 	if (!builtin_saved(b, d->name)) {
 		builtin_forget_held(b, d->name);
 		return 0;
 	}
 	if (builtin_load(b, d->name, &m, err) < 0)
 		return -1;
-	rc = write_positions(b, &m, err);
+	rc = same ? 0 : builtin_stands(b, &m, err);
+	if (rc == 0)
+		rc = builtin_write_positions(b, &m, err);
 	if (rc == 0)
 		rc = builtin_go_on(b, &m, err);
 	builtin_release(&m);
@@ -242,7 +219,7 @@ int builtin_restore_memory(struct domain *d, const char *path, struct err *err)
 		return -1;
 	rc = builtin_forget_saved(b, d->name, err);
 	if (rc == 0)
-		rc = write_positions(b, &m, err);
+		rc = builtin_write_positions(b, &m, err);
 	if (rc == 0)
 		rc = keeper_start(b, &m, path, KEEPER_HELD, err);
 	builtin_release(&m);

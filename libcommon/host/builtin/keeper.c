@@ -2,7 +2,7 @@
  * guest reboots, and writes down how it ended. See builtin.h.
  *
  * Its socket, NAME.keeper beside vmrun's, takes one line a connection, from its user alone:
- *	request = ("again" | "end" | "saved" | "console" | "console-force") LF		answer = "ok" LF | SENTENCE LF
+ *	request = ("again" | "end" | "saved" | "stays" | "console" | "console-force") LF		answer = "ok" LF | SENTENCE LF
  * After "console" the connection is the serial line. What the guest says is kept while nobody listens, the last RING bytes
  * of it, and is what the next one sees first.
  */
@@ -233,6 +233,9 @@ static void obey(struct keeper *k)
 	} else if (strcmp(k->line, "end") == 0 || strcmp(k->line, "saved") == 0) {
 		k->ending = true;
 		k->saved = k->line[0] == 's';
+		answer(k, "ok\n");
+	} else if (strcmp(k->line, "stays") == 0) {
+		k->ending = k->saved = false;
 		answer(k, "ok\n");
 	} else if (!force && strcmp(k->line, "console") != 0) {
 		answer(k, "the request is of no known kind\n");
@@ -521,6 +524,8 @@ static void run(const struct builtin_host *b, const struct builtin_machine *m, c
 	static struct keeper k;
 	struct err err = ERR_INIT;
 
+	/* Who starts it may have been told to stop: that is not for the machine */
+	stop_reset();
 	k = (struct keeper){.host = b,
 			    .m = m,
 			    .from = from,
@@ -552,9 +557,11 @@ int keeper_start(const struct builtin_host *b, const struct builtin_machine *m, 
 {
 	struct err said = ERR_INIT;
 	struct pollfd p = {.events = POLLIN};
-	int fds[2], status;
+	int fds[2], status = 0;
 	pid_t pid;
 
+	if (stop_check(err) < 0)
+		return -1;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(err, "cannot make a pipe");
 	pid = fork();

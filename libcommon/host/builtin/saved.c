@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/outfile.h"
+#include "libcommon/base/stop.h"
 #include "libcommon/host/builtin/builtin.h"
 #include "libcommon/runner/control.h"
 #include "libcommon/runner/state.h"
@@ -47,42 +49,93 @@ static int look(const struct builtin_host *b, const char *name, bool *ret_runs, 
 	return 0;
 }
 
-/* Its file has its name, so the machine ends. The keeper first: it is not to start it again. */
-static int end(struct domain *d, struct err *err)
+/* Its socket is read in order: whatever another process asked before, it has heard before it answers. One that ends says so. */
+int builtin_settle(struct domain *d, bool resume, bool *ret_runs, struct err *err)
+{
+	static const struct timespec pause = {.tv_nsec = 20000000};
+	const struct builtin_host *b = builtin_of(d->host);
+	enum control_verb what = resume ? CONTROL_RESUME : CONTROL_STATS;
+	json_t *answer;
+
+	*ret_runs = false;
+	for (int i = 0; i < END_MS / 20; i++) {
+		struct err why = ERR_INIT;
+
+		/* It may be about to write all of its memory */
+		if (control_ask(d->name, what, SAVE_MS, &answer, &why) == 0) {
+			json_decref(answer);
+			*ret_runs = true;
+			(void)keeper_ask(d->name, "stays", NULL, &why);
+			return 0;
+		}
+		if (why.code == ERR_NOT_FOUND && !builtin_kept(b, d->name))
+			return 0;
+		/* Busy: it starts or ends. It may hang up on its way, too */
+		if (why.code != ERR_NOT_FOUND && why.code != ERR_BUSY &&
+		    (why.code != ERR_CONNECTION || i > 100)) {
+			if (err)
+				*err = why;
+			return -1;
+		}
+		if (stop_check(err) < 0)
+			return -1;
+		(void)nanosleep(&pause, NULL);
+	}
+	return err_set(err, ERR_TIMEOUT, "neither runs nor ends");
+}
+
+/* Its file has its name, so the machine ends. The keeper first: it is not to start it again. @runs: it did before
+ * Return: 0, or -1 when it goes on, and the file is gone; the file stays when nobody knows */
+static int end(struct domain *d, const char *path, bool runs, struct err *err)
 {
 	struct err why = ERR_INIT;
 	json_t *answer;
+	bool goes_on;
 
-	if (keeper_ask(d->name, "saved", NULL, err) < 0)
-		return -1;
-	if (control_ask(d->name, CONTROL_KILL, ASK_MS, &answer, &why) == 0)
-		json_decref(answer);
-	err_clear(&why);
-	return domain_wait(d, DOMAIN_OFF, END_MS, err);
+	if (keeper_ask(d->name, "saved", NULL, err) == 0) {
+		if (control_ask(d->name, CONTROL_KILL, ASK_MS, &answer, &why) == 0)
+			json_decref(answer);
+		err_clear(&why);
+		if (domain_wait(d, DOMAIN_OFF, END_MS, err) == 0)
+			return 0;
+	}
+	if (builtin_settle(d, runs, &goes_on, &why) < 0)
+		return err_hint(err, "its memory is kept in %s", path);
+	if (!goes_on)
+		return 0;
+	/* And so do its disks. */
+	(void)unlink(path);
+	return -1;
 }
 
-/* The machine stands still afterwards, or has ended. */
-static int save_into(struct domain *d, const char *path, unsigned flags, struct err *err)
+/* The machine has ended afterwards, or goes on. Signals are heard while its memory is written. */
+static int save_into(struct domain *d, const char *path, unsigned flags, bool runs, struct err *err)
 {
 	struct control_request r = {.verb = CONTROL_SAVE};
 	struct outfile *out;
 	json_t *answer;
+	bool deferred;
+	int rc;
 
 	if (outfile_open(&out, path, OUTFILE_PRIVATE | flags, err) < 0)
 		return -1;
 	r.fd = outfile_fd(out);
-	if (control_ask_with(d->name, &r, SAVE_MS, &answer, err) < 0) {
-		outfile_discard(out);
-		return -1;
+	rc = control_ask_with(d->name, &r, SAVE_MS, &answer, err);
+	if (rc == 0) {
+		json_decref(answer);
+		rc = stop_check(err);
 	}
-	json_decref(answer);
-	if (outfile_commit(out, err) < 0)
-		return -1;
-	if (end(d, err) == 0)
-		return 0;
-	/* It goes on, and so do its disks. */
-	(void)unlink(path);
-	return -1;
+	deferred = stop_defer(true);
+	if (rc < 0)
+		outfile_discard(out);
+	else
+		rc = outfile_commit(out, err);
+	if (rc == 0)
+		rc = end(d, path, runs, err);
+	else if (runs)
+		control_tell(d->name, CONTROL_RESUME);
+	(void)stop_defer(deferred);
+	return rc;
 }
 
 int builtin_put_aside(struct domain *d, const char *path, struct err *err)
@@ -95,11 +148,7 @@ int builtin_put_aside(struct domain *d, const char *path, struct err *err)
 		return err_nomem(err);
 	if (look(b, d->name, &runs, err) < 0)
 		return -1;
-	if (save_into(d, path ? path : own, path ? 0 : OUTFILE_FORCE, err) == 0)
-		return 0;
-	if (runs)
-		control_tell(d->name, CONTROL_RESUME);
-	return -1;
+	return save_into(d, path ? path : own, path ? 0 : OUTFILE_FORCE, runs, err);
 }
 
 int builtin_save_to(struct domain *d, const char *path, struct err *err)

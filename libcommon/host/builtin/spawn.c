@@ -132,9 +132,15 @@ static void exec_vmrun(char **argv)
 	(void)execvp("vmrun", argv);
 }
 
-static void child(const int pipes[3][2], char **argv)
+static void child(const int pipes[3][2], char **argv, pid_t keeper)
 {
+	sigset_t none;
+
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != keeper) /* was killed before that */
+		_exit(127);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int s = 1; s < NSIG; s++)
 		(void)signal(s, SIG_DFL);
 	if (dup2(pipes[0][0], 0) >= 0 && dup2(pipes[1][1], 1) >= 0 && dup2(pipes[2][1], 2) >= 0)
@@ -154,6 +160,7 @@ static int start(struct args *a, struct spawned *ret, struct err *err)
 {
 	int pipes[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}}, rc = 0;
 	struct spawned s = {.pid = -1, .pidfd = -1};
+	pid_t keeper = getpid();
 
 	for (int i = 0; rc == 0 && i < 3; i++)
 		if (pipe2(pipes[i], O_CLOEXEC) < 0)
@@ -161,7 +168,7 @@ static int start(struct args *a, struct spawned *ret, struct err *err)
 	if (rc == 0 && (s.pid = fork()) < 0)
 		rc = err_sys(err, "cannot start a process");
 	if (rc == 0 && s.pid == 0)
-		child((const int(*)[2])pipes, a->item);
+		child((const int(*)[2])pipes, a->item, keeper);
 	if (rc == 0 && (s.pidfd = (int)syscall(SYS_pidfd_open, s.pid, 0)) < 0)
 		rc = err_sys(err, "cannot watch a process");
 	if (rc < 0) {
