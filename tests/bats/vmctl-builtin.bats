@@ -228,21 +228,24 @@ says() {
 	[ "$(jq -c '[.autostart, .autostart_order, .autostart_delay]' "$MACHINES/app.json")" = "[true,null,null]" ]
 }
 
+# seen N - so many events
+seen() { [ "$(wc -l <events.seen)" -ge "$1" ]; }
+
 @test "suspend, resume, stats, events" {
 	needs_kvm
 	truncate -s 1M d.raw
 	describe web button:wrf "\"disks\": [{\"file\": \"$PWD/d.raw\", \"format\": \"raw\"}]"
-	vmctl events --kind lifecycle --count 4 --timeout 20s >events.seen 3>&- &
+	vmctl events --kind lifecycle --count 4 --timeout 60s >events.seen 3>&- &
 	for ((i = 0; i < 100; i++)); do sleep 0.05; done
 	vmctl start web
 	says web ready
-	sleep 0.6
+	wait_for seen 1
 	vmctl suspend web
 	[ "$(state web)" = "paused user" ]
-	sleep 0.6
+	wait_for seen 2
 	vmctl resume web
 	[ "$(state web)" = running ]
-	sleep 0.6
+	wait_for seen 3
 	run_split vmctl stats --json
 	assert_schema vmctl-stats
 	[ "$(json '.[0] | .disks[0] | [.read_requests, .write_requests, .flush_requests, .capacity] | join(" ")')" = "1 1 1 1048576" ]
