@@ -37,7 +37,7 @@ _vmsnap_verb() # sets options and kind of arguments for a verb
 		options=" --connect= --json --quiet --verbose --help --version"
 		kind=file ;;
 	recover)
-		options=" --connect= --json --progress --quiet --verbose --help --version"
+		options=" --unchanged --connect= --json --progress --quiet --verbose --help --version"
 		kind=file ;;
 	'')
 		options=" --connect= --quiet --verbose --help --version"

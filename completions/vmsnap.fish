@@ -129,6 +129,7 @@ complete -c vmsnap -n '__fish_seen_subcommand_from check' -l verbose -s v -d 'sa
 complete -c vmsnap -n '__fish_seen_subcommand_from check' -l help -s h -d 'show this help'
 complete -c vmsnap -n '__fish_seen_subcommand_from check' -l version -d 'show the version; with -v those of the libraries too'
 complete -c vmsnap -n '__fish_seen_subcommand_from check' -F
+complete -c vmsnap -n '__fish_seen_subcommand_from recover' -l unchanged -d 'nobody else wrote to the disks of a machine of vmrun that a snapshot left off: its memory goes on with them, although nothing shows it'
 complete -c vmsnap -n '__fish_seen_subcommand_from recover' -l json -d 'print the result as JSON, or as one JSON object a line'
 complete -c vmsnap -n '__fish_seen_subcommand_from recover' -l progress -s p -d 'show progress on a terminal (the default once it takes long), as JSON lines on standard error, or never'
 complete -c vmsnap -n '__fish_seen_subcommand_from recover' -l quiet -s q -d 'no warnings, no progress'

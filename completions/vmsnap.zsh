@@ -248,6 +248,7 @@ _vmsnap() {
 		'*:argument:_files' ;;
 	(recover)
 		_arguments -s -S \
+		'--unchanged[nobody else wrote to the disks of a machine of vmrun that a snapshot left off\: its memory goes on with them, although nothing shows it]' \
 		'(-c --connect)-c+[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'(-c --connect)--connect=[DISK is the name of a libvirt domain there, or with URI builtin of one that vmrun runs; one of its disks\: DOMAIN\:vda]:URI:' \
 		'--json=-[print the result as JSON, or as one JSON object a line]::lines:(lines )' \

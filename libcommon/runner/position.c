@@ -166,3 +166,52 @@ void position_settle(const json_t *position)
 	if ((int64_t)now.tv_sec * 1000000000 + now.tv_nsec - newest(position) < STEP_NS)
 		(void)nanosleep(&moment, NULL);
 }
+
+/* Do the @top layers of @img hold nothing? */
+static int are_empty(struct image *img, size_t top, bool *ret, struct err *err)
+{
+	uint64_t size = image_size(img);
+	struct extent e;
+
+	*ret = true;
+	for (uint64_t off = 0; *ret && off < size; off += e.len) {
+		if (image_extent(img, off, size - off, &e, err) < 0)
+			return -1;
+		*ret = e.depth >= top || e.kind == EXTENT_UNALLOCATED;
+	}
+	return 0;
+}
+
+/* Files that are as they were, below new ones that hold nothing, which a snapshot puts there */
+static int is_below(struct image *img, const json_t *now, const json_t *then, bool *ret,
+		    struct err *err)
+{
+	size_t n = json_array_size(now), was = json_array_size(then);
+
+	*ret = was && n > was;
+	for (size_t i = 0; *ret && i < was; i++)
+		*ret = json_equal(json_array_get(now, n - was + i), json_array_get(then, i));
+	return *ret ? are_empty(img, n - was, ret, err) : 0;
+}
+
+int position_stands(const char *name, const char *format, const char *const *allow, size_t n_allow,
+		    const json_t *then, bool *ret, struct err *err)
+{
+	const struct image_open_opts opts = {
+		.format = format, .allow_dirs = allow, .n_allow_dirs = n_allow};
+	struct image *img;
+	json_t *now;
+	int rc;
+
+	if (image_open(&img, name, &opts, err) < 0)
+		return -1;
+	rc = position_get(img, &now, err);
+	if (rc == 0) {
+		*ret = json_equal(now, then);
+		if (!*ret)
+			rc = is_below(img, now, then, ret, err);
+		json_decref(now);
+	}
+	image_close(img);
+	return rc;
+}

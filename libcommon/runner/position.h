@@ -3,6 +3,7 @@
 #define VMKIT_RUNNER_POSITION_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "libcommon/base/err.h"
@@ -22,6 +23,10 @@ int position_of(const char *name, const char *format, const char *const *allow, 
 
 /** position_check() - is it where it was? @then: what position_get() said, or hostile; ERR_DIFFERS, the error names the image */
 int position_check(struct image *img, const json_t *then, struct err *err);
+
+/** position_stands() - position_of() compared: *@ret: @name is where @then says, or that lies below new files that hold nothing */
+int position_stands(const char *name, const char *format, const char *const *allow, size_t n_allow,
+		    const json_t *then, bool *ret, struct err *err);
 
 /** position_settle() - return when a write from now on has another time than all files have */
 void position_settle(const json_t *position);

@@ -41,23 +41,23 @@ of() {
 }
 
 @test "version 2, clusters of 512 bytes to 2 MiB" {
-	for cs in $(of 512 4096 65536 2M / 512 65536); do exercise v2-$cs compat=0.10,cluster_size=$cs; done
+	for cs in $(of 512 4096 65536 2M / 512 65536); do exercise "v2-$cs" "compat=0.10,cluster_size=$cs"; done
 }
 
 @test "version 3, clusters of 512 bytes to 2 MiB" {
-	for cs in $(of 512 1024 65536 2M / 1024 2M); do exercise v3-$cs compat=1.1,cluster_size=$cs; done
+	for cs in $(of 512 1024 65536 2M / 1024 2M); do exercise "v3-$cs" "compat=1.1,cluster_size=$cs"; done
 }
 
 @test "refcounts of every width" {
-	for bits in $(of 1 2 4 8 32 64 / 1 4 64); do exercise r$bits compat=1.1,refcount_bits=$bits; done
+	for bits in $(of 1 2 4 8 32 64 / 1 4 64); do exercise "r$bits" "compat=1.1,refcount_bits=$bits"; done
 }
 
 @test "zstd" {
-	for cs in $(of 1024 65536 2M / 65536); do exercise z-$cs compression_type=zstd,cluster_size=$cs; done
+	for cs in $(of 1024 65536 2M / 65536); do exercise "z-$cs" "compression_type=zstd,cluster_size=$cs"; done
 }
 
 @test "extended L2 entries" {
-	for cs in $(of 16384 65536 2M / 16384 65536); do exercise e-$cs extended_l2=on,cluster_size=$cs; done
+	for cs in $(of 16384 65536 2M / 16384 65536); do exercise "e-$cs" "extended_l2=on,cluster_size=$cs"; done
 }
 
 @test "lazy refcounts" {
