@@ -2,7 +2,7 @@
 # tests/run-bats.sh [-j JOBS] [-t TAGS] [BUILD [LOGDIR [FILE...]]] - run bats files against a build's programs, JOBS files
 # (default: the processors and one, for tests also wait) at a time; the last line is "N passed, N failed, N skipped".
 #
-# A test has 120 s (BATS_TEST_TIMEOUT), a file 900 s (BATS_FILE_TIMEOUT). -t hands TAGS to bats --filter-tags: '!slow'.
+# A test has 120 s (BATS_TEST_TIMEOUT; ./check gives it more, for slow machines), a file 900 s (BATS_FILE_TIMEOUT). -t hands TAGS to bats --filter-tags: '!slow'.
 set -u
 jobs=$(($(nproc) + 1)) tags=
 while getopts j:t: opt; do

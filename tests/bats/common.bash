@@ -119,6 +119,9 @@ wait_for() {
 	fail "in vain: $*"
 }
 
+# hears PID - it has a handler for SIGTERM: what it says then is its own
+hears() { (((0x$(awk '/^SigCgt/ { print $2 }' "/proc/$1/status") >> 14) & 1)); }
+
 # locked FILE... - QEMU, or a program of ours, holds a lock on each of them
 locked() {
 	local file

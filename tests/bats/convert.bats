@@ -271,6 +271,7 @@ setup() {
 	for signal in KILL TERM INT; do
 		vmimg convert --rate-limit 1M a.raw b.qcow2 3>&- &
 		local pid=$!
+		wait_for hears $pid
 		sleep 0.3
 		kill -$signal $pid
 		run wait $pid

@@ -5,7 +5,6 @@ setup() {
 	load common
 	common_setup
 	require python3
-	BATS_TEST_TIMEOUT=200
 }
 
 teardown() { [ -z "${memory:-}" ] || rm -rf "$memory"; }
@@ -105,7 +104,8 @@ at_each_fault() {
 stopped() {
 	"$@" 2>err <&7 &
 	local pid=$! rc=0
-	sleep 0.4
+	wait_for hears $pid
+	sleep 0.3
 	kill -TERM "$pid"
 	timeout 20 tail --pid="$pid" -f /dev/null || {
 		kill -KILL "$pid"

@@ -98,7 +98,7 @@ in_background() {
 	lv_on A "$VMKIT_BIN/vmbackup" -r "$LV_BASE/repo" backup --domain web --rate-limit 1M "$@" >out 2>err 3>&- &
 	JOB=$!
 	local i
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ -z "$(find "$LV_BASE/A/cache" -name nbd -type s)" ] || break
 		sleep 0.1
 	done

@@ -70,7 +70,7 @@ allocated() { echo $(($(stat -c '%b * %B' "$1"))); }
 	qemu-img create -q -f qcow2 -o lazy_refcounts=on a.qcow2 1M
 	coproc IO { "$imgio" a.qcow2; }
 	printf '%s\n' "write 0 64k 1" flush >&"${IO[1]}"
-	for _ in {1..100}; do
+	for _ in {1..1200}; do
 		[ "$(od -An -tu1 -j79 -N1 a.qcow2)" -eq 1 ] && break
 		sleep 0.05
 	done

@@ -104,7 +104,7 @@ load s3
 			{\"method\": \"HEAD\", \"path\": \"packs\", \"kind\": \"stall\", \"count\": 1}]}"
 		vmbackup backup --vm web a.raw 3>&- &
 		pid=$!
-		for _ in {1..200}; do
+		for _ in {1..1200}; do
 			[ "$(requests '(PUT|HEAD)' "/packs/.* $fault")" = 1 ] && break
 			sleep 0.05
 		done

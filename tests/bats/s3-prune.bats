@@ -154,7 +154,7 @@ load vmbackup
 		# shellcheck disable=SC2086 # words
 		vmbackup $verb 2>err 3>&- &
 		pid=$!
-		for ((i = 0; i < 250; i++)); do
+		for ((i = 0; i < 1200; i++)); do
 			[ "$(requests '[A-Z]*' "$path.* stall")" = 0 ] || break
 			sleep 0.02
 		done
@@ -314,7 +314,7 @@ load vmbackup
 	control '{"faults": [{"method": "DELETE", "path": "/packs/", "kind": "stall", "count": 1}]}'
 	vmbackup prune 2>err 3>&- &
 	local pid=$! i
-	for ((i = 0; i < 250; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(requests DELETE '/packs/.* stall')" = 0 ] || break
 		sleep 0.02
 	done
@@ -350,7 +350,7 @@ load vmbackup
 	control '{"faults": [{"method": "DELETE", "path": "/packs/", "kind": "503 SlowDown", "count": 1000}]}'
 	vmbackup prune --s3-retries 100 2>err 3>&- &
 	local pid=$! i rc=0
-	for ((i = 0; i < 250; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(requests DELETE '/packs/.* 503')" = 0 ] || break
 		sleep 0.02
 	done
@@ -385,7 +385,7 @@ load vmbackup
 			# shellcheck disable=SC2086 # words
 			vmbackup $verb 2>/dev/null 3>&- &
 			pid=$!
-			for ((i = 0; i < 500; i++)); do
+			for ((i = 0; i < 1200; i++)); do
 				kill -0 $pid 2>/dev/null && [ "$(requests '.*' ' stall')" = 0 ] || break
 				sleep 0.02
 			done

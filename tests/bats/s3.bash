@@ -9,7 +9,7 @@ setup_file() {
 	cat key.pem cert.pem >both.pem
 	python3 "$ROOT/tests/s3server.py" tls-port "tls=\"$PWD/both.pem\"" >/dev/null 2>&1 3>&- &
 	echo $! >tls-server.pid
-	for _ in {1..100}; do
+	for _ in {1..1200}; do
 		[ -f port ] && [ -f tls-port ] && return
 		sleep 0.05
 	done
@@ -47,7 +47,7 @@ slow_backup() {
 	slow=$!
 	exec 8>"$1.fifo"
 	head -c "$3" "$2" >&8
-	for ((i = 0; i < 250; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(keys leases/s-)" = "$before" ] || return 0
 		sleep 0.02
 	done

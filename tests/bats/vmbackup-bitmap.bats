@@ -61,7 +61,7 @@ backup() {
 	qemu-storage-daemon --blockdev driver=file,node-name=f,filename=a.qcow2 --blockdev driver=qcow2,node-name=q,file=f \
 		--nbd-server addr.type=unix,addr.path="$PWD/s" --export type=nbd,id=e,node-name=q,name=q,writable=on 3>&- &
 	local daemon=$! i
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ ! -S s ] || break
 		sleep 0.05
 	done
@@ -107,6 +107,7 @@ backup() {
 	exec 8>fifo
 	echo 'write -P 5 7M 64k' >&8
 	echo 'flush' >&8
+	wait_for locked a.qcow2
 	sleep 0.7
 	kill -KILL $holder
 	wait $holder || true

@@ -165,6 +165,7 @@ setup() {
 	random_bytes 47 30000000 >a.raw
 	vmbackup backup --vm web --rate-limit 10M a.raw &
 	local pid=$! rc=0
+	wait_for hears $pid
 	sleep 0.3
 	kill -TERM $pid
 	wait $pid || rc=$?

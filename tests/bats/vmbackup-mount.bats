@@ -26,7 +26,7 @@ begin() {
 	(exec env --default-signal=INT vmbackup mount "$@" m 2>said 3>&-) &
 	server=$!
 	local i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		! mounted || return 0
 		sleep 0.05
 	done
@@ -175,7 +175,7 @@ ends() {
 	ends 0
 	(exec vmbackup mount m -- sh -c 'trap "kill \$!; exit 9" TERM; sleep 30 & cat m/web/latest/vda.raw >new; mv new out; wait' 3>&-) &
 	server=$!
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ ! -e out ] || break
 		sleep 0.05
 	done

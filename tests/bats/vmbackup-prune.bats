@@ -29,7 +29,7 @@ slow_backup() {
 	exec 8>"$1.fifo"
 	head -c "$3" "$2" >&8
 	local i
-	for ((i = 0; i < 250; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ -z "$(find "/proc/$slow/fd" -lname '*/repo/config' 2>/dev/null)" ] || return 0
 		sleep 0.02
 	done
@@ -185,7 +185,7 @@ slow_backup() {
 	assert_status 6
 	vmbackup prune --wait --json >out 8>&- &
 	local prune=$!
-	sleep 0.3
+	wait_for collecting
 	refused 6 vmbackup prune
 	[ "$(stored)" -ge 3000000 ]
 	exec 8>&-
@@ -252,6 +252,9 @@ slow_backup() {
 	kept a a.raw
 }
 
+# collecting - somebody holds the collector's lock, byte 2^62 of config
+collecting() { grep -q "WRITE.*:$(stat -c %i repo/config) 4611686018427387904 " /proc/locks; }
+
 @test "sessions and the prune lock end with their processes" {
 	init
 	random_bytes 13 3000000 >a.raw
@@ -260,7 +263,7 @@ slow_backup() {
 	slow_backup s a.raw 100000
 	vmbackup prune --wait 8>&- &
 	local prune=$!
-	sleep 0.3
+	wait_for collecting
 	kill -KILL $prune "$slow"
 	exec 8>&-
 	wait $prune "$slow" || true

@@ -193,7 +193,7 @@ disk = $PWD/a.raw"
 disk = $PWD/slow.raw"
 	vmbackup run --config-dir conf p 2>err 3>&- &
 	pid=$!
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		child=$(pgrep -P $pid) && ls repo/tmp/* >/dev/null 2>&1 && break
 		sleep 0.05
 	done
@@ -202,7 +202,7 @@ disk = $PWD/slow.raw"
 	wait $pid || true
 	refused_p 6
 	kill -CONT "$child"
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		kill -0 "$child" 2>/dev/null || break
 		sleep 0.05
 	done
@@ -252,7 +252,7 @@ after = echo \$VMKIT_STATUS >$PWD/hook
 disk = $PWD/a.raw"
 	vmbackup run --config-dir conf p 2>err 3>&- &
 	local pid=$! i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ ! -e began ] || break
 		sleep 0.05
 	done

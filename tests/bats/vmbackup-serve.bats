@@ -54,7 +54,7 @@ serve() { ASAN_OPTIONS=detect_leaks=0:$ASAN_OPTIONS LD_PRELOAD=$runtime vmbackup
 	(serve web --socket "$PWD/s" --once 2>log 3>&-) &
 	server=$!
 	local i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ ! -S s ] || break
 		sleep 0.1
 	done

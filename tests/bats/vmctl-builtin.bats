@@ -32,7 +32,7 @@ state() { vmctl list --json | jq -r ".[] | select(.name == \"$1\") | .state + (i
 
 # until_state NAME STATE
 until_state() {
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(state "$1")" != "$2" ] || return 0
 		sleep 0.05
 	done
@@ -41,7 +41,7 @@ until_state() {
 
 # says NAME TEXT [TIMES] - wait until its log does
 says() {
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(grep -c "$2" "$STATE/$1.log" 2>/dev/null)" -lt "${3:-1}" ] || return 0
 		sleep 0.05
 	done
@@ -236,7 +236,8 @@ seen() { [ "$(wc -l <events.seen)" -ge "$1" ]; }
 	truncate -s 1M d.raw
 	describe web button:wrf "\"disks\": [{\"file\": \"$PWD/d.raw\", \"format\": \"raw\"}]"
 	vmctl events --kind lifecycle --count 4 --timeout 60s >events.seen 3>&- &
-	for ((i = 0; i < 100; i++)); do sleep 0.05; done
+	wait_for hears $!
+	sleep 1
 	vmctl start web
 	says web ready
 	wait_for seen 1
@@ -268,7 +269,7 @@ seen() { [ "$(wc -l <events.seen)" -ge "$1" ]; }
 	vmctl console web --send 'held\n'
 	(sleep 20 | exec vmctl console web) >held 2>held.err 3>&- &
 	held=$!
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		! grep -q held held || break
 		sleep 0.05
 	done

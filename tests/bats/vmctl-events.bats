@@ -52,7 +52,7 @@ X
 # soon CMD... - until CMD succeeds
 soon() {
 	local i
-	for ((i = 0; i < 150; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		! "$@" >/dev/null 2>&1 || return 0
 		sleep 0.1
 	done

@@ -68,7 +68,7 @@ setup() {
 	tar -tf x.ova >/dev/null
 	# QEMU has the disk: the machine was started by somebody else.
 	qemu-io -f raw -c 'sleep 5000' two.raw >/dev/null 3>&- &
-	sleep 0.5
+	wait_for locked two.raw
 	run_split vmctl export web y.ova
 	kill $!
 	wait $! || true

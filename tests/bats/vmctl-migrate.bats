@@ -62,7 +62,7 @@ counts() {
 # under_way - a job of the machine on A has begun
 under_way() {
 	local i
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[[ $(lv_on A virsh domjobinfo web) == *None* ]] || return 0
 		sleep 0.1
 	done

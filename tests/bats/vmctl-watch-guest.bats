@@ -40,7 +40,7 @@ state() { ctl list --json | jq -r '.[0] | .state + " " + .reason'; }
 	sleep 2
 	[ "$(state)" = "paused io error" ]
 	mount -o remount,size=400m "$LV_BASE/full"
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(state)" = "paused io error" ] || break
 		sleep 0.1
 	done

@@ -27,7 +27,7 @@ state() { vmctl list --json | jq -r ".[] | select(.name == \"$1\") | .state"; }
 # crashed NAME - until it is
 crashed() {
 	vmctl start "$1" 2>/dev/null || true
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(vmctl list --json | jq -r ".[] | select(.name == \"$1\") | .reason")" != crashed ] || return 0
 		sleep 0.05
 	done
@@ -55,7 +55,7 @@ crashed() {
 	describe two hang
 	vmctl start one two
 	vmctl list --json | jq '.[].id' | xargs kill -9
-	for ((i = 0; i < 100; i++)); do [ "$(state one)$(state two)" != offoff ] || break; sleep 0.05; done
+	for ((i = 0; i < 1200; i++)); do [ "$(state one)$(state two)" != offoff ] || break; sleep 0.05; done
 	run_split vmctl watch --once --dry-run
 	assert_status 0
 	assert_schema vmctl-watch
@@ -79,7 +79,7 @@ crashed() {
 @test "a signal ends it; a reader that is gone ends it; a host that is not there is status 7, a lost one is tried again" {
 	vmctl watch --interval 0.1 >out 2>err 3>&- &
 	pid=$!
-	for ((i = 0; i < 100; i++)); do [ ! -s out ] || break; sleep 0.05; done
+	for ((i = 0; i < 1200; i++)); do [ ! -s out ] || break; sleep 0.05; done
 	kill "$pid"
 	status=0
 	wait "$pid" || status=$?

@@ -23,7 +23,7 @@ silent_socket() {
 		s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(5); time.sleep(60)
 	P
 	SILENT=$!
-	for _ in $(seq 100); do [ -S "$1" ] && return; sleep 0.05; done
+	for _ in {1..1200}; do [ -S "$1" ] && return; sleep 0.05; done
 	fail "no socket"
 }
 

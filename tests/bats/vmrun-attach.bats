@@ -78,7 +78,7 @@ teardown() {
 	vmrun attach m </dev/null >unread 3>&- 4>&- &
 	pids+=($!)
 	for i in 1 2 3; do says "seen.$i" talk; done
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		vmrun attach m </dev/null 2>busy >/dev/null 3>&- && fail "it ended" || status=$?
 		[ "$status" != 6 ] || break
 		sleep 0.05
@@ -88,7 +88,7 @@ teardown() {
 	# The one whose reader sleeps has long been left behind
 	kill -STOP "${peers[0]}"
 	before=$(stat -c %s m.out) seen=$(stat -c %s seen.2)
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(stat -c %s m.out)" -le $((before + 200000)) ] || break
 		sleep 0.1
 	done

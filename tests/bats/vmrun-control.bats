@@ -159,7 +159,7 @@ teardown() {
 	sleep 0.3
 	[ "$(stat -c %s m.out)" = "$size" ]
 	vmrun resume m
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(stat -c %s m.out)" = "$size" ] || break
 		sleep 0.05
 	done

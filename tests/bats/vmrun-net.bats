@@ -25,14 +25,14 @@ guest() {
 	require_kvm
 	vmrun -k "$GUEST" -a do=hang -m 8M --net user -p 18081:80 -p 127.0.0.1:18082:53/udp </dev/null >out 2>err 3>&- &
 	pid=$!
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		! children $pid | grep -q passt || break
 		sleep 0.05
 	done
 	passt=$(ps -o pid=,comm= --ppid $pid | awk '/passt/ { print $1 }')
 	[ -n "$passt" ]
 	# The ports are its, on 127.0.0.1 alone
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		! grep -q ' 0100007F:46A1 ' /proc/net/tcp || break
 		sleep 0.05
 	done

@@ -23,7 +23,7 @@ teardown() {
 
 # says FILE TEXT - wait until it does
 says() {
-	for ((i = 0; i < 300; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		! grep -aq "$2" "$1" || return 0
 		sleep 0.05
 	done

@@ -55,7 +55,7 @@ setup() {
 	pid=$!
 	exec 9>in
 	cat commands >&9
-	for ((i = 0; i < 400; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(grep -c ^OK qemus.out)" -lt "$(wc -l <commands)" ] || break
 		sleep 0.05
 	done

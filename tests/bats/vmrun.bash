@@ -49,7 +49,7 @@ ended() {
 
 # says FILE TEXT - wait until it does
 says() {
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		! grep -q "$2" "$1" || return 0
 		sleep 0.05
 	done
@@ -64,7 +64,7 @@ machine() {
 	vmrun -k "$GUEST" -a "do=$what" -m 8M -t 60s --name "$name" "$@" </dev/null >"$name.out" 2>"$name.err" 3>&- &
 	pid=$!
 	pids+=("$pid")
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		[ "$(vmrun ps --json | jq -r ".[] | select(.name == \"$name\") | .state")" != running ] || return 0
 		sleep 0.05
 	done

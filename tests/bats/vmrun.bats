@@ -137,6 +137,7 @@ guest() {
 		for signal in INT TERM HUP; do
 			# A shell's background jobs ignore SIGINT
 			env --default-signal=INT vmrun -k "$GUEST" -a do=$what -m 8M >out 2>err </dev/null 3>&- &
+			wait_for hears $!
 			sleep 0.3
 			kill -$signal $!
 			status=0
