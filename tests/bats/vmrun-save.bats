@@ -110,6 +110,20 @@ saved() {
 	assert_clean
 }
 
+# bats test_tags=release
+@test "a guest that was saved runs no step more, however slowly its machine ends" {
+	local before
+	background m bash -c 'TIMEFORMAT="%U %S"; time env LD_PRELOAD="$0" SLOWWAKE_MS=1500 vmrun -k "$GUEST" -m 8M -t 100s -a do=spin --name m' \
+		"$(preload slowwake.so)"
+	wait_for eval 'vmrun stats m --json >stats 2>/dev/null && jq -e "[.cpus[].cpu_seconds] | add > 0.2" stats'
+	vmrun pause m
+	before=$(vmrun stats m --json | jq '[.cpus[].cpu_seconds] | add')
+	vmrun save m m.state
+	ended m 3
+	# It spins: what it ran since would show in the time that it took.
+	tail -n 1 m.err | jq -e -n --argjson before "$before" '[inputs] | add - $before < 1' || fail "$before s, then $(cat m.err)"
+}
+
 @test "clones of one file at once, each with disks of its own; the image keeps its bytes" {
 	truncate -s 1M disk.raw
 	saved a.state -d disk.raw -a do=serve:w
