@@ -10,8 +10,7 @@ static bool unchanged;
 static const struct opt options[] = {
 	{0, "unchanged", OPT_FLAG, &unchanged,
 	 .help = "nobody else wrote to the disks of a machine of vmrun that a snapshot left off: "
-		 "its "
-		 "memory goes on with them, although nothing shows it"},
+		 "its memory goes on with them, although nothing shows it"},
 	OPT_END};
 
 static const char *const examples[] = {"vmsnap recover disk.qcow2",

@@ -28,7 +28,7 @@
 enum { EPOCH_DIGITS = 16, WHO_DIGITS = S3_WHO_DIGITS, COUNT_DIGITS = 8 };
 
 /* Of leases that do not say their grace: older versions */
-enum { OLD_GRACE_S = 7200, MOST_GRACE_S = 86400 };
+enum { OLD_GRACE_S = 7200 };
 
 #define SESSIONS   "leases/s-"
 #define COLLECTORS "leases/c-"
@@ -283,8 +283,8 @@ static int ask_lease(struct s3_backend *b, const char *key, char ret_who[WHO_DIG
 		ret_who[WHO_DIGITS] = 0;
 		*ret_grace = strtoll(digits, NULL, 10);
 		/* Nobody says more of himself; a nonsense must not hold up collections for ever. */
-		if (*ret_grace > MOST_GRACE_S)
-			*ret_grace = MOST_GRACE_S;
+		if (*ret_grace > S3_GRACE_MOST_S)
+			*ret_grace = S3_GRACE_MOST_S;
 	}
 	s3_response_free(&r);
 	return rc;

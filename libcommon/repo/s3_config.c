@@ -312,6 +312,9 @@ static int settings(struct s3_config *ret, const char *url, const struct repo_s3
 		return err_set(err, ERR_USAGE, "a limit below %d bytes a second", RATE_MIN);
 	if (opts->object_lock && s3_config_lock(ret, opts->object_lock, err))
 		return -1;
+	/* Others believe nobody who claims more */
+	if (opts->grace_ms > 1000ULL * S3_GRACE_MOST_S)
+		return err_set(err, ERR_USAGE, "a grace above %d s", S3_GRACE_MOST_S);
 	ret->grace_s = opts->grace_ms ? (unsigned)((opts->grace_ms + 999) / 1000) : 1800;
 	ret->stall_s = opts->stall_ms ? (unsigned)((opts->stall_ms + 999) / 1000) : 30;
 	return 0;

@@ -9,7 +9,7 @@
 #include "libcommon/base/err.h"
 #include "libcommon/repo/s3_opts.h"
 
-enum { S3_SECRET_MAX = 256, S3_SESSION_MAX = 4096 };
+enum { S3_SECRET_MAX = 256, S3_SESSION_MAX = 4096, S3_GRACE_MOST_S = 86400 };
 
 struct s3_config {
 	bool https;

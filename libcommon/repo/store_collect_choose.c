@@ -134,14 +134,6 @@ static int each_of_run(struct collection *c, struct run *r, collect_entry_fn *fn
 	return 0;
 }
 
-static bool any_wrong(const struct store *st)
-{
-	for (size_t i = 0; i < st->n_runs; i++)
-		if (atomic_load(&st->runs[i]->wrong))
-			return true;
-	return false;
-}
-
 int collect_each(struct collection *c, void (*begin)(struct collection *c), collect_entry_fn *fn,
 		 struct err *err)
 {
@@ -151,7 +143,8 @@ int collect_each(struct collection *c, void (*begin)(struct collection *c), coll
 		if (begin)
 			begin(c);
 		/* What only such runs knew shall be known all the same. */
-		if (any_wrong(c->st) && !c->o->dry_run && store_adopt_tight(c->st, err))
+		if (runs_any_wrong(c->st->runs, c->st->n_runs) && !c->o->dry_run &&
+		    store_adopt_tight(c->st, err))
 			return -1;
 		for (size_t i = 0; i < c->st->n_runs && !rc; i++)
 			if (!atomic_load(&c->st->runs[i]->wrong))

@@ -108,6 +108,8 @@ int epoch_condemn(struct store *st, const uint8_t *packs, size_t n, struct err *
 int store_refresh(struct store *st, struct err *err);
 int store_add_run(struct store *st, const char *name, struct err *err);
 int store_merge(struct store *st, struct err *err);
+/** runs_any_wrong() - do the bytes of one of them count as wrong? */
+bool runs_any_wrong(struct run *const *runs, size_t n);
 /** store_drop_packs() - no run names these packs (sorted) any more; durable on 0 */
 int store_drop_packs(struct store *st, const uint8_t *packs, size_t n, struct err *err);
 /** store_make_room() - free some space with none: the smallest index run goes, and what it says is kept in memory. The next

@@ -168,7 +168,7 @@ static size_t pick(struct store *st, struct run **ret)
 	return 0;
 }
 
-static bool any_wrong(struct run *const *runs, size_t n)
+bool runs_any_wrong(struct run *const *runs, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (atomic_load(&runs[i]->wrong))
@@ -210,7 +210,7 @@ int store_merge(struct store *st, struct err *err)
 		else if (n)
 			rc = merge_once(st, chosen, n, err);
 		/* It is not picked again: without it. What could not be written would not be the next time either. */
-		if (rc && read_is_damage(err) && any_wrong(chosen, n)) {
+		if (rc && read_is_damage(err) && runs_any_wrong(chosen, n)) {
 			log_warning("index: %s", err->message);
 			err_clear(err);
 			rc = 0;
@@ -317,7 +317,7 @@ static int drop_once(struct store *st, const uint8_t *packs, size_t n, bool *ret
 		log_info("the disk is full: %zu index runs are given up, and made again later", k);
 		*ret_given_up = true;
 		rc = 0;
-	} else if (read_is_damage(&why) && any_wrong(chosen, k)) {
+	} else if (read_is_damage(&why) && runs_any_wrong(chosen, k)) {
 		/* Found by this: they go as such the next time. */
 		log_warning("index: %s", why.message);
 		k = 0;

@@ -206,6 +206,7 @@ load vmbackup
 
 @test "leases of older versions, which do not say their grace, count for two hours" {
 	vmbackup init --no-encryption
+	refused 2 vmbackup --debug-s3-grace 2d list
 	random_bytes 6 2000000 >a.raw
 	vmbackup backup --vm a a.raw
 	control "{\"make\": \"t$BATS_TEST_NUMBER/leases/s-0000000000000000-0123456789abcdef-00000001\"}"
