@@ -1,4 +1,11 @@
-/* clock.so: another time of day for one process. TEST_TIME=SECONDS (since 1970) LD_PRELOAD=clock.so PROGRAM ... */
+/* clock.so: other clocks for one process.
+ *
+ *	TEST_TIME=SECONDS LD_PRELOAD=clock.so PROGRAM ...	the time of day (since 1970)
+ *	TEST_STEAL=N LD_PRELOAD=clock.so PROGRAM ...	a second passes on the clock of a thread's processor time
+ *							before it is read for the Nth time, as if a hypervisor
+ *							had run others
+ */
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <sys/time.h>
 #include <time.h>
@@ -14,4 +21,15 @@ __attribute__((visibility("default"))) time_t time(time_t *ret)
 	if (ret)
 		*ret = now.tv_sec;
 	return now.tv_sec;
+}
+
+__attribute__((visibility("default"))) int clock_gettime(clockid_t id, struct timespec *ret)
+{
+	static __thread long reads;
+	const char *steal = getenv("TEST_STEAL");
+	int rc = ((__typeof__(&clock_gettime))dlsym(RTLD_NEXT, "clock_gettime"))(id, ret);
+
+	if (steal && id == CLOCK_THREAD_CPUTIME_ID && ++reads >= atol(steal))
+		ret->tv_sec++;
+	return rc;
 }
