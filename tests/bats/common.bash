@@ -69,6 +69,14 @@ preload() {
 	echo "${runtime:+$runtime:}$VMKIT_TOOLS/$1"
 }
 
+# elsewhere TEMPLATE - makes a folder that can't be in the test's own; tests/run-bats.sh removes it when the test is stopped
+elsewhere() {
+	local folder
+	folder=$(mktemp -d "$1") || return 1
+	[ -z "${VMKIT_TEST_FOLDERS:-}" ] || echo "$folder" >>"$VMKIT_TEST_FOLDERS"
+	echo "$folder"
+}
+
 # as_nobody CMD... - without root's privileges (as the caller, when that is not root), in the test's folder
 as_nobody() {
 	if [ "$(id -u)" = 0 ]; then

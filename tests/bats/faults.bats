@@ -15,7 +15,7 @@ faults() {
 	[ -e "$VMKIT_TOOLS/inject.so" ] || fail "inject.so is missing: make tools"
 	room=$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)
 	if [ "${room:-0}" -gt 1000000 ]; then
-		folder=$(mktemp -d /dev/shm/vmkit-faults.XXXXXX)
+		folder=$(elsewhere /dev/shm/vmkit-faults.XXXXXX)
 		memory=$folder
 	fi
 	mkdir -p "$folder"

@@ -8,7 +8,7 @@
 LV_UID=65534
 
 lv_init() {
-	LV_BASE=$(mktemp -d /tmp/lv.XXXXXX) || return 1
+	LV_BASE=$(elsewhere /tmp/lv.XXXXXX) || return 1
 	export LV_BASE
 	chmod 755 "$LV_BASE"
 	[ "$(id -u)" != 0 ] || chown $LV_UID:$LV_UID "$LV_BASE"

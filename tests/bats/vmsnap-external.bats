@@ -343,7 +343,7 @@ keep c"
 
 @test "killed before each system call that changes something" {
 	local folder
-	folder=$(mktemp -d /dev/shm/vmsnap.XXXXXX)
+	folder=$(elsewhere /dev/shm/vmsnap.XXXXXX)
 	# All of them, and other faults: tests/long/vmsnap-steps.bats
 	run python3 "$ROOT/tests/vmsnap_steps.py" "$VMKIT_TOOLS/inject.so" "$folder" external kill "$(sanitized && echo 17 || echo 4)" 2
 	rm -rf "$folder"
