@@ -36,9 +36,9 @@ endif
 override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
 
 # What is linked; scripts/deps.sh names the Debian packages of these.
-PACKAGES := jansson libcrypto libzstd libdeflate libisal zlib ext2fs com_err
+PACKAGES := jansson libzstd libdeflate libisal zlib ext2fs com_err
 # Loaded while running (dlopen), never linked: headers are enough.
-LOADED_PACKAGES := libnbd libarchive libxml-2.0 libvirt libvirt-qemu libcurl fuse3
+LOADED_PACKAGES := libcrypto libnbd libarchive libxml-2.0 libvirt libvirt-qemu libcurl fuse3
 UNIT_PACKAGES := cmocka
 
 PROGRAMS := $(notdir $(patsubst %/,%,$(dir $(wildcard cmd/*/main.c))))

@@ -1,11 +1,11 @@
 /* vmbackup: backups of virtual disks in a deduplicating repository. */
 #include <jansson.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <zstd.h>
 
 #include "cmd/vmbackup/vmbackup.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/image/format.h"
 #include "libcommon/image/protocol/nbd.h"
 #include "libcommon/package/package.h"

@@ -1,11 +1,11 @@
 /* vmctl: machines of this host and of others. The table of verbs. */
 #include <jansson.h>
-#include <openssl/crypto.h>
 #include <string.h>
 
 #include "cmd/vmctl/audit.h"
 #include "cmd/vmctl/hosts.h"
 #include "cmd/vmctl/vmctl.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/image/format.h"
 #include "libcommon/image/protocol/nbd.h"
 #include "libcommon/package/package.h"

@@ -1,11 +1,11 @@
 /* vmimg: virtual disk images. The table of verbs; each is a file of its own. */
 #include <jansson.h>
-#include <openssl/crypto.h>
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "cmd/vmimg/vmimg.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/image/format.h"
 #include "libcommon/image/preset.h"
 #include "libcommon/image/protocol/nbd.h"

@@ -1,9 +1,9 @@
 /* vmrun: machines on KVM. The table of verbs; each is a file of its own. */
 #include <jansson.h>
-#include <openssl/crypto.h>
 #include <string.h>
 
 #include "cmd/vmrun/vmrun.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/image/format.h"
 #include "libcommon/image/protocol/nbd.h"
 #include "libcommon/package/package.h"

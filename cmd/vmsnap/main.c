@@ -1,6 +1,5 @@
 /* vmsnap: snapshots of disks. The table of verbs, and what they share. */
 #include <jansson.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,6 +8,7 @@
 #include "cmd/vmsnap/domain.h"
 #include "cmd/vmsnap/vmsnap.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/image/format.h"
 
 int split_name(const char *text, char **ret_disk, const char **ret_name, struct err *err)

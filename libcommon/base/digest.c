@@ -1,13 +1,13 @@
 /* Digests by name, over OpenSSL: see digest.h. */
 #include "libcommon/base/digest.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "libcommon/base/checked.h"
 #include "libcommon/base/err.h"
+#include "libcommon/base/libcrypto.h"
 
 struct digest {
 	const char *name;

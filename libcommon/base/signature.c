@@ -2,14 +2,10 @@
 #include "libcommon/base/signature.h"
 
 #include <limits.h>
-#include <openssl/bio.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <string.h>
 
 #include "libcommon/base/err.h"
+#include "libcommon/base/libcrypto.h"
 
 static X509 *read_certificate(const char *pem, size_t len)
 {

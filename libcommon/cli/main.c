@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/outfile.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/cli/internal.h"
@@ -124,6 +125,20 @@ static enum progress_mode progress_mode(const struct common *c)
 	return c->progress ? PROGRESS_BAR : PROGRESS_AUTO;
 }
 
+/* Of the verb that runs */
+static const struct cli *running;
+
+/* In any thread, where nothing can be given back any more */
+static void end_without_libcrypto(const char *why)
+{
+	struct err err = ERR_INIT;
+
+	err_set(&err, ERR_UNSUPPORTED, "libcrypto (OpenSSL 3) cannot be loaded: %s", why);
+	outfile_remove_all_from_signal();
+	report_error(&err);
+	_exit(running->failure_status ? running->failure_status : err_status(err.code));
+}
+
 static int run_verb(const struct program *p, const struct verb *v, const struct common *c, int argc,
 		    char **argv)
 {
@@ -139,6 +154,8 @@ static int run_verb(const struct program *p, const struct verb *v, const struct 
 	cli.json_lines = cli.json && !strcmp(c->json, "lines");
 	report_setup(p->name, cli.json, c->quiet, c->verbose);
 	signals_install();
+	running = &cli;
+	libcrypto_if_missing(end_without_libcrypto);
 	if (v->progress)
 		(void)progress_start(&cli.progress, progress_mode(c),
 				     p->name); /* without memory for it: none */

@@ -1,7 +1,6 @@
 /* Passphrases: from a file, a command or the terminal, never from the command line. */
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/crypto.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/cli/internal.h"
 

@@ -2,9 +2,6 @@
 #include "libcommon/image/luks.h"
 
 #include <inttypes.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +9,7 @@
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/stop.h"
 
 enum {

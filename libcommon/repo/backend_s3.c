@@ -1,6 +1,4 @@
 /* Repositories on an S3 API: the same objects as in a folder, by the same names below a prefix of a bucket. */
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +9,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/io.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/repo/backend_s3_private.h"
 
 enum { PIECE = 1 << 20, MD5_TEXT = 25 };

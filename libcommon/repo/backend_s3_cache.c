@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
-#include <openssl/rand.h>
 #include <xxhash.h>
 
 #include "libcommon/base/bytes.h"
@@ -25,6 +24,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/io.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/log.h"
 #include "libcommon/repo/backend_s3_private.h"
 

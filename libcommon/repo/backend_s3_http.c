@@ -1,7 +1,6 @@
 /* Signed requests over libcurl: see backend_s3_http.h. */
 #include "libcommon/repo/backend_s3_http.h"
 
-#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <time.h>
 
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/repo/backend_s3_try.h"

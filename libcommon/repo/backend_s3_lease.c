@@ -15,13 +15,13 @@
  *
  * Nobody waits for a lock, and nothing is ever left to unlock.
  */
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/clock.h"
 #include "libcommon/base/digest.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/log.h"
 #include "libcommon/repo/backend_s3_private.h"
 

@@ -1,13 +1,12 @@
 /* Block-aligned content-defined chunking: see chunker.h. */
 #include "libcommon/repo/chunker.h"
 
-#include <openssl/crypto.h>
-#include <openssl/sha.h>
 #include <string.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "libcommon/base/iszero.h"
+#include "libcommon/base/libcrypto.h"
 
 /* One block in 13 ends a chunk: with the least length of 4 blocks the mean is 3 + 13 = 16 blocks, 64 KiB. */
 enum { BOUNDARY_ONE_IN = 13, KEY_MIN = 32, KEY_MAX = 256 };

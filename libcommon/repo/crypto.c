@@ -1,18 +1,13 @@
 /* Ids, AEAD and key derivation with OpenSSL. */
 #include "libcommon/repo/crypto.h"
 
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
-#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "libcommon/base/bytes.h"
+#include "libcommon/base/libcrypto.h"
 
 /* OpenSSL contexts are for one thread; they wait in a list between uses. */
 struct crypto_ctx {

@@ -1,7 +1,6 @@
 /* Reading index runs: see index.h. */
 #include "libcommon/repo/index.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/repo/index_format.h"
 
 /* The parts behind the blocks: pieces of 64 KiB, each with its tag. */

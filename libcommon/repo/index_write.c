@@ -1,11 +1,11 @@
 /* Writing and merging index runs: see index.h. */
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/repo/index.h"
 #include "libcommon/repo/index_format.h"
 

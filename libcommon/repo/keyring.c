@@ -3,12 +3,12 @@
  */
 #include "libcommon/repo/keyring.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/digest.h"
+#include "libcommon/base/libcrypto.h"
 
 #define PREFIX "keys/"
 

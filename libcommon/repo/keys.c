@@ -1,16 +1,12 @@
 /* config and key files: see keys.h and docs/repository-format.md. */
 #include "libcommon/repo/keys.h"
 
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
 #include <string.h>
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/repo/parity.h"
 
 static const char config_magic[8] = {'V', 'M', 'K', 'I', 'T', 'R', 'E', 'P'};

@@ -1,9 +1,9 @@
 /* The life of a repository handle: init, open, close. */
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/digest.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/repo/keyring.h"
 #include "libcommon/repo/parity.h"
 #include "libcommon/repo/store_private.h"

@@ -2,7 +2,6 @@
 #include "libcommon/repo/pack.h"
 
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
 #include "libcommon/base/iszero.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/repo/parity.h"
 
 enum { PART_HEADER = 2, TABLE_FRAME = 24, TABLE_MAX = 64 << 20 };

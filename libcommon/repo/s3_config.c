@@ -1,7 +1,6 @@
 /* Endpoint, bucket and credentials of an S3 repository: see s3_config.h. */
 #include "libcommon/repo/s3_config.h"
 
-#include <openssl/crypto.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/io.h"
+#include "libcommon/base/libcrypto.h"
 
 enum { CREDENTIALS_MAX = 1 << 20, LOCK_DAYS_MAX = 36500, RATE_MIN = 4096 };
 

@@ -1,15 +1,13 @@
 /* AWS Signature Version 4: see s3_sign.h. */
 #include "libcommon/repo/s3_sign.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
+#include "libcommon/base/libcrypto.h"
 
 enum { SHA = 32, TEXT_MAX = 8192 };
 

@@ -1,13 +1,13 @@
 /* Sentinels of dirty bitmaps: see sentinel.h. */
 #include "libcommon/repo/sentinel.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/bytes.h"
 #include "libcommon/base/checked.h"
+#include "libcommon/base/libcrypto.h"
 
 #define PREFIX "vmkit-dirty-"
 

@@ -1,13 +1,13 @@
 /* Reading blobs: a bounded cache of decompressed frames, one loader a frame, every blob held against its id. */
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
 #include "libcommon/base/digest.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/log.h"
 #include "libcommon/repo/store_private.h"
 

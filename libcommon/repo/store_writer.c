@@ -5,12 +5,12 @@
  *
  * The first failure is final for the writer: all later calls report it. What was written stays for adoption.
  */
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcommon/base/checked.h"
 #include "libcommon/base/cleanup.h"
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/pipeline.h"
 #include "libcommon/repo/id_table.h"

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libcommon/base/libcrypto.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/stop.h"
 #include "libcommon/runner/acpi.h"
@@ -381,8 +382,11 @@ static int run(struct machine *m, struct err *err)
 	if (load(m, &boot, err) < 0)
 		return stop_requested() ? stop_check(err) : -1;
 	rc = take_signals(m, &before, &waiting, err);
-	if (rc == 0)
+	if (rc == 0) {
+		if (m->opts->prepare) /* it is saved by a thread that may open no library then */
+			(void)libcrypto_load();
 		machine_confine_files(m);
+	}
 	if (rc == 0)
 		rc = make(m, &boot, err);
 	if (rc == 0)

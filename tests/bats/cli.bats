@@ -278,3 +278,28 @@ bash_words() {
 	[ "$(zsh_line 'vmimg info -f vm')" = "vmimg info -f vmdk " ]
 	[ "$(zsh_line 'vmimg check --repair=le')" = "vmimg check --repair=leaks " ]
 }
+
+@test "libcrypto is there for what needs it: nothing else waits for it, and what does says that it is missing" {
+	local library program
+	require_root
+	library=$(readlink -f "$(/sbin/ldconfig -p | awk '/libcrypto\.so\.3 .*x86-64/ { print $NF; exit }')")
+	[ -s "$library" ]
+	random_image a.raw $((4 << 20)) 1
+	qemu-img convert -f raw -O qcow2 a.raw a.qcow2
+	without() {
+		run --separate-stderr unshare -m sh -c 'mount --bind /dev/null "$0" && exec "$@"' "$library" "$@"
+	}
+	for program in vmimg vmsnap vmbackup vmrun vmctl; do
+		without "$program" --help
+		assert_status 0
+	done
+	without vmimg info a.qcow2
+	assert_status 0
+	without vmimg convert -O vmdk a.qcow2 a.vmdk
+	assert_status 0
+	qemu-img compare -f vmdk -F raw a.vmdk a.raw
+	without vmimg digest a.qcow2
+	assert_status 9
+	[ "$(wc -l <<<"$stderr")" = 1 ]
+	[[ $stderr == "vmimg: libcrypto (OpenSSL 3) cannot be loaded: "* ]]
+}

@@ -49,6 +49,7 @@ setup_file() {
 		sha256sum </www/big >/out/host/sum
 		ls -l /www/big >/out/host/size
 		sha256sum <kernel >/out/host/kernel
+		cp kernel /www/
 		httpd -p 127.0.0.1:8080 -h /www
 		fast="nokaslr tsc=reliable lpj=5000000 mitigations=off cryptomgr.notests random.trust_cpu=on"
 		start() { # NAME OPTIONS... - until it says that it is serving
@@ -84,17 +85,18 @@ setup_file() {
 		vmrun -k kernel --root rootfs --copy-root --modules modules -m 256M -a "$fast" -t 200 --net user --vsock /w/v \
 			--prepare /w/ready.state </dev/null >/out/saved/prepare 2>&1
 		for n in 1 2; do
-			vmrun restore --net user,host -p 1808$n:80 --vsock /w/v$n --name clone$n -t 100 /w/ready.state -- sh -c '
+			vmrun restore --net user,host -p 1808$n:80 --vsock /w/v$n --name clone$n -t 400 /w/ready.state -- sh -c '
 				echo "up $(ip addr show eth0 | grep -c "inet 10.0.2.15/24")"
-				wget -q -O - http://10.0.2.2:8080/big | sha256sum
+				wget -q -O - http://10.0.2.2:8080/kernel | sha256sum
 				httpd -p 80 -h /
 				echo serving
-				sleep 100' </dev/null >/out/saved/out$n 2>/out/saved/err$n &
+				sleep 1000' </dev/null >/out/saved/out$n 2>/out/saved/err$n &
 			eval "clone$n=$!"
 		done
 		for n in 1 2; do
 			i=0
-			while ! grep -q serving /out/saved/out$n && [ $i -lt 300 ]; do sleep 0.2; i=$((i + 1)); done
+			eval "pid=\$clone$n"
+			while ! grep -q serving /out/saved/out$n && [ -d /proc/$pid ] && [ $i -lt 1500 ]; do sleep 0.2; i=$((i + 1)); done
 			wget -q -O - http://127.0.0.1:1808$n/kernel | sha256sum >/out/saved/sum$n
 			vmrun stop --now clone$n 2>>/out/saved/stop
 		done
@@ -178,7 +180,7 @@ of() {
 	[ ! -s "$o/prepare" ] || fail "$(cat "$o/prepare")"
 	for n in 1 2; do
 		[ "$(head -n 1 "$o/out$n")" = "up 1" ] || fail "$(cat "$o/out$n" "$o/err$n")"
-		grep -qFx "$(cat "$WORK/out/host/sum")" "$o/out$n"
+		grep -qFx "$(cat "$WORK/out/host/kernel")" "$o/out$n"
 		assert_same_bytes "$WORK/out/host/kernel" "$o/sum$n"
 	done
 }

@@ -12,10 +12,11 @@ setup_file() {
 	cd "$WORK/payload" || return 1
 	mkdir bin lib
 	cp "$VMKIT_BIN"/{vmrun,vmctl,vmsnap} bin/
-	local xml
-	xml=$(ldconfig -p | awk '/libxml2.so.2 / { print $NF; exit }')
-	cp -L "$xml" lib/
-	ldd bin/* "$xml" | grep -o '/[^ ]*' | grep -v : | sort -u | while read -r library; do cp -L "$library" lib/; done
+	local loaded
+	mapfile -t loaded < <(ldconfig -p | awk '/lib(xml2\.so\.2|crypto\.so\.3) .*x86-64/ { print $NF }')
+	[ ${#loaded[@]} = 2 ]
+	cp -L "${loaded[@]}" lib/
+	ldd bin/* "${loaded[@]}" | grep -o '/[^ ]*' | grep -v : | sort -u | while read -r library; do cp -L "$library" lib/; done
 	"$ROOT/tests/guest/build.sh" "$PWD/kernel"
 	cp "$VMKIT_TOOLS/inject.so" lib/
 	qemu-img create -q -f qcow2 d.qcow2 4M

@@ -13,6 +13,8 @@ for program; do
 	[ ! -e "$init" ] || cp "$init" "$dir/libexec/vmkit/"
 	ldd "$program" | grep -o '/[^ ]*' | while read -r library; do cp -L "$library" "$dir/lib/"; done
 done
+# Loaded while they run
+cp -L "$(/sbin/ldconfig -p | awk '/libcrypto\.so\.3 .*x86-64/ { print $NF; exit }')" "$dir/lib/"
 kernel=$(find /boot -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1)
 cp "$kernel" "$dir/kernel"
 root=$dir/initrd.root

@@ -16,7 +16,7 @@ BEGIN {
 
 	# header (a regular expression) -> where it may be included (another one); what is not here is free
 	door["^jansson\\.h$"] = "."
-	door["^openssl/"] = "^libcommon/(base|repo)/|^libcommon/image/luks|^cmd/.*/version|^cmd/.*/main|^libcommon/cli/password"
+	door["^openssl/"] = "^libcommon/base/libcrypto"
 	door["^(zstd|zlib|libdeflate|isa-l|igzip_lib)(/|\\.h|_)"] = "^libcommon/(image/codec|image/format/(qcow2/compress|vmdk/bulk_pack)|image/copy|repo|runner/state_)|^cmd/[a-z]*/(version|main)"
 	door["^libvirt/"] = "^libcommon/host/"
 	door["^guestfs\\.h$"] = "^libcommon/guest/"
