@@ -11,6 +11,7 @@
 #include "cmd/vmctl/vmctl.h"
 #include "libcommon/base/log.h"
 #include "libcommon/base/stop.h"
+#include "libcommon/host/guard.h"
 
 enum { POLL_MS = 100 };
 
@@ -81,7 +82,8 @@ struct moving {
 	struct domain *d;
 	struct host *to;
 	struct migrate_plan *plan;
-	struct err err; /* the thread's until it has ended */
+	struct guard *guard; /* NULL: the daemons lead it themselves */
+	struct err err;	     /* the thread's until it has ended */
 	int rc;
 	atomic_bool ended;
 };
@@ -132,8 +134,8 @@ static void watch(struct moving *m, struct progress *progress, bool *ret_late)
 	}
 }
 
-/* libvirt sees to it that it runs in one place; this says which, and mends what a lost daemon left. */
-static const char *where_is_it(struct moving *m, bool was_running)
+/* libvirt sees to it that it runs in one place; this says which, and mends what a lost daemon left. @ret_settled: it does */
+static const char *where_is_it(struct moving *m, bool was_running, bool *ret_settled)
 {
 	enum domain_state here = DOMAIN_OFF, there = DOMAIN_OFF;
 	struct err why = ERR_INIT;
@@ -149,6 +151,9 @@ static const char *where_is_it(struct moving *m, bool was_running)
 	if (here == DOMAIN_PAUSED && was_running && !on_target && why.code == ERR_NOT_FOUND &&
 	    domain_act(m->d, DOMAIN_RESUME, NULL) == 0)
 		here = DOMAIN_RUNNING;
+	*ret_settled =
+		on_target ? here == DOMAIN_OFF
+			  : why.code == ERR_NOT_FOUND && (here == DOMAIN_RUNNING || !was_running);
 	if (on_target)
 		return here == DOMAIN_OFF ? "it is on the target" : "both hosts have it";
 	return here == DOMAIN_RUNNING ? "it runs where it was" : "it is where it was, paused";
@@ -180,23 +185,38 @@ static int tell(struct cli *cli, struct moving *m, uint64_t ms, struct err *err)
 	return 0;
 }
 
+/* What is not settled by then is the guard's, when we are gone */
+static void let_go(struct moving *m)
+{
+	if (m->guard)
+		(void)guard_move(m->guard, "", NULL, NULL, false, NULL);
+}
+
 static int move(struct cli *cli, struct moving *m, struct err *err)
 {
 	enum domain_state before;
 	uint64_t start = now_ms();
 	pthread_t thread;
-	bool late = false;
+	bool late = false, settled = false;
 
 	if (domain_state(m->d, &before, NULL, err) < 0)
+		return -1;
+	if (m->guard && guard_move(m->guard, domain_uuid(m->d), host_uri(domain_host(m->d)),
+				   host_uri(m->to), before == DOMAIN_RUNNING, err) < 0)
 		return -1;
 	if (pthread_create(&thread, NULL, move_thread, m) != 0)
 		return err_set(err, ERR_FAILED, "cannot start a thread");
 	watch(m, &cli->progress, &late);
 	(void)pthread_join(thread, NULL);
-	if (m->rc == 0)
+	if (m->rc == 0) {
+		let_go(m);
 		return tell(cli, m, now_ms() - start, err);
+	}
 
-	const char *place = where_is_it(m, before == DOMAIN_RUNNING);
+	const char *place = where_is_it(m, before == DOMAIN_RUNNING, &settled);
+
+	if (settled)
+		let_go(m);
 
 	if (stop_check(err) < 0) {
 		log_warning("%s: %s", domain_name(m->d), place);
@@ -211,11 +231,12 @@ static int move(struct cli *cli, struct moving *m, struct err *err)
 	return -1;
 }
 
-static int run_on(struct cli *cli, struct domain *d, const char *target, struct err *err)
+static int run_on(struct cli *cli, struct domain *d, const char *target, struct guard *guard,
+		  struct err *err)
 {
 	struct migrate_plan plan;
 	struct host *to = NULL;
-	struct moving m = {.d = d, .plan = &plan, .err = ERR_INIT};
+	struct moving m = {.d = d, .plan = &plan, .guard = guard, .err = ERR_INIT};
 	char *uri = NULL;
 	int rc;
 
@@ -233,6 +254,7 @@ static int run_on(struct cli *cli, struct domain *d, const char *target, struct 
 
 static int run(struct cli *cli, int argc, char **argv, struct err *err)
 {
+	struct guard *guard = NULL;
 	struct host *h;
 	struct domain *d;
 	int rc;
@@ -246,11 +268,16 @@ static int run(struct cli *cli, int argc, char **argv, struct err *err)
 		return err_set(err, ERR_USAGE, "--on-timeout goes with --timeout");
 	if (o.check && cli->json)
 		return err_set(err, ERR_USAGE, "--check says by its status what it found");
-	if (vmctl_find(argv[0], false, &h, &d, err) < 0)
+	/* Before there are threads */
+	if (!o.check && !o.peer_to_peer && guard_start(&guard, NULL, NULL, err) < 0)
 		return -1;
-	rc = run_on(cli, d, argv[1], err);
-	domain_close(d);
-	host_close(h);
+	rc = vmctl_find(argv[0], false, &h, &d, err);
+	if (rc == 0) {
+		rc = run_on(cli, d, argv[1], guard, err);
+		domain_close(d);
+		host_close(h);
+	}
+	guard_end(guard);
 	return rc;
 }
 
@@ -266,7 +293,9 @@ const struct verb verb_migrate = {
 		"machine's, they are made, and removed after a failure; what was never "
 		"written stays unallocated. The images here are left alone.\n\n"
 		"A failure, a signal and a timeout leave the machine on one host; the hint says on "
-		"which.",
+		"which. When vmctl itself is killed, a process that it leaves behind asks both "
+		"hosts, for an hour while one of them does not answer, until the machine runs on "
+		"one of them alone.",
 	.options = options,
 	.examples = examples,
 	.statuses = "0 it runs there, 1 failed, 4 no such machine or host, 5 the target has it or "

@@ -27,13 +27,20 @@ enum {
 	CONNECT_MS = 5000,
 };
 
-enum order_what { ORDER_ARM, ORDER_DISARM, ORDER_THAW, ORDER_JOB };
+enum order_what { ORDER_ARM, ORDER_DISARM, ORDER_THAW, ORDER_JOB, ORDER_MOVE };
+
+/* Of a machine from one host to another */
+struct way {
+	char from[GUARD_URI_MAX + 1], to[GUARD_URI_MAX + 1]; /* "": it stays where it is */
+	bool running;
+};
 
 struct order {
 	enum order_what what;
 	unsigned max_ms;
 	char uuid[UUID_TEXT_MAX];
 	char socket[GUARD_SOCKET_MAX + 1]; /* of ORDER_JOB; "": none */
+	struct way way;			   /* of ORDER_MOVE */
 };
 
 struct answer {
@@ -92,6 +99,8 @@ struct watch {
 	bool armed, early;
 	uint64_t until_us;
 	char job[GUARD_SOCKET_MAX + 1];
+	struct way way;
+	struct host *target;
 	void (*left)(const char *socket);
 };
 
@@ -99,8 +108,9 @@ static void hang_up(struct watch *w)
 {
 	domain_close(w->domain);
 	host_close(w->host);
+	host_close(w->target);
 	w->domain = NULL;
-	w->host = NULL;
+	w->host = w->target = NULL;
 }
 
 static int call_host(struct watch *w, struct err *err)
@@ -195,6 +205,70 @@ static void end_job(struct watch *w)
 		w->left(w->job);
 }
 
+enum place { ABSENT, STANDS, RUNS };
+
+/* What a host has of the machine: a definition alone, and one that has stopped, is nothing */
+static int place_at(struct host *h, const char *uuid, struct domain **ret, enum place *ret_place,
+		    struct err *err)
+{
+	enum domain_state state;
+
+	*ret = NULL;
+	*ret_place = ABSENT;
+	err_clear(err);
+	if (host_find(h, uuid, ret, err) == 0 && domain_state(*ret, &state, NULL, err) == 0)
+		*ret_place = state == DOMAIN_RUNNING || state == DOMAIN_SLEEPING ? RUNS
+			     : state == DOMAIN_OFF || state == DOMAIN_CRASHED	 ? ABSENT
+										 : STANDS;
+	return err->code && err->code != ERR_NOT_FOUND ? -1 : 0;
+}
+
+/* The source's copy, when both have been asked. Return: is all as it should be? */
+static bool settle(struct watch *w, struct domain *here, enum place at_source, enum place at_target)
+{
+	struct err ignored = ERR_INIT;
+
+	if (at_target == RUNS && at_source == STANDS &&
+	    domain_act(here, DOMAIN_DESTROY, &ignored) == 0)
+		(void)domain_act(here, DOMAIN_UNDEFINE_HERE, &ignored);
+	if (at_target == ABSENT && at_source == STANDS && w->way.running)
+		(void)domain_act(here, DOMAIN_RESUME, &ignored);
+	/* What stands at the target is about to go on, or to go */
+	return at_target == RUNS ? at_source == ABSENT
+				 : at_target == ABSENT && (at_source != STANDS || !w->way.running);
+}
+
+static bool move_settled_once(struct watch *w)
+{
+	struct domain *here = NULL, *there = NULL;
+	enum place at_source, at_target;
+	struct err why = ERR_INIT;
+	bool yes = false;
+
+	/* The target first: what it does not have by then does not come any more */
+	if ((w->host || host_open(&w->host, w->way.from, 0, CONNECT_MS, &why) == 0) &&
+	    (w->target || host_open(&w->target, w->way.to, 0, CONNECT_MS, &why) == 0) &&
+	    place_at(w->target, w->uuid, &there, &at_target, &why) == 0 &&
+	    place_at(w->host, w->uuid, &here, &at_source, &why) == 0)
+		yes = settle(w, here, at_source, at_target);
+	domain_close(there);
+	domain_close(here);
+	if (why.code == ERR_CONNECTION)
+		hang_up(w);
+	return yes;
+}
+
+/* The last order may still be on its way: more than one look */
+static void end_move(struct watch *w)
+{
+	static const struct timespec pause = {.tv_nsec = AGAIN_MS * 1000000L / 2};
+	uint64_t until = now_us() + ALONE_MS * 1000ULL;
+
+	hang_up(w); /* it may have another source than the one of other orders */
+	for (int looks = 0; looks < 3 && now_us() < until; (void)nanosleep(&pause, NULL))
+		looks = move_settled_once(w) ? looks + 1 : 0;
+}
+
 static void obey(struct watch *w, const struct order *o)
 {
 	struct answer a = {.ok = true, .early = w->early, .err = ERR_INIT};
@@ -217,6 +291,10 @@ static void obey(struct watch *w, const struct order *o)
 	case ORDER_JOB:
 		memcpy(w->uuid, o->uuid, sizeof(w->uuid));
 		memcpy(w->job, o->socket, sizeof(w->job));
+		break;
+	case ORDER_MOVE:
+		memcpy(w->uuid, o->uuid, sizeof(w->uuid));
+		w->way = o->way;
 		break;
 	}
 	(void)send(w->fd, &a, sizeof(a), MSG_NOSIGNAL);
@@ -245,6 +323,7 @@ static void watch_run(struct watch *w)
 			break;
 		o.uuid[sizeof(o.uuid) - 1] = '\0';
 		o.socket[sizeof(o.socket) - 1] = '\0';
+		o.way.from[GUARD_URI_MAX] = o.way.to[GUARD_URI_MAX] = '\0';
 		obey(w, &o);
 	}
 	struct err ignored = ERR_INIT;
@@ -254,6 +333,8 @@ static void watch_run(struct watch *w)
 		(void)thaw_once(w, &ignored);
 	if (*w->job)
 		end_job(w);
+	if (*w->way.to)
+		end_move(w);
 	if (w->armed)
 		(void)insist(w, ALONE_MS, &ignored);
 	hang_up(w);
@@ -322,16 +403,15 @@ static int order(struct guard *g, struct order *o, unsigned wait_ms, struct answ
 	uint64_t until = now_us() + wait_ms * 1000ULL;
 
 	if (send(g->fd, o, sizeof(*o), MSG_NOSIGNAL) != (ssize_t)sizeof(*o))
-		return err_set(err, ERR_FAILED, "the guard of frozen guests has ended");
+		return err_set(err, ERR_FAILED, "the guard process has ended");
 	while (poll(&p, 1, 100) <= 0) { /* signals only end what is not an order to thaw */
 		if (o->what == ORDER_ARM && stop_check(err) < 0)
 			return -1;
 		if (now_us() >= until)
-			return err_set(err, ERR_TIMEOUT,
-				       "the guard of frozen guests does not answer");
+			return err_set(err, ERR_TIMEOUT, "the guard process does not answer");
 	}
 	if (recv(g->fd, ret, sizeof(*ret), 0) != (ssize_t)sizeof(*ret))
-		return err_set(err, ERR_FAILED, "the guard of frozen guests has ended");
+		return err_set(err, ERR_FAILED, "the guard process has ended");
 	if (!ret->ok && err)
 		*err = ret->err;
 	return ret->ok ? 0 : -1;
@@ -384,6 +464,20 @@ int guard_job(struct guard *g, const char *uuid, const char *socket, struct err 
 
 	(void)snprintf(o.uuid, sizeof(o.uuid), "%s", uuid);
 	(void)snprintf(o.socket, sizeof(o.socket), "%s", socket ? socket : "");
+	return order(g, &o, READY_MS, &a, err);
+}
+
+int guard_move(struct guard *g, const char *uuid, const char *from, const char *to, bool running,
+	       struct err *err)
+{
+	struct order o = {.what = ORDER_MOVE, .way.running = running};
+	struct answer a;
+
+	if (to && (strlen(from) > GUARD_URI_MAX || strlen(to) > GUARD_URI_MAX))
+		return err_set(err, ERR_USAGE, "a URI is longer than %d bytes", GUARD_URI_MAX);
+	(void)snprintf(o.uuid, sizeof(o.uuid), "%s", uuid);
+	(void)snprintf(o.way.from, sizeof(o.way.from), "%s", to ? from : "");
+	(void)snprintf(o.way.to, sizeof(o.way.to), "%s", to ? to : "");
 	return order(g, &o, READY_MS, &a, err);
 }
 

@@ -1,4 +1,5 @@
-/* Freezing a guest's file systems, and the process that thaws them, and ends a backup job, whatever happens to us.
+/* Freezing a guest's file systems, and the process that thaws them, ends a backup job, and sees that a machine on its way to
+ * another host runs on one of them, whatever happens to us.
  *
  *	guard_start(&g, uri, NULL, err)		first of all: before the first host_open(), before any thread
  *	...
@@ -17,7 +18,7 @@
 
 struct guard;
 
-enum { GUARD_MAX_MS = 30000, GUARD_SOCKET_MAX = 107 };
+enum { GUARD_MAX_MS = 30000, GUARD_SOCKET_MAX = 107, GUARD_URI_MAX = 511 };
 
 /** struct freeze - what guard_thaw() knows */
 struct freeze {
@@ -56,6 +57,21 @@ int guard_freeze(struct guard *g, struct domain *d, unsigned max_ms, struct err 
  * Return: 0, or -1: the guard does not answer
  */
 int guard_job(struct guard *g, const char *uuid, const char *socket, struct err *err);
+
+/**
+ * guard_move() - from now on, when we are gone, the machine that goes from one host to another runs on exactly one of them
+ * @from, @to: their URIs, at most GUARD_URI_MAX bytes; NULL: it is over
+ * @running: it runs; else it is paused, and stays so
+ *
+ * Between the last step of a migration that libvirt's client leads, and the one before it, a machine stands still at the source,
+ * and only that client knows whether the target let it go on. The guard asks both: where the target runs it, the source's copy
+ * goes, as its last step would have seen to; where the target has none, the source's goes on. While one of them does not
+ * answer nothing is done. A migration that the daemons lead by themselves needs none of this.
+ *
+ * Return: 0, or -1: the guard does not answer, a URI is too long
+ */
+int guard_move(struct guard *g, const char *uuid, const char *from, const char *to, bool running,
+	       struct err *err);
 
 /** guard_thaw() - Return: 0; -1 when neither we nor the guard could thaw: it goes on trying in the background. *@ret
  *  is set either way */

@@ -104,6 +104,7 @@ enum domain_action {
 	DOMAIN_AUTOSTART_ON,
 	DOMAIN_AUTOSTART_OFF,
 	DOMAIN_UNDEFINE, /* with its saved state, NVRAM, and records of snapshots and checkpoints */
+	DOMAIN_UNDEFINE_HERE, /* its files stay: it went to another host that may use them */
 	DOMAIN_ACTIONS
 };
 

@@ -117,14 +117,13 @@ refused() {
 	[[ -z $rest || ($rest == hint:\ * && $rest != *$'\n'*) ]] || fail "more than one line: $stderr"
 }
 
-# wait_for CMD... - until CMD succeeds; a minute at most. What a test waits for is asked for, not given a time: machines differ.
+# wait_for CMD... - until CMD succeeds; two minutes at most. What a test waits for is asked for, not given a time: machines differ.
 wait_for() {
-	local i
-	for ((i = 0; i < 2000; i++)); do
-		"$@" && return
+	local end=$((SECONDS + 120))
+	until "$@"; do
+		((SECONDS < end)) || fail "in vain: $*"
 		sleep 0.03
 	done
-	fail "in vain: $*"
 }
 
 # hears PID - it has a handler for SIGTERM: what it says then is its own

@@ -150,9 +150,54 @@ under_way() {
 	counts B
 }
 
+# runs_on - the host that runs it, alone: the other one does not know it
+runs_on() {
+	local a b
+	a=$(state A) b=$(state B)
+	[ "$a,$b" != running, ] || where=A
+	[ "$a,$b" != ,running ] || where=B
+	[ "$a,$b" = running, ] || [ "$a,$b" = ,running ]
+}
+
+# unguarded - no guard of ours is at work any more
+unguarded() {
+	local pid
+	for pid in $(pgrep -x vmkit-guard); do
+		! grep -aqF "$LV_BASE" "/proc/$pid/environ" 2>/dev/null || return 1
+	done
+}
+
+# Procedures of libvirt's protocol: begin, prepare, perform, finish, confirm, with parameters
+@test "killed at each step that it leads, before and after: it runs on one host, and moves again" {
+	local step when where to rc been=
+	wait_for runs_on
+	for step in 302 303 305 306 307; do
+		for when in before after; do
+			to=$B
+			[ $where = A ] || to=$A
+			rc=0
+			lv_on $where env LD_PRELOAD="$(preload rpc.so)" RPC_OF=$step RPC_AT=1 RPC_WHEN=$when RPC_KILL=self \
+				"$VMKIT_BIN/vmctl" migrate web "$to" --unsafe >out 2>err || rc=$?
+			[ $rc = 137 ] || fail "$step $when: status $rc: $(cat err)"
+			wait_for unguarded
+			runs_on || fail "$step $when, from $where: A: $(state A), B: $(state B)"
+			counts $where
+			been+=$where
+		done
+	done
+	[[ $been == *A* && $been == *B* ]]
+	to=$B
+	[ $where = A ] || to=$A
+	lv_on $where "$VMKIT_BIN/vmctl" migrate web "$to" --unsafe
+	runs_on
+	counts $where
+}
+
 @test "one that is off does not move" {
-	lv_on B virsh destroy web >/dev/null
-	run_split ctl -c "$B" migrate web "$A" --unsafe
+	local where
+	wait_for runs_on
+	lv_on $where virsh destroy web >/dev/null
+	run_split lv_on $where "$VMKIT_BIN/vmctl" migrate web "$A" --unsafe
 	assert_status 1
 	[[ $stderr == *"is off"* ]]
 }

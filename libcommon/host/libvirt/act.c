@@ -6,11 +6,14 @@
 #include "libcommon/host/libvirt/lib.h"
 
 /* Drivers refuse flags for what they do not have at all: those of QEMU first, then what is left of them. */
-static int undefine(const struct libvirt *lv, virDomainPtr dom)
+static int undefine(const struct libvirt *lv, virDomainPtr dom, bool keep_files)
 {
-	unsigned flags = VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+	unsigned flags = (keep_files ? 0 : VIR_DOMAIN_UNDEFINE_MANAGED_SAVE) |
+			 VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
 			 VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA;
-	const unsigned tries[] = {flags | VIR_DOMAIN_UNDEFINE_NVRAM, flags, 0};
+	const unsigned tries[] = {
+		flags | (keep_files ? VIR_DOMAIN_UNDEFINE_KEEP_NVRAM : VIR_DOMAIN_UNDEFINE_NVRAM),
+		flags, 0};
 	int rc = -1;
 
 	for (size_t i = 0; rc < 0 && i < sizeof(tries) / sizeof(tries[0]); i++) {
@@ -55,7 +58,9 @@ static int call(const struct libvirt *lv, virDomainPtr dom, enum domain_action w
 	case DOMAIN_AUTOSTART_OFF:
 		return -1; /* autostart.c */
 	case DOMAIN_UNDEFINE:
-		return undefine(lv, dom);
+		return undefine(lv, dom, false);
+	case DOMAIN_UNDEFINE_HERE:
+		return undefine(lv, dom, true);
 	case DOMAIN_ACTIONS:
 		break;
 	}
