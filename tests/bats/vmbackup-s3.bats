@@ -106,15 +106,16 @@ init() { vmbackup init --scrypt-log2n 10; }
 @test "the server is killed in mid-upload and comes back: the backup does not notice" {
 	init
 	random_bytes 3 130000000 >a.raw
-	vmbackup backup --vm web --rate-limit 40M --s3-retries 20 a.raw 3>&- &
+	# Its end comes when the test says so: until then it cannot be done
+	(head -c 100000000 a.raw; until [ -e go ]; do sleep 0.05; done; tail -c +100000001 a.raw) 3>&- |
+		vmbackup backup --vm web --rate-limit 40M --s3-retries 20 a.raw=- 3>&- &
 	local pid=$!
-	for _ in {1..600}; do
-		[ "$(count packs/)" -gt 0 ] && break
-		sleep 0.02
-	done
+	stored() { [ "$(count packs/)" -gt 0 ]; }
+	wait_for stored
 	"$ROOT/tests/ceph.sh" stop-gateway "$BATS_FILE_TMPDIR/ceph"
 	refused 7 vmbackup list
 	kill -0 $pid || fail "the backup ended too soon"
+	touch go
 	"$ROOT/tests/ceph.sh" start-gateway "$BATS_FILE_TMPDIR/ceph"
 	wait $pid
 	vmbackup restore web - | cmp - a.raw

@@ -180,8 +180,8 @@ of() {
 	[ ! -s "$o/prepare" ] || fail "$(cat "$o/prepare")"
 	for n in 1 2; do
 		[ "$(head -n 1 "$o/out$n")" = "up 1" ] || fail "$(cat "$o/out$n" "$o/err$n")"
-		grep -qFx "$(cat "$WORK/out/host/kernel")" "$o/out$n"
-		assert_same_bytes "$WORK/out/host/kernel" "$o/sum$n"
+		grep -qFx "$(cat "$WORK/out/host/kernel")" "$o/out$n" || fail "$n: $(cat "$o/out$n" "$o/err$n")"
+		assert_same_bytes "$WORK/out/host/kernel" "$o/sum$n" || fail "$n: $(cat "$o/out$n" "$o/err$n" "$o/stop")"
 	done
 }
 
@@ -194,8 +194,8 @@ of() {
 	grep -qFx "$(cat "$WORK/out/host/kernel")" "$R/out"
 	assert_same_bytes "$WORK/out/host/kernel" "$R/sum"
 	assert_schema vmrun-stats "$R/stats"
-	# 1500 bytes a frame would be more
-	[ "$(jq '.nets[1] | .kind == "tap" and .rx_packets < .rx_bytes / 2500 and .tx_packets < .tx_bytes / 2500' "$R/stats")" = true ] ||
+	# 1500 bytes a frame would be more; how many are put together depends on who is slow
+	[ "$(jq '.nets[1] | .kind == "tap" and .rx_packets < .rx_bytes / 1700 and .tx_packets < .tx_bytes / 1700' "$R/stats")" = true ] ||
 		fail "$(jq -c '.nets[1]' "$R/stats")"
 }
 
