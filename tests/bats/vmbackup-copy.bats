@@ -147,7 +147,7 @@ facts() { jq -S '.[] | del(.seq) | del(.disks[]["root", "new_bytes", "stored_byt
 	vmbackup backup --vm m a.raw
 	local stored
 	for stored in 1 4000000 12000000; do
-		killed_at two $stored copy --to two --to-password-file key2 --rate-limit 30M
+		killed_at two $stored copy --to two --to-password-file key2 --rate-limit 5M
 		run two verify
 		assert_success
 	done

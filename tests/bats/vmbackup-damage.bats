@@ -144,7 +144,7 @@ setup() {
 	random_bytes 46 60000000 >a.raw
 	local stored pid
 	for stored in 0 1 100000 3000000 8000000 12000000; do
-		killed_at repo $stored backup --vm web --rate-limit 30M a.raw
+		killed_at repo $stored backup --vm web --rate-limit 5M a.raw
 		run vmbackup verify
 		assert_success
 	done

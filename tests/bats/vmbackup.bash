@@ -35,7 +35,7 @@ killed_at() {
 	was=$(stored_in "$1")
 	vmbackup "${@:3}" 2>/dev/null 3>&- &
 	pid=$!
-	while [ -d /proc/$pid ] && [ "$(stored_in "$1")" -lt $((was + wanted)) ]; do :; done
+	while [ -d /proc/$pid ] && [ "$(stored_in "$1")" -lt $((was + wanted)) ]; do sleep 0.02; done
 	kill -KILL $pid 2>/dev/null && ! wait $pid 2>/dev/null || fail "it ended before"
 }
 stored_in() { find "$1" -type f -printf '%s\n' 2>/dev/null | awk '{ n += $1 } END { print n + 0 }'; }
