@@ -174,30 +174,30 @@ unguarded() {
 	for step in 302 303 305 306 307; do
 		for when in before after; do
 			to=$B
-			[ $where = A ] || to=$A
+			[ "$where" = A ] || to=$A
 			rc=0
-			lv_on $where env LD_PRELOAD="$(preload rpc.so)" RPC_OF=$step RPC_AT=1 RPC_WHEN=$when RPC_KILL=self \
+			lv_on "$where" env LD_PRELOAD="$(preload rpc.so)" RPC_OF=$step RPC_AT=1 RPC_WHEN=$when RPC_KILL=self \
 				"$VMKIT_BIN/vmctl" migrate web "$to" --unsafe >out 2>err || rc=$?
 			[ $rc = 137 ] || fail "$step $when: status $rc: $(cat err)"
 			wait_for unguarded
 			runs_on || fail "$step $when, from $where: A: $(state A), B: $(state B)"
-			counts $where
+			counts "$where"
 			been+=$where
 		done
 	done
 	[[ $been == *A* && $been == *B* ]]
 	to=$B
-	[ $where = A ] || to=$A
-	lv_on $where "$VMKIT_BIN/vmctl" migrate web "$to" --unsafe
+	[ "$where" = A ] || to=$A
+	lv_on "$where" "$VMKIT_BIN/vmctl" migrate web "$to" --unsafe
 	runs_on
-	counts $where
+	counts "$where"
 }
 
 @test "one that is off does not move" {
 	local where
 	wait_for runs_on
-	lv_on $where virsh destroy web >/dev/null
-	run_split lv_on $where "$VMKIT_BIN/vmctl" migrate web "$A" --unsafe
+	lv_on "$where" virsh destroy web >/dev/null
+	run_split lv_on "$where" "$VMKIT_BIN/vmctl" migrate web "$A" --unsafe
 	assert_status 1
 	[[ $stderr == *"is off"* ]]
 }
